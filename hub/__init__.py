@@ -1,0 +1,1 @@
+"""The hub: from commits to one desired-state bundle per cluster, streamed to the spokes."""

@@ -1,0 +1,232 @@
+"""The bundle: the whole desired state of one cluster, and the root that names it.
+
+A workload's digest covers all that changes what a spoke does for it: options, variables and entries. The root covers
+every workload. A revision is no part of either: a commit that changes nothing for a cluster leaves its root as it was,
+and the hub, which knows both, tells which revision a root stands for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+
+from felloe.digest import Digest, canonical_json, digest
+from felloe.errors import BundleError
+from felloe.identity import ObjectId, WorkloadId
+from felloe.v1 import bundle_pb2 as pb
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One object of a workload: who it is, the digest of its canonical JSON, and when it is applied."""
+
+    id: ObjectId
+    version: str
+    digest: Digest
+    wave: int
+    size: int
+    template: bool = False
+
+    @property
+    def api_version(self) -> str:
+        """Return the object's ``apiVersion``."""
+        return f"{self.id.group}/{self.version}" if self.id.group else self.version
+
+
+@dataclass(frozen=True, slots=True)
+class HealthCheck:
+    """One object whose health a workload waits for, as in Flux' ``spec.healthChecks``."""
+
+    api_version: str
+    kind: str
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyOptions:
+    """How a workload is applied. Times are seconds. The meaning of each is Flux' of the same name."""
+
+    prune: bool = False
+    wait: bool = False
+    suspend: bool = False
+    timeout: float = 270.0
+    interval: float = 300.0
+    retry_interval: float = 300.0
+    depends_on: tuple[WorkloadId, ...] = ()
+    health_checks: tuple[HealthCheck, ...] = ()
+    requested_at: str = ""
+
+    def canonical(self) -> dict[str, object]:
+        """Return every option as plain JSON, for the digest."""
+        return asdict(self) | {"depends_on": [[*dependency] for dependency in self.depends_on]}
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One workload of a cluster. Entries are kept sorted by id, whatever order they are given in."""
+
+    id: WorkloadId
+    options: ApplyOptions = field(default_factory=ApplyOptions)
+    entries: tuple[Entry, ...] = ()
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "entries", tuple(sorted(self.entries, key=lambda entry: entry.id)))
+        for before, after in zip(self.entries, self.entries[1:], strict=False):
+            if before.id == after.id:
+                raise BundleError(f"{self.id} names {after.id} twice")
+
+    @cached_property
+    def digest(self) -> Digest:
+        """Return the sha256 over all that changes what a spoke does for this workload."""
+        entries = [[*entry.id, entry.version, entry.digest.hex(), entry.wave, entry.template] for entry in self.entries]
+        return digest(canonical_json([[*self.id], self.options.canonical(), dict(self.variables), entries]))
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """The whole desired state of one cluster. Workloads are kept sorted by id."""
+
+    workloads: tuple[Workload, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "workloads", tuple(sorted(self.workloads, key=lambda workload: workload.id)))
+        if len(self.by_id) != len(self.workloads):
+            raise BundleError("a bundle names a workload twice")
+
+    @cached_property
+    def by_id(self) -> Mapping[WorkloadId, Workload]:
+        """Return the workloads by who they are."""
+        return {workload.id: workload for workload in self.workloads}
+
+    @cached_property
+    def root(self) -> Digest:
+        """Return the sha256 over all workloads: equal roots, equal desired state."""
+        return digest(canonical_json([[*workload.id, workload.digest.hex()] for workload in self.workloads]))
+
+    def digests(self) -> set[Digest]:
+        """Return the digests of every object that this bundle needs."""
+        return {entry.digest for workload in self.workloads for entry in workload.entries}
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """What turns one bundle into another."""
+
+    changed: tuple[Workload, ...]
+    removed: tuple[WorkloadId, ...]
+
+
+def delta(base: Bundle | None, target: Bundle) -> Delta:
+    """Return what changed from `base` to `target`; without a base, everything."""
+    old = base.by_id if base else {}
+    changed = tuple(w for w in target.workloads if (before := old.get(w.id)) is None or before.digest != w.digest)
+    return Delta(changed, tuple(sorted(old.keys() - target.by_id.keys())))
+
+
+def patch(base: Bundle | None, change: Delta) -> Bundle:
+    """Return the bundle that `change` makes of `base`. Raise BundleError where it removes what is not there."""
+    workloads = dict(base.by_id) if base else {}
+    for gone in change.removed:
+        if workloads.pop(gone, None) is None:
+            raise BundleError(f"a manifest removes {gone}, which its base does not have")
+    workloads.update((workload.id, workload) for workload in change.changed)
+    return Bundle(tuple(workloads.values()))
+
+
+def workload_to_proto(workload: Workload) -> pb.Workload:
+    """Return the message of a workload."""
+    o = workload.options
+    return pb.Workload(
+        id=workload_id_to_proto(workload.id),
+        options=pb.ApplyOptions(
+            prune=o.prune,
+            wait=o.wait,
+            suspend=o.suspend,
+            timeout=o.timeout,
+            interval=o.interval,
+            retry_interval=o.retry_interval,
+            depends_on=[workload_id_to_proto(dependency) for dependency in o.depends_on],
+            health_checks=[pb.HealthCheck(**asdict(check)) for check in o.health_checks],
+            requested_at=o.requested_at,
+        ),
+        variables=dict(workload.variables),
+        entries=[
+            pb.Entry(
+                id=object_id_to_proto(entry.id),
+                version=entry.version,
+                digest=entry.digest,
+                wave=entry.wave,
+                size=entry.size,
+                template=entry.template,
+            )
+            for entry in workload.entries
+        ],
+    )
+
+
+def workload_from_proto(message: pb.Workload) -> Workload:
+    """Return the workload of a message. Raise BundleError where a digest is none or an id stands twice."""
+    o = message.options
+    return Workload(
+        id=workload_id_from_proto(message.id),
+        options=ApplyOptions(
+            prune=o.prune,
+            wait=o.wait,
+            suspend=o.suspend,
+            timeout=o.timeout,
+            interval=o.interval,
+            retry_interval=o.retry_interval,
+            depends_on=tuple(workload_id_from_proto(dependency) for dependency in o.depends_on),
+            health_checks=tuple(
+                HealthCheck(check.api_version, check.kind, check.namespace, check.name) for check in o.health_checks
+            ),
+            requested_at=o.requested_at,
+        ),
+        variables=dict(message.variables),
+        entries=tuple(_entry_from_proto(entry) for entry in message.entries),
+    )
+
+
+def _entry_from_proto(entry: pb.Entry) -> Entry:
+    identity = object_id_from_proto(entry.id)
+    if len(entry.digest) != 32:
+        raise BundleError(f"the digest of {identity} has {len(entry.digest)} bytes instead of 32")
+    return Entry(identity, entry.version, Digest(entry.digest), entry.wave, entry.size, entry.template)
+
+
+def bundle_to_proto(bundle: Bundle) -> pb.Bundle:
+    """Return the message of a bundle."""
+    return pb.Bundle(workloads=[workload_to_proto(workload) for workload in bundle.workloads])
+
+
+def bundle_from_proto(message: pb.Bundle) -> Bundle:
+    """Return the bundle of a message. Raise BundleError where it is not well-formed."""
+    return Bundle(tuple(workload_from_proto(workload) for workload in message.workloads))
+
+
+def object_id_to_proto(identity: ObjectId) -> pb.ObjectId:
+    """Return the message of an object's identity."""
+    return pb.ObjectId(group=identity.group, kind=identity.kind, namespace=identity.namespace, name=identity.name)
+
+
+def object_id_from_proto(message: pb.ObjectId) -> ObjectId:
+    """Return the object's identity of a message."""
+    return ObjectId(message.group, message.kind, message.namespace, message.name)
+
+
+def workload_id_to_proto(identity: WorkloadId) -> pb.WorkloadId:
+    """Return the message of a workload's identity."""
+    return pb.WorkloadId(kind=identity.kind, namespace=identity.namespace, name=identity.name)
+
+
+def workload_id_from_proto(message: pb.WorkloadId) -> WorkloadId:
+    """Return the workload's identity of a message."""
+    return WorkloadId(message.kind, message.namespace, message.name)
+
+
+def missing(needed: Iterable[Digest], here: Iterable[Digest]) -> tuple[Digest, ...]:
+    """Return what is needed and not here, in sorted order."""
+    return tuple(sorted(set(needed) - set(here)))

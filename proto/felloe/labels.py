@@ -1,0 +1,13 @@
+"""The names that Felloe puts on objects in a cluster."""
+
+from __future__ import annotations
+
+from typing import Final
+
+GROUP: Final = "fleet.felloe.io"
+FIELD_MANAGER: Final = "felloe"
+WORKLOAD_NAME: Final = f"{GROUP}/workload-name"
+WORKLOAD_NAMESPACE: Final = f"{GROUP}/workload-namespace"
+WORKLOAD_KIND: Final = f"{GROUP}/workload-kind"
+SYSTEM_NAMESPACE: Final = "felloe-system"
+"""Where a spoke keeps its inventories."""
