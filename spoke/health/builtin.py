@@ -71,15 +71,15 @@ def pod_disruption_budget(obj: Snapshot) -> Health:
 
 
 def horizontal_pod_autoscaler(obj: Snapshot) -> Health:
-    """Judge an autoscaler: it must be able to read its target and its metrics.
+    """Judge an autoscaler: always current, as in Flux and kstatus, so that a cluster without metrics is no failure.
 
-    One that is off because its target has no replicas (ScalingDisabled), or that waits between two scalings (Backoff…),
-    works.
+    What keeps it from scaling is said, unless it is off because its target has no replicas (ScalingDisabled) or waits
+    between two scalings (Backoff…).
     """
     for kind in ("AbleToScale", "ScalingActive"):
         condition = obj.condition(kind, "False")
         if condition and condition.reason != "ScalingDisabled" and not condition.reason.startswith("Backoff"):
-            return from_condition(HealthStatus.IN_PROGRESS, condition)
+            return from_condition(HealthStatus.CURRENT, condition)
     have, want = count(obj.status, "currentReplicas"), count(obj.status, "desiredReplicas")
     return current(f"{have} replicas, {want} wanted")
 

@@ -168,14 +168,14 @@ ABLE = ("AbleToScale", "True", "ReadyForNewScale", "recommended size matches cur
         (
             {},
             conditions(ABLE, ("ScalingActive", "False", "FailedGetResourceMetric", "unable to fetch metrics")),
-            IN_PROGRESS,
+            CURRENT,
             "FailedGetResourceMetric",
             "unable to fetch metrics",
         ),
         (
             {},
             conditions(("AbleToScale", "False", "FailedGetScale", 'deployments.apps "web" not found')),
-            IN_PROGRESS,
+            CURRENT,
             "FailedGetScale",
             '"web" not found',
         ),
