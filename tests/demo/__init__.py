@@ -1,0 +1,1 @@
+"""The main job before one's eyes: `make demo`."""

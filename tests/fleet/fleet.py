@@ -1,0 +1,115 @@
+"""A fleet on loopback: repository, Git server, hub, and spokes in real clusters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import kubernetes
+
+from tests.cluster.controlplane import ControlPlane
+from tests.cluster.processes import ProcessKeeper
+from tests.fleet.processes import Hub, Spoke
+from tests.servers.git_http import GitHttpServer
+from tests.servers.repository import GitRepo
+
+
+class Fleet:
+    """Everything that a fleet needs, in one folder. `clusters` are by the name that they join with;
+    `clean`: they are emptied at the end."""
+
+    def __init__(
+        self,
+        folder: Path,
+        clusters: Mapping[str, ControlPlane],
+        kustomize: Path,
+        *,
+        options: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+        clean: bool = True,
+    ) -> None:
+        self._clean = clean
+        self.folder = folder
+        self.clusters = dict(clusters)
+        self.keeper = ProcessKeeper()
+        self.environment = dict(environment or {})
+        self.repository = GitRepo(folder / "repositories" / "fleet")
+        self.server = GitHttpServer(folder / "repositories")
+        self.spokes: dict[str, Spoke] = {}
+        self.hub = Hub(
+            self.keeper,
+            folder / "hub",
+            f"{self.url}@main",
+            options=[f"--kustomize={kustomize}", *options],
+            environment=self.environment,
+        )
+
+    @property
+    def url(self) -> str:
+        """The repository as the hub reaches it."""
+        return self.server.url("fleet")
+
+    def join(self, name: str, **labels: str) -> Spoke:
+        """Let a cluster join with a fresh token."""
+        spoke = Spoke(
+            self.keeper,
+            self.folder / "spokes" / name,
+            self.hub.address,
+            self.clusters[name].kubeconfig,
+            self.hub.token(name, **labels),
+            self.environment,
+        )
+        self.spokes[name] = spoke
+        return spoke.start()
+
+    def commit(self, files: Mapping[str, str | bytes | None], message: str = "a change") -> str:
+        """Commit, and have the hub look at once; return the commit."""
+        sha = self.repository.commit(files, message)
+        self.hub.felloe("reconcile", "source", "fleet")
+        return sha
+
+    def deliver(
+        self, files: Mapping[str, str | bytes | None], message: str = "a change", *, to: str = "applied"
+    ) -> str:
+        """Commit, and wait until every cluster has it applied or healthy; return the commit."""
+        sha = self.commit(files, message)
+        self.wait(sha, to)
+        return sha
+
+    def wait(self, revision: str, to: str = "applied") -> None:
+        """Wait until every cluster has a revision."""
+        self.hub.felloe("wait", "--for", to, "--revision", revision, "--timeout", "90s", timeout=120)
+
+    def core(self, name: str) -> kubernetes.client.CoreV1Api:
+        """The core API of a cluster."""
+        return kubernetes.client.CoreV1Api(self.clusters[name].client())
+
+    def config_map(self, name: str, item: str, namespace: str = "shop") -> Any:
+        """A ConfigMap of a cluster, None where it is not there."""
+        try:
+            return self.core(name).read_namespaced_config_map(item, namespace)
+        except kubernetes.client.ApiException as error:
+            if error.status == 404:
+                return None
+            raise
+
+    def data(self, name: str, item: str, namespace: str = "shop") -> dict[str, str] | None:
+        """The data of a ConfigMap of a cluster, None where it is not there."""
+        found = self.config_map(name, item, namespace)
+        data: dict[str, str] | None = found.data if found else None
+        return data
+
+    def __enter__(self) -> Self:
+        self.server.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.keeper.close()
+        self.server.stop()
+        if self._clean:
+            for cluster in self.clusters.values():
+                cluster.clean()
