@@ -18,13 +18,13 @@ from typing import Self
 
 import kubernetes.client
 import kubernetes.config
-import urllib3
 from cryptography.hazmat.primitives.asymmetric import ec
 from kubernetes.client import ApiClient, V1Node, V1ObjectMeta
 from kubernetes.client.exceptions import ApiException
 from kubernetes.dynamic import DynamicClient
 
-from tests.cluster import components, pki
+from tests.cluster import cleaning, components, pki
+from tests.cluster.api import Api
 from tests.cluster.binaries import ensure
 from tests.cluster.components import Layout, Ports
 from tests.cluster.errors import HarnessError
@@ -63,6 +63,8 @@ class ControlPlane:
         self._clients: list[ApiClient] = []
         self._keeper: ProcessKeeper | None = None
         self._folder: ClusterFolder | None = None
+        self._api: Api | None = None
+        self._new: frozenset[str] = frozenset()
         self._ports = Ports(0, 0, 0)
 
     # Life
@@ -78,6 +80,7 @@ class ControlPlane:
             self._run("etcd", components.etcd(self._binaries["etcd"], self._layout, self._ports))
             self.start_apiserver()
             self._start_controllers()
+            self._new = cleaning.snapshot(self.api)
         except BaseException as error:
             log_tail = str(error)
             self.stop()
@@ -91,11 +94,13 @@ class ControlPlane:
         for client in self._clients:
             client.close()  # type: ignore[no-untyped-call]
         self._clients.clear()
+        if self._api is not None:
+            self._api.close()
         if self._keeper is not None:
             self._keeper.close()
         if self._folder is not None:
             self._folder.close()
-        self._keeper = self._folder = None
+        self._keeper = self._folder = self._api = None
         self._processes.clear()
 
     def __enter__(self) -> Self:
@@ -133,6 +138,13 @@ class ControlPlane:
         """Return a client for any kind, also of custom resources."""
         return DynamicClient(self.client())  # type: ignore[no-untyped-call]
 
+    @property
+    def api(self) -> Api:
+        """Plain requests with all rights, for paths like ``/metrics`` that the official client has no words for."""
+        if self._api is None:
+            raise HarnessError(f"cluster {self.name} does not run: call start() first")
+        return self._api
+
     def kubeconfig_for(self, user: str, groups: Sequence[str] = ()) -> Path:
         """Return a new kubeconfig for a user who may do what RBAC grants to that user and those groups."""
         path = self._layout.folder / f"user-{re.sub(r'[^A-Za-z0-9.-]', '-', user)}.kubeconfig"
@@ -148,7 +160,7 @@ class ControlPlane:
     def stop_apiserver(self, *, kill: bool = False) -> None:
         """End the API server (`kill`: with SIGKILL) and leave the rest running: connections to it are refused."""
         # It stops serving at once, but waits a minute for clients to leave.
-        self._processes["kube-apiserver"].stop(grace=0 if kill else APISERVER_GRACE_SECONDS)
+        self._processes["kube-apiserver"].stop(kill=kill, grace=APISERVER_GRACE_SECONDS)
 
     def start_apiserver(self) -> None:
         """Start the API server, again on the same port with the same data, and wait until it is ready."""
@@ -170,6 +182,19 @@ class ControlPlane:
         """Let a frozen API server go on."""
         self._processes["kube-apiserver"].signal(SIGCONT)
 
+    # Another test
+
+    def add_node(self) -> None:
+        """Give a running cluster a scheduler and a node, as `nodes` does; nothing happens where it has them."""
+        if not self.nodes:
+            self._binaries |= ensure(NODE_BINARIES)
+            self._start_node()
+            self.nodes = True
+
+    def clean(self) -> None:
+        """Delete what was not there after the start, of any kind, and wait until it is gone (a minute at most)."""
+        cleaning.clean(self.api, self._new)
+
     # What it was asked
 
     def request_counts(self) -> RequestCounts:
@@ -177,8 +202,7 @@ class ControlPlane:
 
         Subtract an earlier result for what happened in between. A watch counts when it ends.
         """
-        text = self._get("/metrics")
-        return parse_request_counts(text.decode())
+        return parse_request_counts(self.api.get("/metrics").decode())
 
     def audit_mark(self) -> int:
         """Return the present end of the audit log, for `audit_since`."""
@@ -220,6 +244,11 @@ class ControlPlane:
         public.write_bytes(pki.public_pem(accounts))
         pki.write_private(private, pki.private_pem(accounts))
         self._write_kubeconfig(layout.kubeconfig, "admin", ("system:masters",))
+        harness = self._authority.client("harness", ("system:masters",))
+        certificate, key = layout.key_pair("harness")
+        certificate.write_bytes(harness.certificate)
+        pki.write_private(key, harness.key)
+        self._api = Api(self.server, certificate, key, layout.authority)
         for name in ("controller-manager", "scheduler", "kwok"):
             # All rights: by its own role, the controller manager would need a service account for each controller.
             self._write_kubeconfig(layout.component_kubeconfig(name), f"system:{name}", ("system:masters",))
@@ -240,12 +269,15 @@ class ControlPlane:
         binary = self._binaries["kube-controller-manager"]
         manager = self._run("kube-controller-manager", components.controller_manager(binary, self._layout))
         if self.nodes:
-            self._create_node()
-            self._run("kube-scheduler", components.scheduler(self._binaries["kube-scheduler"], self._layout))
-            kwok = self._run("kwok", components.kwok(self._binaries["kwok"], self._layout, STAGES))
-            kwok.wait_until(self._node_is_ready, "its node is not Ready", START_SECONDS)
+            self._start_node()
         # Whoever creates a pod needs it, and it shows that the controllers are at work.
         manager.wait_until(self._has_service_account, "no default ServiceAccount", START_SECONDS)
+
+    def _start_node(self) -> None:
+        self._create_node()
+        self._run("kube-scheduler", components.scheduler(self._binaries["kube-scheduler"], self._layout))
+        kwok = self._run("kwok", components.kwok(self._binaries["kwok"], self._layout, STAGES))
+        kwok.wait_until(self._node_is_ready, "its node is not Ready", START_SECONDS)
 
     def _create_node(self) -> None:
         labels = {"kubernetes.io/hostname": NODE_NAME, "kubernetes.io/os": "linux"}
@@ -272,24 +304,9 @@ class ControlPlane:
 
     def _is_ready(self) -> bool:
         try:
-            return self._get("/readyz") == b"ok"
-        except (urllib3.exceptions.HTTPError, HarnessError):
+            return self.api.get("/readyz") == b"ok"
+        except HarnessError:
             return False
-
-    def _get(self, path: str) -> bytes:
-        """GET with the administrator's certificate, without retries and without the client's start-up cost."""
-        certificate, key = self._layout.key_pair("admin")
-        if not certificate.exists():
-            pair = self._authority.client("admin", ("system:masters",))
-            certificate.write_bytes(pair.certificate)
-            pki.write_private(key, pair.key)
-        with urllib3.PoolManager(
-            cert_file=str(certificate), key_file=str(key), ca_certs=str(self._layout.authority), retries=False
-        ) as pool:
-            response = pool.request("GET", self.server + path, timeout=10.0)
-        if response.status != 200:
-            raise HarnessError(f"GET {path} of cluster {self.name}: {response.status} {response.data[:500]!r}")
-        return response.data
 
 
 def start_all(clusters: Iterable[ControlPlane], say: Callable[[str], None] = lambda line: None) -> None:

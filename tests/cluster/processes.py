@@ -23,6 +23,7 @@ from tests.cluster.errors import HarnessError
 
 LAUNCHER = Path(__file__).with_name("launch.py")
 TAIL_LINES = 25
+GRACE_SECONDS = 10.0
 KILL_SECONDS = 30.0
 
 
@@ -49,9 +50,9 @@ class Process:
         if self.running:
             os.killpg(self.pid, number)
 
-    def stop(self, grace: float) -> None:
-        """Ask it to end, insist after `grace` seconds (0: kill it at once), and wait until it is gone."""
-        if grace > 0:
+    def stop(self, *, kill: bool = False, grace: float = GRACE_SECONDS) -> None:
+        """Ask it to end, insist after `grace` seconds (`kill`: at once), and wait until it is gone."""
+        if not kill:
             self.signal(signal.SIGTERM)
             self.signal(signal.SIGCONT)  # a paused process would not see the request
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -110,7 +111,7 @@ class ProcessKeeper:
     def close(self) -> None:
         """Kill what still runs, for nothing of it is to be kept, and end the thread."""
         for process in reversed(self._started):
-            process.stop(grace=0)
+            process.stop(kill=True)
         self._requests.put(None)
         self._thread.join()
 

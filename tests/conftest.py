@@ -1,0 +1,5 @@
+"""What all tests have: fixtures for real clusters (nothing runs until a test asks for it)."""
+
+from __future__ import annotations
+
+pytest_plugins = ["tests.cluster.fixtures"]
