@@ -1,0 +1,69 @@
+"""The spoke, put together: its disk, the API server, the engine, what it reports, and the link to the hub.
+
+It starts from its disk: with the hub away it applies, heals and restarts as if the hub were there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Final
+
+from felloe.errors import KubernetesError
+from felloe.tracing import Tracer
+from spoke.apply.engine import Engine
+from spoke.kube.client import KubeClient, connect
+from spoke.kube.config import Access
+from spoke.report.reporter import Reporter
+from spoke.state import BundleStore, StoredBundle
+
+_FACTS_PAUSE_SECONDS: Final = 30.0
+_log = logging.getLogger(__name__)
+
+
+class Agent:
+    """One spoke without its link: `on_bundle` is what the link calls, `reporter` what it reads."""
+
+    def __init__(self, client: KubeClient, store: BundleStore, tracer: Tracer) -> None:
+        self.reporter = Reporter()
+        self._client = client
+        self._store = store
+        self._engine = Engine(client, store, self.reporter, tracer)
+
+    def on_bundle(self, stored: StoredBundle) -> None:
+        """Take a bundle that is whole, verified and on the disk."""
+        self._engine.set_bundle(stored)
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        if self._store.current is not None:
+            self._engine.set_bundle(self._store.current)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._learn_facts())
+            tasks.create_task(self._engine.run())
+
+    async def _learn_facts(self) -> None:
+        """Ask the cluster once who it is."""
+        while True:
+            try:
+                self.reporter.learned(await facts(self._client))
+            except KubernetesError as error:
+                _log.warning("event=cluster-unreachable error=%r", str(error))
+                await asyncio.sleep(_FACTS_PAUSE_SECONDS)
+            else:
+                return
+
+
+async def facts(client: KubeClient) -> Mapping[str, str]:
+    """Return what a cluster says of itself: kubernetes_version."""
+    version = await client.get("/version")
+    return {"kubernetes_version": str(version.get("gitVersion", ""))}
+
+
+@asynccontextmanager
+async def agent(access: Access, store: BundleStore, tracer: Tracer) -> AsyncIterator[Agent]:
+    """Yield an agent for a cluster; `run` is to be run inside."""
+    async with connect(access) as client:
+        yield Agent(client, store, tracer)

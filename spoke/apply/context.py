@@ -1,0 +1,101 @@
+"""What the tasks of all workloads share, and what they ask of each other."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from felloe.bundle import Workload
+from felloe.digest import Digest
+from felloe.identity import ObjectId, WorkloadId
+from felloe.tracing import Tracer
+from felloe.v1 import status_pb2 as pb
+from spoke.apply.inventories import Inventories
+from spoke.apply.objects import Objects
+from spoke.drift.live import LiveObjects
+from spoke.drift.watches import Watches
+from spoke.kube.client import KubeClient
+from spoke.kube.discovery import Discovery
+
+
+class Blobs(Protocol):
+    """The objects of the bundle, on disk."""
+
+    def get(self, name: Digest, /) -> bytes | None:
+        """Return the canonical JSON with this digest, None where it is not here. Raise StoreError for a bad disk."""
+        ...
+
+
+class Report(Protocol):
+    """Who is told how things stand."""
+
+    def workload(self, status: pb.WorkloadStatus) -> None:
+        """Take how a workload stands."""
+        ...
+
+    def removed(self, identity: WorkloadId) -> None:
+        """Take it that a workload is gone from the cluster."""
+        ...
+
+    def event(
+        self,
+        reason: str,
+        message: str,
+        workload: WorkloadId,
+        identity: ObjectId | None = None,
+        *,
+        warning: bool = False,
+    ) -> None:
+        """Take something that happened."""
+        ...
+
+
+class Fleet(Protocol):
+    """What a workload may ask about the others in its bundle."""
+
+    @property
+    def claims(self) -> Mapping[ObjectId, WorkloadId]:
+        """Return which workload wants which object."""
+        ...
+
+    def recorded(self, identity: ObjectId) -> bool:
+        """Return whether the workload that wants an object has it in its inventory, in the cluster."""
+        ...
+
+    def waits_for(self, workload: Workload) -> str:
+        """Return which dependency is not ready and why; empty where all are."""
+        ...
+
+    def changed(self) -> None:
+        """Wake every task: something that others may wait for happened."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The collaborators of a workload's task."""
+
+    client: KubeClient
+    discovery: Discovery
+    objects: Objects
+    inventories: Inventories
+    live: LiveObjects
+    watches: Watches
+    blobs: Blobs
+    report: Report
+    tracer: Tracer
+    fleet: Fleet
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """With which bundle a workload came: when (seconds since 1970), and the trace it belongs to."""
+
+    received_at: float
+    traceparent: str
+
+
+def owned_elsewhere(claims: Mapping[ObjectId, WorkloadId], workload: Workload) -> Collection[ObjectId]:
+    """Return those objects of a workload that another one claims before it."""
+    return frozenset(entry.id for entry in workload.entries if claims.get(entry.id, workload.id) != workload.id)

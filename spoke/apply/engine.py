@@ -1,0 +1,263 @@
+"""The bundle as a whole: one task per workload, the newest bundle wins, and objects change hands undeleted."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from felloe.bundle import Bundle, Workload
+from felloe.errors import KubernetesError, StoreError
+from felloe.identity import ObjectId, WorkloadId
+from felloe.tracing import Tracer
+from spoke.apply import standing
+from spoke.apply.context import Blobs, Context, Delivery, Report, owned_elsewhere
+from spoke.apply.inventories import Inventories
+from spoke.apply.inventory import Inventory
+from spoke.apply.objects import Objects
+from spoke.apply.plan import CRD, NAMESPACE, claims
+from spoke.apply.standing import Standing, Verdict
+from spoke.apply.step import State
+from spoke.apply.workload import WorkloadTask, removed
+from spoke.drift.live import Live, LiveObjects
+from spoke.drift.watches import Watches
+from spoke.health import HealthStatus
+from spoke.kube.client import KubeClient
+from spoke.kube.discovery import Discovery
+
+_LONGEST_PAUSE_SECONDS: Final = 15.0
+_log = logging.getLogger(__name__)
+
+
+class Desired(Protocol):
+    """A whole, verified bundle as it lies on disk."""
+
+    @property
+    def epoch(self) -> int:
+        """Return the epoch of the hub that sent it."""
+        ...
+
+    @property
+    def generation(self) -> int:
+        """Return its generation."""
+        ...
+
+    @property
+    def bundle(self) -> Bundle:
+        """Return what it says."""
+        ...
+
+    @property
+    def traceparent(self) -> str:
+        """Return the trace of its delivery; may be empty."""
+        ...
+
+    @property
+    def received_at(self) -> float:
+        """Return when it was received, in seconds since 1970."""
+        ...
+
+
+class Reporting(Report, Protocol):
+    """Who is told how things stand, and which bundle that is about."""
+
+    def bundle(self, epoch: int, generation: int, root: bytes, traceparent: str) -> None:
+        """Take the bundle that is being applied from now on."""
+        ...
+
+
+@dataclass(slots=True)
+class _Running:
+    """A workload's task, and what it works on; `work` is None for one that is being removed."""
+
+    task: asyncio.Task[None]
+    work: WorkloadTask | None
+    foreign: frozenset[ObjectId]
+
+
+class Engine:
+    """Makes a cluster what its newest bundle says. `run` does the work, `set_bundle` may be called at any time."""
+
+    def __init__(self, client: KubeClient, blobs: Blobs, report: Reporting, tracer: Tracer) -> None:
+        self._client = client
+        self._blobs = blobs
+        self._report = report
+        self._tracer = tracer
+        self._newest: Desired | None = None
+        self._arrived = asyncio.Event()
+        self._states: dict[WorkloadId, State] = {}
+        self._running: dict[WorkloadId, _Running] = {}
+        self._claims: dict[ObjectId, WorkloadId] = {}
+        self._live = LiveObjects(self._expected, self._touched)
+        self._discovery = Discovery(client)
+        self._inventories = Inventories(client)
+
+    def set_bundle(self, stored: Desired) -> None:
+        """Take a newer bundle; what is being applied of an older one stops."""
+        self._newest = stored
+        self._arrived.set()
+
+    async def run(self) -> None:
+        """Work until cancelled. Without a bundle nothing is done and nothing is asked of the API server."""
+        async with asyncio.TaskGroup() as tasks:
+            context = Context(
+                client=self._client,
+                discovery=self._discovery,
+                objects=Objects(self._client, self._discovery, self._live),
+                inventories=self._inventories,
+                live=self._live,
+                watches=Watches(self._client, self._live, tasks),
+                blobs=self._blobs,
+                report=self._report,
+                tracer=self._tracer,
+                fleet=self,
+            )
+            await self._arrived.wait()
+            await self._load()
+            while True:
+                await self._arrived.wait()
+                self._arrived.clear()
+                if self._newest is not None:
+                    await self._adopt(self._newest, context, tasks)
+
+    # -- what the tasks ask (apply.context.Fleet)
+
+    @property
+    def claims(self) -> Mapping[ObjectId, WorkloadId]:
+        """Return which workload wants which object."""
+        return self._claims
+
+    def recorded(self, identity: ObjectId) -> bool:
+        """Return whether the workload that wants an object has it in its inventory."""
+        state = self._states.get(self._claims[identity]) if identity in self._claims else None
+        return state is not None and identity in state.inventory.items
+
+    def waits_for(self, workload: Workload) -> str:
+        """Return which dependency is not ready; an older health or revision of it does not count."""
+        for dependency in workload.options.depends_on:
+            running = self._running.get(dependency)
+            if running is None or running.work is None:
+                return f"dependency {dependency} not found: no such workload is meant for this cluster"
+            if not running.work.ready:
+                suspended = " (it is suspended)" if running.work.workload.options.suspend else ""
+                return f"dependency {dependency} is not ready{suspended}"
+        return ""
+
+    def changed(self) -> None:
+        """Wake every task."""
+        for running in self._running.values():
+            if running.work is not None:
+                running.work.wake()
+
+    # -- what the watches tell
+
+    def _expected(self, identity: ObjectId) -> bytes | None:
+        state = self._states.get(self._claims[identity]) if identity in self._claims else None
+        item = state.inventory.items.get(identity) if state else None
+        return item.fingerprint if item else None
+
+    def _touched(self, identity: ObjectId, before: Live | None, now: Live | None) -> None:
+        if (claimant := self._claims.get(identity)) and (running := self._running.get(claimant)) and running.work:
+            running.work.touched(identity, now)
+        if identity[:2] in (CRD, NAMESPACE) and _usable(now) and not _usable(before):
+            self._discovery.outdated()
+            for other in self._running.values():
+                if other.work is not None:
+                    other.work.appeared()
+
+    # -- bundles
+
+    async def _load(self) -> None:
+        """Read what the cluster itself says was applied; without that nothing may be applied or pruned."""
+        failures = 0
+        while True:
+            try:
+                for identity, inventory in (await self._inventories.load()).items():
+                    self._states[identity] = State(inventory, Standing(identity))
+            except (KubernetesError, StoreError) as error:
+                failures += 1
+                _log.warning("event=inventories-unreadable failures=%d error=%r", failures, str(error))
+                self._unreadable(str(error))
+                pause = min(_LONGEST_PAUSE_SECONDS, 0.25 * 2 ** min(failures, 8))
+                await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311
+            else:
+                return
+
+    def _unreadable(self, message: str) -> None:
+        """Tell for every workload that the cluster's own record can't be read."""
+        if self._newest is None:
+            return
+        self._announce(self._newest)
+        for workload in self._newest.bundle.workloads:
+            fresh = Standing(workload.id)
+            fresh.set("Ready", Verdict(standing.FALSE, "ReconciliationFailed", message), self._newest.received_at)
+            self._report.workload(
+                standing.status(
+                    fresh, digest=workload.digest, applied_digest=None, applied_at=0.0, objects=0, troubles=[]
+                )
+            )
+
+    def _announce(self, stored: Desired) -> None:
+        self._report.bundle(stored.epoch, stored.generation, stored.bundle.root, stored.traceparent)
+
+    async def _adopt(self, stored: Desired, context: Context, tasks: asyncio.TaskGroup) -> None:
+        wanted = claims(stored.bundle.workloads)
+        stale = [
+            identity
+            for identity, running in self._running.items()
+            if not self._still_right(running, stored.bundle.by_id.get(identity), wanted)
+        ]
+        for identity in stale:
+            self._running[identity].task.cancel()
+        await asyncio.gather(*(self._running.pop(identity).task for identity in stale), return_exceptions=True)
+        self._announce(stored)
+        self._claims = wanted
+        delivery = Delivery(stored.received_at, stored.traceparent)
+        for workload in stored.bundle.workloads:
+            if workload.id not in self._running:
+                state = self._states.get(workload.id)
+                if state is None:
+                    state = self._states[workload.id] = State(Inventory(workload.id), Standing(workload.id))
+                work = WorkloadTask(context, workload, state, delivery)
+                foreign = frozenset(owned_elsewhere(wanted, workload))
+                # Started only after this loop, when every dependency can be found.
+                self._running[workload.id] = _Running(tasks.create_task(work.run()), work, foreign)
+        for identity in self._states.keys() - stored.bundle.by_id.keys() - self._running.keys():
+            self._running[identity] = _Running(tasks.create_task(self._remove(context, identity)), None, frozenset())
+        _log.info(
+            "event=bundle epoch=%d generation=%d workloads=%d restarted=%d",
+            stored.epoch,
+            stored.generation,
+            len(stored.bundle.workloads),
+            len(stale),
+        )
+        self._forget_kinds(context)
+        self.changed()
+
+    @staticmethod
+    def _still_right(running: _Running, newest: Workload | None, wanted: Mapping[ObjectId, WorkloadId]) -> bool:
+        if newest is None:
+            return running.work is None
+        return (
+            running.work is not None
+            and running.work.workload.digest == newest.digest
+            and running.foreign == frozenset(owned_elsewhere(wanted, newest))
+        )
+
+    async def _remove(self, context: Context, identity: WorkloadId) -> None:
+        await removed(context, self._states[identity])
+        del self._states[identity]
+        _log.info("event=Removed workload=%s", identity)
+        self._forget_kinds(context)
+
+    def _forget_kinds(self, context: Context) -> None:
+        kinds = {identity[:2] for identity in self._claims}
+        kinds |= {identity[:2] for state in self._states.values() for identity in state.inventory.items}
+        context.watches.retain(kinds)
+
+
+def _usable(live: Live | None) -> bool:
+    return live is not None and live.health.status is HealthStatus.CURRENT

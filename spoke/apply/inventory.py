@@ -1,0 +1,122 @@
+"""What was applied for a workload: the cluster's own record of it, so that nothing is ever left behind.
+
+The record is written before an object is applied for the first time (the intent) and reduced after the objects that are
+not wanted any more are gone. A spoke that is killed at any point finds every object it may have made.
+
+A record is one or several ConfigMaps below the size limit of an object: zstd over JSON, split by a hash of the object,
+so that rewriting one piece moves no object between pieces. Pieces are read as a union, the later serial wins.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+import orjson
+import zstandard
+
+from felloe.digest import Digest
+from felloe.errors import StoreError
+from felloe.identity import ObjectId, WorkloadId
+
+FORMAT: Final = 1
+_ITEMS_IN_A_PIECE: Final = 8000
+_LARGEST_PIECE_BYTES: Final = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One object of an inventory.
+
+    `applied` names what was last applied (empty while that is only intended) and `fingerprint` the fields that this
+    made ours. `created` says that the object was not there before us; it is known of namespaces only.
+    """
+
+    version: str
+    wave: int
+    applied: bytes = b""
+    fingerprint: bytes = b""
+    created: bool = False
+
+
+@dataclass(slots=True)
+class Inventory:
+    """The record of one workload. `prune` and `suspend` are kept for the day when it leaves the bundle."""
+
+    id: WorkloadId
+    items: dict[ObjectId, Item] = field(default_factory=dict)
+    prune: bool = False
+    suspend: bool = False
+    requested_at: str = ""
+    applied_digest: Digest | None = None
+    applied_at: float = 0.0
+    serial: int = 0
+
+    @property
+    def name(self) -> str:
+        """Return the name that its pieces begin with."""
+        return "inventory-" + hashlib.sha256("\0".join(self.id).encode()).hexdigest()[:20]
+
+
+def encode(inventory: Inventory) -> dict[str, bytes]:
+    """Return the pieces of an inventory by name; the number of pieces is part of each name."""
+    count = max(1, -(-len(inventory.items) // _ITEMS_IN_A_PIECE))
+    rows: list[list[list[object]]] = [[] for _ in range(count)]
+    for identity, item in inventory.items.items():
+        rows[zlib.crc32(identity.inventory_id.encode()) % count].append(
+            [*identity, item.version, item.wave, item.applied.hex(), item.fingerprint.hex(), item.created]
+        )
+    head: dict[str, object] = {
+        "format": FORMAT,
+        "workload": [*inventory.id],
+        "prune": inventory.prune,
+        "suspend": inventory.suspend,
+        "requested_at": inventory.requested_at,
+        "applied_digest": inventory.applied_digest.hex() if inventory.applied_digest else "",
+        "applied_at": inventory.applied_at,
+        "serial": inventory.serial,
+    }
+    return {
+        f"{inventory.name}-{count}-{number}": zstandard.compress(orjson.dumps(head | {"items": items}), 6)
+        for number, items in enumerate(rows)
+    }
+
+
+def decode(pieces: Iterable[tuple[str, bytes]]) -> Mapping[WorkloadId, Inventory]:
+    """Return the inventories that named pieces hold. Raise StoreError where one can't be read."""
+    inventories: dict[WorkloadId, Inventory] = {}
+    read = sorted((_piece(name, data) for name, data in pieces), key=lambda piece: piece.serial)
+    for piece in read:
+        before = inventories.get(piece.id)
+        inventories[piece.id] = replace(piece, items=(before.items if before else {}) | piece.items)
+    return inventories
+
+
+def _piece(name: str, data: bytes) -> Inventory:
+    try:
+        content = orjson.loads(zstandard.ZstdDecompressor().decompress(data, max_output_size=_LARGEST_PIECE_BYTES))
+        if content["format"] != FORMAT:
+            raise StoreError(f"the inventory {name} has format {content['format']}, this spoke reads {FORMAT}")
+        applied = content["applied_digest"]
+        return Inventory(
+            id=WorkloadId(*content["workload"]),
+            items={
+                ObjectId(group, kind, namespace, object_name): Item(
+                    version, wave, bytes.fromhex(key), bytes.fromhex(mark), created
+                )
+                for group, kind, namespace, object_name, version, wave, key, mark, created in content["items"]
+            },
+            prune=content["prune"],
+            suspend=content["suspend"],
+            requested_at=content["requested_at"],
+            applied_digest=Digest(bytes.fromhex(applied)) if applied else None,
+            applied_at=content["applied_at"],
+            serial=content["serial"],
+        )
+    except (zstandard.ZstdError, ValueError, KeyError, TypeError) as error:
+        raise StoreError(
+            f"the inventory {name} can't be read ({type(error).__name__}): restore it, or delete it and prune by hand"
+        ) from error

@@ -1,0 +1,107 @@
+"""One object: applied, or deleted if it is still ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from felloe.errors import FelloeError, KubernetesError
+from felloe.identity import ObjectId, WorkloadId
+from spoke.drift.live import Live, LiveObjects, owner
+from spoke.drift.watches import metadata_only, typed
+from spoke.kube.client import METADATA_ONLY, KubeClient
+from spoke.kube.discovery import Discovery, NoSuchKindError, Resource
+from spoke.kube.errors import CONFLICT, NOT_FOUND
+
+_DELETE_ATTEMPTS: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What an apply left behind; `created` tells that the object was not there before."""
+
+    live: Live
+    created: bool
+
+
+class Pruned(Enum):
+    """What became of an object that is not wanted any more."""
+
+    DELETED = "deleted"
+    GONE = "was gone already"
+    NOT_OURS = "left: it does not carry this workload's labels any more"
+
+
+class Objects:
+    """Applies and deletes single objects. Errors carry the API server's own message."""
+
+    def __init__(self, client: KubeClient, discovery: Discovery, live: LiveObjects) -> None:
+        self._client = client
+        self._discovery = discovery
+        self._live = live
+
+    async def resource(self, identity: ObjectId, version: str) -> Resource:
+        """Return the kind of an object that is to be applied.
+
+        Raise NoSuchKindError where it is not served, FelloeError where the object lacks its namespace.
+        """
+        resource = await self._discovery.find(identity.group, version, identity.kind)
+        if resource.namespaced and not identity.namespace:
+            raise FelloeError(
+                f"{identity}: namespace not specified: set metadata.namespace in the object, "
+                "or targetNamespace in the Kustomization"
+            )
+        if not resource.namespaced and identity.namespace:
+            raise FelloeError(
+                f"{identity}: {identity.kind} is cluster-scoped: remove metadata.namespace, here {identity.namespace!r}"
+            )
+        return resource
+
+    async def apply(self, identity: ObjectId, resource: Resource, manifest: bytes) -> Applied:
+        """Server-side apply an object; what the API server answers is not taken into what is live yet."""
+        accept = METADATA_ONLY if metadata_only(resource.group, resource.kind) else "application/json"
+        answer = await self._client.apply(resource.path(identity.namespace, identity.name), manifest, accept=accept)
+        return Applied(self._live.read(identity, typed(answer.json(), resource)).settled, answer.created)
+
+    async def exists(self, identity: ObjectId, version: str) -> bool:
+        """Return whether an object is there, ours or not."""
+        try:
+            resource = await self._discovery.find_any(identity.group, version, identity.kind)
+            await self._client.get(resource.path(identity.namespace, identity.name), accept=METADATA_ONLY)
+        except KubernetesError as error:
+            if error.status == NOT_FOUND or isinstance(error, NoSuchKindError):
+                return False
+            raise
+        return True
+
+    async def prune(self, identity: ObjectId, version: str, workload: WorkloadId) -> Pruned:
+        """Delete an object if it, live, still carries the labels of this workload, dependents in the background."""
+        try:
+            resource = await self._discovery.find_any(identity.group, version, identity.kind)
+        except NoSuchKindError:
+            return Pruned.GONE
+        path = resource.path(identity.namespace, identity.name)
+        for attempt in range(_DELETE_ATTEMPTS):
+            try:
+                metadata = _metadata(await self._client.get(path, accept=METADATA_ONLY))
+                if owner(metadata) != workload:
+                    return Pruned.NOT_OURS
+                # The version that carried the labels, so that nobody takes it over in between; a busy object changes
+                # all the time, so the last attempt is content with the uid.
+                version_seen = "" if attempt == _DELETE_ATTEMPTS - 1 else str(metadata.get("resourceVersion") or "")
+                await self._client.delete(path, str(metadata.get("uid")), version_seen)
+            except KubernetesError as error:
+                if error.status == NOT_FOUND:
+                    return Pruned.GONE
+                if error.status != CONFLICT:
+                    raise
+            else:
+                return Pruned.DELETED
+        raise KubernetesError(f"{identity} changes faster than it can be deleted", status=CONFLICT)
+
+
+def _metadata(obj: Mapping[str, object]) -> Mapping[str, object]:
+    metadata = obj.get("metadata")
+    return metadata if isinstance(metadata, Mapping) else {}

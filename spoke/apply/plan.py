@@ -1,0 +1,114 @@
+"""What is to be done for a workload: pure decisions from what is desired, recorded and live."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from itertools import groupby
+from typing import Final
+
+from felloe.bundle import Entry, Workload
+from felloe.identity import ObjectId, WorkloadId
+from felloe.labels import SYSTEM_NAMESPACE
+from spoke.apply.inventory import Inventory, Item
+from spoke.drift.live import Live
+
+NAMESPACE: Final = ("", "Namespace")
+CRD: Final = ("apiextensions.k8s.io", "CustomResourceDefinition")
+PROTECTED_NAMESPACES: Final = frozenset({"default", "kube-system", "kube-public", "kube-node-lease", SYSTEM_NAMESPACE})
+
+
+class Why(Enum):
+    """Why an object is applied."""
+
+    CHANGED = "its desired state changed"
+    MISSING = "it was deleted, or lost our labels"
+    DRIFTED = "fields of it were changed"
+    TAKEN = "another workload's labels are on it"
+    REQUESTED = "a reconciliation was asked for"
+
+    @property
+    def drift(self) -> bool:
+        """Return whether the cluster, not Git, is what changed."""
+        return self in (Why.MISSING, Why.DRIFTED, Why.TAKEN)
+
+
+def why_apply(key: bytes, item: Item | None, live: Live | None, owner: WorkloadId) -> Why | None:
+    """Return why an object has to be applied, None where it is as it should be.
+
+    An object that is being deleted is left alone until it is gone: applying it would change nothing.
+    """
+    if item is None or item.applied != key:
+        return Why.CHANGED
+    if live is None:
+        return Why.MISSING
+    if live.terminating:
+        return None
+    if live.owner != owner:
+        return Why.TAKEN
+    return Why.DRIFTED if live.fingerprint != item.fingerprint else None
+
+
+def waves(entries: Iterable[Entry]) -> list[list[Entry]]:
+    """Return entries wave by wave, the first to apply first."""
+    ordered = sorted(entries, key=lambda entry: entry.wave)
+    return [list(wave) for _, wave in groupby(ordered, key=lambda entry: entry.wave)]
+
+
+@dataclass(frozen=True, slots=True)
+class Leftovers:
+    """What an inventory has that its workload does not want any more.
+
+    `prune` is to be deleted, the last wave first; `released` is only forgotten: another workload has it now, or it is
+    to stay. What is in neither waits for the workload that claims it to write it down.
+    """
+
+    prune: tuple[tuple[ObjectId, ...], ...]
+    released: tuple[ObjectId, ...]
+
+
+def leftovers(
+    inventory: Inventory,
+    wanted: Collection[ObjectId],
+    claims: Mapping[ObjectId, WorkloadId],
+    recorded: Callable[[ObjectId], bool],
+    *,
+    prune: bool,
+) -> Leftovers:
+    """Return what becomes of the objects that a workload had and does not want.
+
+    `claims` says which workload of the bundle wants an object, `recorded` whether an object is in the inventory of
+    the workload that wants them: only then it is safe to forget one here.
+    """
+    released: list[ObjectId] = []
+    doomed: list[tuple[int, ObjectId]] = []
+    for identity, item in inventory.items.items():
+        if identity in wanted:
+            continue
+        if claims.get(identity, inventory.id) != inventory.id:
+            if recorded(identity):
+                released.append(identity)
+        elif not prune or not _prunable(identity, item):
+            released.append(identity)
+        else:
+            doomed.append((item.wave, identity))
+    doomed.sort(key=lambda pair: (-pair[0], pair[1]))
+    grouped = groupby(doomed, key=lambda pair: pair[0])
+    return Leftovers(tuple(tuple(identity for _, identity in wave) for _, wave in grouped), tuple(released))
+
+
+def _prunable(identity: ObjectId, item: Item) -> bool:
+    """Return whether we may delete it: of namespaces, which take everything in them along, only those that we made."""
+    if identity[:2] != NAMESPACE:
+        return True
+    return item.created and identity.name not in PROTECTED_NAMESPACES
+
+
+def claims(workloads: Iterable[Workload]) -> dict[ObjectId, WorkloadId]:
+    """Return which workload has which object: of several that name the same one, the first by id."""
+    claimed: dict[ObjectId, WorkloadId] = {}
+    for workload in workloads:
+        for entry in workload.entries:
+            claimed.setdefault(entry.id, workload.id)
+    return claimed

@@ -1,0 +1,74 @@
+"""From an object as it travelled to the one that is sent to the API server: variables, spelling and our labels."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from typing import Final
+
+import orjson
+
+from felloe.bundle import Entry, Workload
+from felloe.digest import canonical_json
+from felloe.errors import BundleError
+from felloe.identity import WorkloadId, object_id
+from felloe.k8syaml import JsonValue
+from felloe.labels import WORKLOAD_KIND, WORKLOAD_NAME, WORKLOAD_NAMESPACE
+from felloe.substitute import substitute
+
+KEY_BYTES: Final = 16
+
+
+def variables_digest(workload: Workload) -> bytes:
+    """Return what names the values that a workload's templates are filled in with."""
+    return hashlib.sha256(canonical_json(dict(workload.variables))).digest()
+
+
+def applied_key(entry: Entry, variables: bytes) -> bytes:
+    """Return what names an object as it is applied: its content and, for a template, the variables filled in."""
+    return hashlib.sha256(entry.digest + variables).digest()[:KEY_BYTES] if entry.template else entry.digest[:KEY_BYTES]
+
+
+def desired(blob: bytes, entry: Entry, workload: Workload) -> dict[str, JsonValue]:
+    """Return the object that a workload wants, from the bytes that travelled.
+
+    Raise BundleError where it is not the object that its entry names, SubstitutionError where a variable is missing.
+    """
+    content = orjson.loads(blob)
+    if not isinstance(content, dict):
+        raise BundleError(f"what the bundle holds for {entry.id} is no object")
+    obj: dict[str, JsonValue] = substitute(content, workload.variables) if entry.template else content
+    if object_id(obj) != entry.id:
+        raise BundleError(f"what the bundle holds for {entry.id} is {object_id(obj)}")
+    return _normalized(obj, entry)
+
+
+def manifest(obj: dict[str, JsonValue], owner: WorkloadId) -> bytes:
+    """Return the bytes to apply: the object with our labels, set last, so that nothing in Git claims another owner."""
+    metadata = obj["metadata"]
+    if not isinstance(metadata, dict):
+        raise BundleError("an object has no metadata")
+    labels = metadata.get("labels")
+    labels = dict(labels) if isinstance(labels, dict) else {}
+    labels |= {WORKLOAD_KIND: owner.kind, WORKLOAD_NAMESPACE: owner.namespace, WORKLOAD_NAME: owner.name}
+    metadata["labels"] = labels
+    return orjson.dumps(obj)
+
+
+def expires(obj: dict[str, JsonValue]) -> bool:
+    """Return whether the cluster removes this object by itself: its absence is then no drift."""
+    spec = obj.get("spec")
+    return obj.get("kind") == "Job" and isinstance(spec, dict) and spec.get("ttlSecondsAfterFinished") is not None
+
+
+def _normalized(obj: dict[str, JsonValue], entry: Entry) -> dict[str, JsonValue]:
+    """Drop what is the cluster's to say, and write stringData as data, as Flux does: otherwise we would not own it."""
+    if entry.id.kind != "CustomResourceDefinition":
+        obj.pop("status", None)
+    if entry.id.kind == "Secret" and not entry.id.group and isinstance(text := obj.pop("stringData", None), dict):
+        data = obj.get("data")
+        encoded: dict[str, JsonValue] = {
+            key: base64.b64encode(str(value).encode()).decode("ascii") for key, value in text.items()
+        }
+        obj["data"] = (data if isinstance(data, dict) else {}) | encoded
+    return obj

@@ -1,0 +1,49 @@
+"""Deletes what a workload left behind, last wave first, and only what still carries its labels."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+
+from felloe.errors import KubernetesError
+from felloe.identity import ObjectId
+from spoke.apply.context import Context
+from spoke.apply.inventory import Inventory
+from spoke.apply.objects import Pruned
+from spoke.apply.plan import Leftovers
+from spoke.apply.standing import Failure
+from spoke.apply.step import UnreachableError, bounded
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """`dropped` need not be in the inventory any more; `failures` says what could not be deleted, and why."""
+
+    dropped: set[ObjectId] = field(default_factory=set)
+    failures: dict[ObjectId, Failure] = field(default_factory=dict)
+
+
+async def prune(context: Context, inventory: Inventory, left: Leftovers) -> Outcome:
+    """Do what was decided about a workload's leftovers. Raise UnreachableError where the API server is away."""
+    outcome = Outcome(dropped=set(left.released))
+
+    async def one(identity: ObjectId) -> None:
+        try:
+            became = await context.objects.prune(identity, inventory.items[identity].version, inventory.id)
+        except KubernetesError as error:
+            if error.status == 0:
+                raise UnreachableError(str(error)) from error
+            outcome.failures[identity] = Failure("PruneFailed", str(error))
+            return
+        outcome.dropped.add(identity)
+        _log.info("event=Pruned workload=%s object=%r became=%r", inventory.id, str(identity), became.value)
+        if became is not Pruned.GONE:
+            context.report.event("Pruned", f"{identity} {became.value}", inventory.id, identity)
+
+    for wave in left.prune:
+        await bounded(one, wave)
+        if outcome.failures:
+            break  # what is of an earlier wave may be what the failed ones need to go away
+    return outcome

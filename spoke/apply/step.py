@@ -1,0 +1,265 @@
+"""One pass over some objects of a workload: the intent written down, then wave by wave, concurrent inside a wave."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Collection, Iterable
+from dataclasses import dataclass, field, replace
+from typing import Final, TypeVar
+
+from felloe.bundle import Entry, Workload
+from felloe.errors import BundleError, FelloeError, KubernetesError, StoreError, SubstitutionError
+from felloe.identity import ObjectId
+from felloe.k8syaml import JsonValue
+from spoke.apply.context import Context
+from spoke.apply.inventory import Inventory, Item
+from spoke.apply.plan import CRD, NAMESPACE, Why, waves, why_apply
+from spoke.apply.prepare import applied_key, desired, expires, manifest, variables_digest
+from spoke.apply.standing import Failure, Standing
+from spoke.drift.contest import Contest
+from spoke.drift.fields import change
+from spoke.drift.live import Live
+from spoke.health import HealthStatus
+from spoke.kube.client import IN_FLIGHT
+from spoke.kube.discovery import NoSuchKindError, Resource
+
+_ESTABLISHED_SECONDS: Final = 30.0
+_SERVED_SECONDS: Final = 5.0
+_log = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
+
+class UnreachableError(KubernetesError):
+    """The API server can't be reached: there is no use in trying the other objects."""
+
+
+@dataclass(slots=True)
+class State:
+    """What the spoke knows of a workload, whichever task works on it."""
+
+    inventory: Inventory
+    standing: Standing
+    contests: dict[ObjectId, Contest] = field(default_factory=dict)
+    expired: set[ObjectId] = field(default_factory=set)
+
+
+class Step:
+    """Applies objects of one workload. `failures` says what could not be applied, and why."""
+
+    def __init__(self, context: Context, workload: Workload, state: State) -> None:
+        self._context = context
+        self._workload = workload
+        self._state = state
+        self._entries = {entry.id: entry for entry in workload.entries}
+        variables = variables_digest(workload)
+        self._keys = {entry.id: applied_key(entry, variables) for entry in workload.entries}
+        self.failures: dict[ObjectId, Failure] = {}
+        self.lacking: set[ObjectId] = set()
+        self.unsaved = False
+
+    def why(self, identity: ObjectId) -> Why | None:
+        """Return why an object has to be applied now, None where it is as it should be."""
+        why = why_apply(
+            self._keys[identity],
+            self._state.inventory.items.get(identity),
+            self._context.live.get(identity),
+            self._workload.id,
+        )
+        return None if why is Why.MISSING and identity in self._state.expired else why
+
+    def applied(self, identity: ObjectId) -> bool:
+        """Return whether the desired state of an object was applied at some time."""
+        item = self._state.inventory.items.get(identity)
+        return item is not None and item.applied == self._keys[identity]
+
+    async def run(self, identities: Collection[ObjectId], *, requested: bool = False) -> int:
+        """Apply what needs it (with `requested` all) and return how many objects were.
+
+        What can't be applied is in `failures`. Raise UnreachableError where the API server is away.
+        """
+        entries = [self._entries[identity] for identity in identities]
+        await self._intend(entries)
+        done = 0
+        for wave in waves(entries):
+            resources = await self._resources(wave)
+            todo = [
+                (entry, resources[entry.id], why)
+                for entry in wave
+                if entry.id in resources and (why := Why.REQUESTED if requested else self.why(entry.id))
+            ]
+            for entry in wave:
+                if entry.id in resources and self.why(entry.id) is None:
+                    self._clear(entry.id)
+            await bounded(lambda work: self._apply(*work), todo)
+            done += len(todo)
+            await self._settle_kinds([entry for entry, _, _ in todo])
+        return done
+
+    async def _intend(self, entries: Iterable[Entry]) -> None:
+        """Write down what will be applied for the first time, before it is."""
+        known = self._state.inventory.items
+        new = {entry.id: Item(entry.version, entry.wave) for entry in entries if entry.id not in known}
+        if not new:
+            return
+        for identity in [identity for identity in new if identity[:2] == NAMESPACE]:
+            there = await self._context.objects.exists(identity, new[identity].version)
+            new[identity] = replace(new[identity], created=not there)
+        draft = replace(
+            self._state.inventory,
+            items=known | new,
+            prune=self._workload.options.prune,
+            suspend=False,
+        )
+        await self._context.inventories.write(draft)
+        self._state.inventory = draft
+        self._context.fleet.changed()
+
+    async def _resources(self, wave: Iterable[Entry]) -> dict[ObjectId, Resource]:
+        """Return the kinds of a wave's objects, each of them watched; objects of unknown kinds fail."""
+        found: dict[ObjectId, Resource] = {}
+        for entry in wave:
+            try:
+                found[entry.id] = await self._context.objects.resource(entry.id, entry.version)
+            except FelloeError as error:
+                self._fail(entry.id, error)
+        for resource in set(found.values()):
+            await self._context.watches.ensure(resource)
+        return found
+
+    async def _apply(self, entry: Entry, resource: Resource, why: Why) -> None:
+        try:
+            obj = self._desired(entry)
+            if why is Why.MISSING and expires(obj):
+                self._state.expired.add(entry.id)
+                return
+            before = self._context.live.get(entry.id)
+            applied = await self._context.objects.apply(entry.id, resource, manifest(obj, self._workload.id))
+        except FelloeError as error:
+            self._fail(entry.id, error)
+            return
+        self._state.expired.discard(entry.id)
+        known = self._state.inventory.items.get(entry.id)
+        item = Item(
+            entry.version,
+            entry.wave,
+            self._keys[entry.id],
+            applied.live.fingerprint,
+            bool(known and known.created),
+        )
+        if item != known:
+            self._state.inventory.items[entry.id] = item
+            self.unsaved = True
+        self._clear(entry.id)
+        self._context.live.take(entry.id, applied.live)
+        if why.drift:
+            self._healed(entry.id, obj, why, before, applied.created)
+
+    def _healed(self, identity: ObjectId, obj: dict[str, JsonValue], why: Why, before: Live | None, new: bool) -> None:
+        """Tell what was healed, who did it as far as the object says, and step back from a fight."""
+        now = time.monotonic()
+        contest = self._state.contests[identity] = self._state.contests.get(identity, Contest()).healed(now)
+        self._state.standing.healed += 1
+        if why is Why.MISSING:
+            what = "was deleted" if new else "had lost our labels"
+        elif why is Why.DRIFTED and before and before.drifted:
+            what = str(change(obj, before.drifted))
+        else:
+            what = why.value
+        if contest.contested:
+            what += f"; this is heal {contest.heals} in a row, the next one waits {contest.not_before - now:.0f}s"
+        reason = "DriftContested" if contest.contested else "DriftHealed"
+        _log.info("event=%s workload=%s object=%r what=%r", reason, self._workload.id, str(identity), what)
+        self._context.report.event(reason, f"{identity} {what}", self._workload.id, identity, warning=contest.contested)
+
+    async def _settle_kinds(self, applied: Iterable[Entry]) -> None:
+        """After definitions were applied, wait until what they define can be applied: the next waves need it."""
+        crds = [entry for entry in applied if entry.id[:2] == CRD and entry.id not in self.failures]
+        if not crds:
+            return
+        deadline = time.monotonic() + min(_ESTABLISHED_SECONDS, self._workload.options.timeout)
+        # The watch fills what is looked at; establishing takes a moment only.
+        while time.monotonic() < deadline and not all(self._established(entry.id) for entry in crds):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+        self._context.discovery.outdated()
+        deadline = time.monotonic() + _SERVED_SECONDS
+        for entry in crds:
+            while self._established(entry.id) and not await self._served(entry) and time.monotonic() < deadline:
+                await asyncio.sleep(0.05)
+                self._context.discovery.outdated()
+        self._context.fleet.changed()
+
+    def _established(self, identity: ObjectId) -> bool:
+        live = self._context.live.get(identity)
+        return live is not None and live.health.status is HealthStatus.CURRENT
+
+    async def _served(self, entry: Entry) -> bool:
+        """Return whether discovery shows the kind that a definition defines."""
+        obj = self._desired(entry)
+        spec = obj.get("spec")
+        names = spec.get("names") if isinstance(spec, dict) else None
+        if not isinstance(spec, dict) or not isinstance(names, dict):
+            return True
+        try:
+            await self._context.discovery.find_any(str(spec.get("group")), "", str(names.get("kind")))
+        except NoSuchKindError:
+            return False
+        return True
+
+    def _desired(self, entry: Entry) -> dict[str, JsonValue]:
+        blob = self._context.blobs.get(entry.digest)
+        if blob is None:
+            raise BundleError(f"the spoke's disk has lost {entry.id}: it is asked for again")
+        return desired(blob, entry, self._workload)
+
+    def _clear(self, identity: ObjectId) -> None:
+        self.failures.pop(identity, None)
+        self.lacking.discard(identity)
+
+    def _fail(self, identity: ObjectId, error: FelloeError) -> None:
+        if isinstance(error, KubernetesError) and error.status == 0 and not isinstance(error, NoSuchKindError):
+            raise UnreachableError(str(error)) from error
+        unbuilt = isinstance(error, BundleError | SubstitutionError | StoreError)
+        failure = Failure("BuildFailed" if unbuilt else "ApplyFailed", str(error))
+        if self.failures.get(identity) != failure:
+            _log.warning(
+                "event=%s workload=%s object=%r error=%r", failure.reason, self._workload.id, str(identity), str(error)
+            )
+            self._context.report.event(
+                failure.reason, f"{identity}: {error}", self._workload.id, identity, warning=True
+            )
+        self.failures[identity] = failure
+        if isinstance(error, NoSuchKindError) or (isinstance(error, KubernetesError) and error.status in _MAY_APPEAR):
+            self.lacking.add(identity)
+        else:
+            self.lacking.discard(identity)
+
+
+_MAY_APPEAR: Final = frozenset({403, 404, 409, 429, 500, 502, 503, 504})
+"""Statuses that stand for something that is not there yet: a namespace, a role, the server of a webhook."""
+
+
+async def bounded(work: Callable[[_T], Awaitable[None]], items: Iterable[_T], limit: int = IN_FLIGHT) -> None:
+    """Do some work for each item, at most `limit` at once; the first error ends all and is raised as it is."""
+    queue = iter(items)
+
+    async def worker() -> None:
+        for item in queue:
+            await work(item)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(limit):
+                group.create_task(worker())
+    except* FelloeError as errors:
+        raise _first(errors) from None
+
+
+def _first(errors: BaseExceptionGroup[FelloeError]) -> FelloeError:
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if not isinstance(error, FelloeError):
+        raise TypeError("a group of our errors holds another one")
+    return error

@@ -1,0 +1,420 @@
+"""The task of one workload: brings it to its desired state and keeps it there until it is told otherwise.
+
+Level-based: whatever wakes it (a watch, a dependency, a retry that is due), it compares again and acts on what differs.
+A newer bundle cancels the task at any point and starts another one on the same state.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Final
+
+from felloe.bundle import HealthCheck, Workload
+from felloe.errors import FelloeError, KubernetesError
+from felloe.identity import ObjectId, split_api_version
+from felloe.tracing import Span
+from spoke.apply import standing
+from spoke.apply.context import Context, Delivery, owned_elsewhere
+from spoke.apply.plan import leftovers
+from spoke.apply.pruning import prune
+from spoke.apply.standing import Failure, Verdict
+from spoke.apply.step import State, Step
+from spoke.drift.contest import Contest
+from spoke.drift.live import Live
+from spoke.drift.watches import NamedObject
+from spoke.health import Health, HealthStatus, assess
+from spoke.kube.watch import Reflector
+
+_FIRST_RETRY_SECONDS: Final = 0.5
+_LONGEST_OUTAGE_PAUSE_SECONDS: Final = 15.0
+_GATHER_SECONDS: Final = 0.003
+_NOT_FOUND: Final = Health(HealthStatus.NOT_FOUND, "NotFound", "not found in the cluster")
+_log = logging.getLogger(__name__)
+
+
+class WorkloadTask:
+    """Works on one desired state of one workload; `run` is its task."""
+
+    def __init__(self, context: Context, workload: Workload, state: State, delivery: Delivery) -> None:
+        self._context = context
+        self._state = state
+        self._delivery = delivery
+        self._foreign = owned_elsewhere(context.fleet.claims, workload)
+        self.workload = workload
+        mine = tuple(entry for entry in workload.entries if entry.id not in self._foreign)
+        self._wanted = {entry.id for entry in mine}
+        self._step = Step(context, replace(workload, entries=mine), state)
+        self._due: dict[ObjectId, float] = {}
+        self._attempts: dict[ObjectId, int] = {}
+        self._unpruned: dict[ObjectId, Failure] = {}
+        self._prune_at = 0.0
+        self._unhealthy: dict[ObjectId, Health] = {}
+        self._unhealthy_since: float | None = None
+        self._outside: dict[ObjectId, Health] = {}
+        self._settled = False
+        self._handing_over = False
+        self._trouble = ""
+        self._outages = 0
+        self._wake = asyncio.Event()
+        self._spans: dict[str, Span] = {}
+        self._last = b""
+
+    @property
+    def ready(self) -> bool:
+        """Return whether what depends on this may go on: its newest state is applied and, if asked for, healthy."""
+        digest = self.workload.digest
+        if self._state.inventory.applied_digest != digest or self.workload.options.suspend:
+            return False
+        return not self._gated or self._state.standing.healthy_digest == digest
+
+    def wake(self) -> None:
+        """Look again: something that this workload may wait for happened."""
+        self._wake.set()
+
+    def appeared(self) -> None:
+        """Try at once what failed because something was not there."""
+        for identity in self._step.lacking:
+            self._due[identity] = 0.0
+            self._attempts.pop(identity, None)
+        self._wake.set()
+
+    def touched(self, identity: ObjectId, now: Live | None) -> None:
+        """Take it that an object of this workload changed in the cluster."""
+        if identity not in self._wanted:
+            return
+        self._judge(identity, now)
+        if self._step.why(identity) is not None and identity not in self._step.failures:
+            contest = self._state.contests.get(identity, Contest())
+            self._due[identity] = contest.not_before
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        if self.workload.options.suspend:
+            await self._suspended()
+        try:
+            async with asyncio.TaskGroup() as watches:
+                for check in self.workload.options.health_checks:
+                    if (identity := _checked(check)) not in self._wanted:
+                        self._outside[identity] = Health(HealthStatus.IN_PROGRESS, "NotObserved", "not looked at yet")
+                        watches.create_task(self._watch_outside(check, identity))
+                await self._work()
+        finally:
+            for span in self._spans.values():
+                span.end()
+
+    async def _work(self) -> None:
+        self._publish(Verdict(standing.UNKNOWN, "Progressing", "reconciliation in progress"))
+        await self._dependencies()
+        if self._state.inventory.applied_digest != self.workload.digest:
+            self._begin("apply")
+        self._due = dict.fromkeys(self._wanted, 0.0)
+        while True:
+            try:
+                await self._round()
+                self._trouble, self._outages = "", 0
+            except KubernetesError as error:
+                # Requests about no single object: the inventory, or an API server that is away.
+                self._outages += 1
+                self._trouble = str(error)
+                self._publish(self._ready_verdict())
+                pause = min(_LONGEST_OUTAGE_PAUSE_SECONDS, _FIRST_RETRY_SECONDS * 2 ** min(self._outages, 6))
+                await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311
+                self._due |= dict.fromkeys(self._wanted, 0.0)
+                continue
+            self._publish(self._ready_verdict())
+            await self._pause()
+
+    async def _round(self) -> None:
+        now = time.monotonic()
+        requested = self._state.inventory.requested_at != self.workload.options.requested_at
+        due = [identity for identity, at in self._due.items() if at <= now]
+        for identity in due:
+            del self._due[identity]
+        first = not self._settled
+        if not first:
+            due = [identity for identity in due if self._step.why(identity) is not None]
+        if due or (first and not self._wanted):
+            await self._step.run(due, requested=requested and first)
+            self._retry_failures(due)
+        if not self._step.failures and (first or self._handing_over) and time.monotonic() >= self._prune_at:
+            await self._settle()
+        elif self._step.unsaved:
+            await self._save()
+
+    def _retry_failures(self, tried: Iterable[ObjectId]) -> None:
+        longest = max(self.workload.options.retry_interval, _FIRST_RETRY_SECONDS)
+        for identity in tried:
+            if identity not in self._step.failures:
+                self._attempts.pop(identity, None)
+                continue
+            attempts = self._attempts[identity] = self._attempts.get(identity, 0) + 1
+            pause = (
+                min(longest, _FIRST_RETRY_SECONDS * 2 ** min(attempts, 20))
+                if identity in self._step.lacking
+                else longest
+            )
+            self._due[identity] = time.monotonic() + random.uniform(pause / 2, pause)  # noqa: S311
+
+    async def _settle(self) -> None:
+        """Everything is applied: delete what is not wanted any more, and write down what is."""
+        inventory, options, fleet = self._state.inventory, self.workload.options, self._context.fleet
+        left = leftovers(inventory, self._wanted, fleet.claims, fleet.recorded, prune=options.prune)
+        outcome = await prune(self._context, inventory, left)
+        self._unpruned = outcome.failures
+        items = {identity: item for identity, item in inventory.items.items() if identity not in outcome.dropped}
+        self._handing_over = len(items) > len(self._wanted) and not self._unpruned
+        draft = replace(inventory, items=items, prune=options.prune, suspend=False)
+        if self._unpruned:
+            self._prune_at = time.monotonic() + min(options.retry_interval, 10.0)
+        else:
+            self._prune_at = 0.0
+            draft.requested_at = options.requested_at
+            if draft.applied_digest != self.workload.digest and not self._foreign:
+                draft.applied_digest, draft.applied_at = self.workload.digest, time.time()
+        if draft != inventory or self._step.unsaved:
+            await self._context.inventories.write(draft)
+            self._state.inventory = draft
+            self._step.unsaved = False
+        if not self._unpruned and not self._settled:
+            self._applied()
+
+    def _applied(self) -> None:
+        self._settled = True
+        for identity in self._wanted:
+            self._judge(identity, self._context.live.get(identity))
+        _log.info("event=Applied workload=%s objects=%d", self.workload.id, len(self._wanted))
+        if span := self._spans.pop("apply", None):
+            span.end()
+            self._begin("healthy")
+            message = f"applied {len(self._wanted)} objects"
+            self._context.report.event("Applied", message, self.workload.id)
+        self._context.fleet.changed()
+
+    async def _save(self) -> None:
+        """Write down what was applied so far, without calling it the whole."""
+        draft = replace(self._state.inventory)
+        await self._context.inventories.write(draft)
+        self._state.inventory = draft
+        self._step.unsaved = False
+
+    # -- waiting
+
+    async def _pause(self) -> None:
+        """Wait until something happens or is due."""
+        deadlines = list(self._due.values())
+        if self._prune_at:
+            deadlines.append(self._prune_at)
+        if self._unhealthy_since is not None:
+            deadline = self._unhealthy_since + self.workload.options.timeout
+            if deadline > time.monotonic():
+                deadlines.append(deadline)
+        timeout = max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
+        try:
+            await asyncio.wait_for(self._wake.wait(), timeout)
+            # What one request or one rollout does arrives as many events: take them together.
+            await asyncio.sleep(_GATHER_SECONDS)
+        except TimeoutError:
+            pass
+        self._wake.clear()
+
+    async def _dependencies(self) -> None:
+        if self._state.inventory.applied_digest == self.workload.digest:
+            return
+        while reason := self._context.fleet.waits_for(self.workload):
+            self._publish(Verdict(standing.FALSE, "DependencyNotReady", reason))
+            await self._wake.wait()
+            self._wake.clear()
+
+    async def _suspended(self) -> None:
+        """Do nothing, and see to it that this is remembered should the workload leave the bundle."""
+        self._context.fleet.changed()
+        while self._state.inventory.items and not self._state.inventory.suspend:
+            draft = replace(self._state.inventory, suspend=True)
+            try:
+                await self._context.inventories.write(draft)
+                self._state.inventory = draft
+            except KubernetesError as error:
+                _log.warning("event=suspend-not-recorded workload=%s error=%r", self.workload.id, str(error))
+                await asyncio.sleep(_LONGEST_OUTAGE_PAUSE_SECONDS)
+        known = self._state.standing.conditions.get("Ready")
+        verdict = Verdict(standing.UNKNOWN, "Suspended", "reconciliation is suspended")
+        self._publish(Verdict(known.status, known.reason, known.message) if known else verdict)
+        await asyncio.Event().wait()
+
+    # -- health
+
+    @property
+    def _gated(self) -> bool:
+        """Return whether Ready asks for health."""
+        return self.workload.options.wait or bool(self.workload.options.health_checks)
+
+    def _judge(self, identity: ObjectId, live: Live | None) -> None:
+        if identity in self._state.expired:
+            health = None
+        elif live is None:
+            health = _NOT_FOUND if self._step.applied(identity) else None
+        else:
+            health = live.health if live.health.status is not HealthStatus.CURRENT else None
+        if health is None:
+            self._unhealthy.pop(identity, None)
+        else:
+            self._unhealthy[identity] = health
+
+    def _in_question(self) -> dict[ObjectId, Health]:
+        """Return the unhealthy ones of those objects whose health counts: all, or those that healthChecks names."""
+        outside = {i: health for i, health in self._outside.items() if health.status is not HealthStatus.CURRENT}
+        if self.workload.options.wait or not self.workload.options.health_checks:
+            return self._unhealthy | outside
+        named = {_checked(check) for check in self.workload.options.health_checks}
+        return {identity: health for identity, health in self._unhealthy.items() if identity in named} | outside
+
+    def _health_verdict(self) -> Verdict:
+        if not self._settled:
+            return Verdict(standing.UNKNOWN, "Progressing", "not applied yet")
+        bad = self._in_question()
+        options, now = self.workload.options, time.monotonic()
+        if not bad:
+            self._unhealthy_since = None
+        elif self._unhealthy_since is None:
+            self._unhealthy_since = now
+        overdue = self._unhealthy_since is not None and now >= self._unhealthy_since + options.timeout
+        counted = len(options.health_checks) if options.health_checks and not options.wait else len(self._wanted)
+        verdict = standing.healthy(bad.items(), counted, overdue=overdue, timeout=options.timeout)
+        if verdict.status == standing.TRUE and self._state.standing.healthy_digest != self.workload.digest:
+            self._state.standing.healthy_digest = self.workload.digest
+            self._state.standing.healthy_at = time.time()
+            if span := self._spans.pop("healthy", None):
+                span.end()
+            self._context.fleet.changed()
+        return verdict
+
+    def _ready_verdict(self) -> Verdict:
+        failures = self._step.failures | self._unpruned | self._claimed_elsewhere()
+        if self._trouble:
+            return Verdict(standing.FALSE, "ReconciliationFailed", self._trouble)
+        if failures:
+            return standing.ready_while_failing(failures, len(self.workload.entries))
+        if not self._settled:
+            return Verdict(standing.UNKNOWN, "Progressing", "reconciliation in progress")
+        health = self._health_verdict()
+        good = Verdict(standing.TRUE, "ReconciliationSucceeded", f"applied {len(self._wanted)} objects")
+        if not self._gated or health.status == standing.TRUE:
+            return good
+        was_healthy = self._state.standing.healthy_digest == self.workload.digest
+        return good if was_healthy and health.status == standing.UNKNOWN else health
+
+    def _claimed_elsewhere(self) -> dict[ObjectId, Failure]:
+        claims = self._context.fleet.claims
+        return {
+            identity: Failure(
+                "ApplyFailed", f"{claims[identity]} wants this object too, and comes first: remove it from one"
+            )
+            for identity in self._foreign
+            if identity in claims
+        }
+
+    async def _watch_outside(self, check: HealthCheck, identity: ObjectId) -> None:
+        """Follow the health of an object that is waited for and not part of this workload."""
+
+        def changed(obj: dict[str, object] | None) -> None:
+            self._outside[identity] = _NOT_FOUND if obj is None else assess(obj)
+            self._wake.set()
+
+        version = split_api_version(check.api_version)[1]
+        pause = _FIRST_RETRY_SECONDS
+        while True:
+            try:
+                resource = await self._context.discovery.find(identity.group, version, identity.kind)
+                break
+            except KubernetesError as error:
+                self._outside[identity] = Health(HealthStatus.NOT_FOUND, "NotFound", str(error))
+                self._wake.set()
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, _LONGEST_OUTAGE_PAUSE_SECONDS)
+        selector = {"fieldSelector": f"metadata.name={identity.name}"}
+        path = resource.collection(identity.namespace)
+        await Reflector(self._context.client, path, selector, NamedObject(resource, changed)).run()
+
+    # -- telling
+
+    def _begin(self, step: str) -> None:
+        self._spans[step] = self._context.tracer.start(
+            step,
+            parent=self._delivery.traceparent,
+            attributes={"felloe.workload": str(self.workload.id), "felloe.objects": len(self._wanted)},
+        )
+
+    def _publish(self, ready: Verdict) -> None:
+        now, known, inventory = time.time(), self._state.standing, self._state.inventory
+        known.received_at = self._delivery.received_at
+        before = known.conditions.get("Ready")
+        known.set("Ready", ready, now)
+        if not self.workload.options.suspend:
+            known.set("Healthy", self._health_verdict(), now)
+        failures = self._step.failures | self._unpruned | self._claimed_elsewhere()
+        message = standing.status(
+            known,
+            digest=self.workload.digest,
+            applied_digest=inventory.applied_digest,
+            applied_at=inventory.applied_at,
+            objects=len(inventory.items),
+            troubles=standing.problems(failures, self._unhealthy | self._bad_outside()),
+        )
+        if (data := message.SerializeToString(deterministic=True)) != self._last:
+            self._last = data
+            self._context.report.workload(message)
+        if before is None or (before.status, before.reason) != (ready.status, ready.reason):
+            _log.info("event=Ready workload=%s status=%s reason=%s", self.workload.id, ready.status, ready.reason)
+
+    def _bad_outside(self) -> dict[ObjectId, Health]:
+        return {i: health for i, health in self._outside.items() if health.status is not HealthStatus.CURRENT}
+
+
+def _checked(check: HealthCheck) -> ObjectId:
+    return ObjectId(split_api_version(check.api_version)[0], check.kind, check.namespace, check.name)
+
+
+async def removed(context: Context, state: State) -> None:
+    """Take down a workload that is in the bundle no more, as its inventory says; return when nothing of it is left."""
+    inventory = state.inventory
+    pause = _FIRST_RETRY_SECONDS
+    while True:
+        failures: dict[ObjectId, Failure] = {}
+        message = ""
+        try:
+            keep = inventory.suspend or not inventory.prune
+            left = leftovers(inventory, (), context.fleet.claims, context.fleet.recorded, prune=not keep)
+            outcome = await prune(context, inventory, left)
+            inventory.items = {i: item for i, item in inventory.items.items() if i not in outcome.dropped}
+            failures = outcome.failures
+            if not inventory.items:
+                await context.inventories.delete(inventory.id)
+                context.report.removed(inventory.id)
+                return
+        except FelloeError as error:
+            message = str(error)
+        if failures or message:
+            verdict = (
+                standing.ready_while_failing(failures, len(inventory.items))
+                if failures
+                else Verdict(standing.FALSE, "PruneFailed", message)
+            )
+            state.standing.set("Ready", verdict, time.time())
+            context.report.workload(
+                standing.status(
+                    state.standing,
+                    digest=inventory.applied_digest or b"",  # type: ignore[arg-type]
+                    applied_digest=inventory.applied_digest,
+                    applied_at=inventory.applied_at,
+                    objects=len(inventory.items),
+                    troubles=standing.problems(failures, {}),
+                )
+            )
+        await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311
+        pause = min(pause * 2, _LONGEST_OUTAGE_PAUSE_SECONDS)

@@ -1,0 +1,156 @@
+"""Which fields of an object are ours, by ``metadata.managedFields``, and who took one away.
+
+The format is fieldsV1 (https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management):
+``f:<name>`` is a field, ``k:<keys as JSON>`` the item of a list with these keys, ``v:<value>`` an item of a set, ``.``
+the thing itself; what has nothing below it is owned whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import orjson
+
+from felloe.labels import FIELD_MANAGER
+
+Json = Mapping[str, object]
+
+FINGERPRINT_BYTES: Final = 12
+_IDENTITY: Final = frozenset({"apiVersion", "kind"})
+_IDENTITY_METADATA: Final = frozenset({"name", "namespace"})
+
+
+def fingerprint(metadata: Json) -> bytes:
+    """Return what names the set of fields that we own on an object; empty where we own none."""
+    own = _own(metadata)
+    if own is None:
+        return b""
+    text = orjson.dumps([own.get("apiVersion"), own.get("fieldsV1")], option=orjson.OPT_SORT_KEYS)
+    return hashlib.blake2b(text, digest_size=FINGERPRINT_BYTES).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What somebody else did to an object of ours. No values: they may be secret."""
+
+    paths: tuple[str, ...]
+    manager: str = ""
+    time: str = ""
+
+    def __str__(self) -> str:
+        """Return a sentence such as ``kubectl-edit changed spec.replicas at 2026-11-21T08:00:00Z``."""
+        shown = ", ".join(self.paths[:5]) + (f" and {len(self.paths) - 5} more" if len(self.paths) > 5 else "")
+        at = f" at {self.time}" if self.time else ""
+        return f"{self.manager or 'somebody'} changed {shown or 'the ownership of its fields'}{at}"
+
+
+def change(desired: Json, metadata: Json) -> Change:
+    """Return which fields of `desired` are no longer ours on an object with this metadata, and who took them.
+
+    Where no manager owns them (somebody removed them), it is the one who wrote the object last.
+    """
+    own = _own(metadata)
+    lost = tuple(_lost(desired, _mapping(own.get("fieldsV1") if own else None), ()))
+    others = [entry for entry in _entries(metadata) if entry is not own and entry.get("subresource") != "status"]
+    others.sort(key=lambda entry: str(entry.get("time") or ""), reverse=True)
+    takers = [entry for entry in others if any(_owns(_mapping(entry.get("fieldsV1")), path) for path in lost)]
+    who = next(iter(takers or others), {})
+    names = tuple(sorted({_name(path) for path in lost}))
+    return Change(names, str(who.get("manager") or ""), str(who.get("time") or ""))
+
+
+_Path = tuple[str, ...]
+
+
+def _lost(desired: object, owned: Json, at: _Path) -> Iterator[_Path]:
+    """Yield the paths, in fieldsV1 keys, of what `desired` sets and `owned` lacks."""
+    if isinstance(desired, Mapping):
+        for name, value in desired.items():
+            if (not at and name in _IDENTITY) or (at == ("f:metadata",) and name in _IDENTITY_METADATA):
+                continue
+            key = f"f:{name}"
+            below = owned.get(key)
+            if below is None:
+                yield from _leaves(value, (*at, key))
+            elif isinstance(below, Mapping) and below:
+                yield from _lost(value, below, (*at, key))
+    elif isinstance(desired, list):
+        for item in desired:
+            found = _item_key(item, owned)
+            if found is None:
+                yield (*at, _described(item, owned))
+            elif below := _mapping(owned[found]):
+                yield from _lost(item, below, (*at, found))
+
+
+def _leaves(value: object, at: _Path) -> Iterator[_Path]:
+    if isinstance(value, Mapping) and value:
+        for name, below in value.items():
+            yield from _leaves(below, (*at, f"f:{name}"))
+    elif value is not None:
+        yield at
+
+
+def _item_key(item: object, owned: Json) -> str | None:
+    """Return the key under which an item of a list is owned, None if it is not."""
+    if not isinstance(item, Mapping):
+        key = "v:" + orjson.dumps(item).decode()
+        return key if key in owned else None
+    for key in owned:
+        if key.startswith("k:"):
+            wanted = orjson.loads(key[2:])
+            # A key field that the manifest leaves out was filled in by a default (a port's protocol).
+            if all(item.get(name, value) == value for name, value in wanted.items()):
+                return key
+    return None
+
+
+def _described(item: object, owned: Json) -> str:
+    if isinstance(item, Mapping):
+        names = next((list(orjson.loads(key[2:])) for key in owned if key.startswith("k:")), ["name"])
+        return "k:" + orjson.dumps({name: item[name] for name in names if name in item}).decode()
+    return "v:"
+
+
+def _owns(owned: Json, path: _Path) -> bool:
+    for key in path:
+        below = owned.get(key)
+        if not isinstance(below, Mapping):
+            return False
+        if not below:
+            return True
+        owned = below
+    return True
+
+
+def _name(path: _Path) -> str:
+    """Return a path as people write it: ``spec.containers[web].image``; items of sets are not told, being values."""
+    name = ""
+    for key in path:
+        kind, _, rest = key.partition(":")
+        if kind == "f":
+            name += f".{rest}" if name else rest
+        elif kind == "k":
+            name += "[" + ",".join(str(value) for value in orjson.loads(rest).values()) + "]"
+        else:
+            name += "[]"
+    return name
+
+
+def _own(metadata: Json) -> Json | None:
+    for entry in _entries(metadata):
+        if entry.get("manager") == FIELD_MANAGER and entry.get("operation") == "Apply" and not entry.get("subresource"):
+            return entry
+    return None
+
+
+def _entries(metadata: Json) -> Iterator[Json]:
+    entries = metadata.get("managedFields")
+    return (entry for entry in entries if isinstance(entry, Mapping)) if isinstance(entries, list) else iter(())
+
+
+def _mapping(value: object) -> Json:
+    return value if isinstance(value, Mapping) else {}

@@ -1,0 +1,132 @@
+"""What the cluster has of ours, as compact facts: an object is judged when it is seen, and not kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final, Protocol, TypeVar
+
+from felloe.identity import ObjectId, WorkloadId
+from felloe.labels import WORKLOAD_KIND, WORKLOAD_NAME, WORKLOAD_NAMESPACE
+from spoke.drift.fields import fingerprint
+from spoke.health import Health, assess
+
+Json = Mapping[str, object]
+_T = TypeVar("_T")
+_INTERNED_AT_MOST: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """One object as it was last seen. `version` is its resourceVersion as a number, 0 where it is none."""
+
+    uid: str
+    version: int
+    fingerprint: bytes
+    owner: WorkloadId | None
+    health: Health
+    terminating: bool = False
+    # Its managedFields, only while it differs from what was applied: who did it is told when it is healed.
+    drifted: Json | None = field(default=None, compare=False)
+
+    @property
+    def settled(self) -> Live:
+        """Return the same without what is needed to tell a drift."""
+        return Live(self.uid, self.version, self.fingerprint, self.owner, self.health, self.terminating)
+
+
+class Expected(Protocol):
+    """Tells the fingerprint that our last apply of an object left behind, None where there was none."""
+
+    def __call__(self, identity: ObjectId) -> bytes | None:
+        """Return it."""
+        ...
+
+
+class Changed(Protocol):
+    """Is told that what is live of an object changed."""
+
+    def __call__(self, identity: ObjectId, before: Live | None, now: Live | None) -> None:
+        """Take it."""
+        ...
+
+
+class LiveObjects:
+    """Everything of ours that is live. Watches and the answers to our own applies write it, everyone reads it."""
+
+    def __init__(self, expected: Expected, changed: Changed) -> None:
+        self._expected = expected
+        self._changed = changed
+        self._objects: dict[ObjectId, Live] = {}
+        self._interned: dict[object, object] = {}
+
+    def get(self, identity: ObjectId) -> Live | None:
+        """Return what was last seen of an object, None if it is not there or not ours."""
+        return self._objects.get(identity)
+
+    def of_kind(self, group: str, kind: str) -> Iterator[ObjectId]:
+        """Return the objects of one kind."""
+        return iter([identity for identity in self._objects if identity.group == group and identity.kind == kind])
+
+    def seen(self, identity: ObjectId, obj: Json) -> Live:
+        """Take an object as the API server returned it; an older one than is known already changes nothing."""
+        return self.take(identity, self.read(identity, obj))
+
+    def take(self, identity: ObjectId, now: Live) -> Live:
+        """Take the facts of an object; older ones than are known already change nothing."""
+        before = self._objects.get(identity)
+        if before is not None and before.uid == now.uid and 0 < now.version < before.version:
+            return before
+        self._objects[identity] = now
+        if before != now:
+            self._changed(identity, before, now)
+        return now
+
+    def gone(self, identity: ObjectId, obj: Json | None = None) -> None:
+        """Take it that an object is not there any more, or not ours; `obj` is its last state, if that is known."""
+        before = self._objects.get(identity)
+        if before is None:
+            return
+        if obj is not None:
+            after = self.read(identity, obj)
+            if after.uid == before.uid and 0 < after.version < before.version:
+                return
+        del self._objects[identity]
+        self._changed(identity, before, None)
+
+    def forget(self, identity: ObjectId) -> None:
+        """Drop what is known of an object whose kind is no longer watched, without telling anyone."""
+        self._objects.pop(identity, None)
+
+    def read(self, identity: ObjectId, obj: Json) -> Live:
+        """Return the facts of an object as the API server returned it, without taking them in."""
+        metadata = obj.get("metadata")
+        metadata = metadata if isinstance(metadata, Mapping) else {}
+        version = str(metadata.get("resourceVersion") or "")
+        own = fingerprint(metadata)
+        expected = self._expected(identity)
+        return Live(
+            uid=str(metadata.get("uid") or ""),
+            version=int(version) if version.isdigit() else 0,
+            fingerprint=own,
+            owner=self._intern(owner(metadata)),
+            health=self._intern(assess(obj, datetime.now(UTC))),
+            terminating=bool(metadata.get("deletionTimestamp")),
+            drifted={"managedFields": metadata.get("managedFields")} if expected and expected != own else None,
+        )
+
+    def _intern(self, value: _T) -> _T:
+        """Return one shared copy of a fact that thousands of objects have in common."""
+        if len(self._interned) > _INTERNED_AT_MOST:
+            self._interned.clear()
+        return self._interned.setdefault(value, value)  # type: ignore[return-value]
+
+
+def owner(metadata: Json) -> WorkloadId | None:
+    """Return the workload that an object's labels name, None where they name none."""
+    labels = metadata.get("labels")
+    if not isinstance(labels, Mapping):
+        return None
+    kind, namespace, name = (labels.get(key) for key in (WORKLOAD_KIND, WORKLOAD_NAMESPACE, WORKLOAD_NAME))
+    return WorkloadId(str(kind), str(namespace), str(name)) if kind and namespace is not None and name else None

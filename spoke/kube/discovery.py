@@ -1,0 +1,156 @@
+"""Which kinds an API server has, and under which path: its REST mapping.
+
+Read once and again only when a kind is asked for that is not there, so a quiet spoke asks for nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import quote
+
+from felloe.errors import KubernetesError
+from spoke.kube.client import Json, KubeClient
+from spoke.kube.errors import NOT_FOUND
+
+_AGGREGATED: Final = (
+    "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,"
+    "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,"
+    "application/json"
+)
+_FRESH_SECONDS: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One kind in one version, and the name that its path has for it."""
+
+    group: str
+    version: str
+    kind: str
+    plural: str
+    namespaced: bool
+
+    def collection(self, namespace: str = "") -> str:
+        """Return the path of all objects, or of those in one namespace."""
+        base = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
+        inside = f"/namespaces/{quote(namespace, safe='')}" if self.namespaced and namespace else ""
+        return f"{base}{inside}/{self.plural}"
+
+    def path(self, namespace: str, name: str) -> str:
+        """Return the path of one object."""
+        return f"{self.collection(namespace)}/{quote(name, safe='')}"
+
+
+class NoSuchKindError(KubernetesError):
+    """The API server has no such kind, perhaps not yet."""
+
+
+class Discovery:
+    """The kinds of one API server."""
+
+    def __init__(self, client: KubeClient, clock: Callable[[], float] = time.monotonic) -> None:
+        self._client = client
+        self._clock = clock
+        self._kinds: dict[tuple[str, str], dict[str, Resource]] = {}
+        self._read_at = float("-inf")
+        self._lock = asyncio.Lock()
+
+    def known(self, group: str, kind: str, version: str = "") -> Resource | None:
+        """Return a kind without asking the API server: in this version, or without one in any that is served."""
+        versions = self._kinds.get((group, kind), {})
+        return versions.get(version) if version else next(iter(versions.values()), None)
+
+    async def find(self, group: str, version: str, kind: str) -> Resource:
+        """Return a kind in just this version. Raise NoSuchKindError, worded as kubectl does, where it is not served."""
+        found = self.known(group, kind, version)
+        if found is None:
+            await self._refresh()
+            found = self.known(group, kind, version)
+        if found is None:
+            api = f"{group}/{version}" if group else version
+            raise NoSuchKindError(f'no matches for kind "{kind}" in version "{api}"', reason="NoMatch")
+        return found
+
+    async def find_any(self, group: str, version: str, kind: str) -> Resource:
+        """Return a kind in this version, else in another one: what was applied long ago must still be found."""
+        try:
+            return await self.find(group, version, kind)
+        except NoSuchKindError:
+            other = self.known(group, kind)
+            if other is None:
+                raise
+            return other
+
+    def outdated(self) -> None:
+        """Say that kinds were added: the next unknown one is looked for at once."""
+        self._read_at = float("-inf")
+
+    async def _refresh(self) -> None:
+        asked_at = self._clock()
+        async with self._lock:
+            if self._read_at > asked_at - _FRESH_SECONDS:
+                return
+            kinds: dict[tuple[str, str], dict[str, Resource]] = {}
+            for resource in await self._read():
+                kinds.setdefault((resource.group, resource.kind), {}).setdefault(resource.version, resource)
+            self._kinds = kinds
+            self._read_at = self._clock()
+
+    async def _read(self) -> list[Resource]:
+        found: list[Resource] = []
+        for root in ("/api", "/apis"):
+            answer = await self._client.get(root, accept=_AGGREGATED)
+            if answer.get("kind") == "APIGroupDiscoveryList":
+                found += _aggregated(answer)
+            else:
+                for api in _group_versions(answer):
+                    found += await self._legacy(api)
+        return found
+
+    async def _legacy(self, api: str) -> list[Resource]:
+        group, _, version = api.rpartition("/")
+        try:
+            answer = await self._client.get(f"/apis/{api}" if group else f"/api/{api}")
+        except KubernetesError as error:
+            if error.status in (NOT_FOUND, 503):  # an aggregated API whose server is away must not hide the others
+                return []
+            raise
+        return [
+            Resource(group, version, str(entry["kind"]), str(entry["name"]), entry.get("namespaced") is True)
+            for entry in _mappings(answer.get("resources"))
+            if "/" not in str(entry.get("name", "/")) and "kind" in entry
+        ]
+
+
+def _aggregated(answer: Json) -> Iterator[Resource]:
+    for item in _mappings(answer.get("items")):
+        metadata = item.get("metadata")
+        group = str(metadata.get("name", "")) if isinstance(metadata, Mapping) else ""
+        for version in _mappings(item.get("versions")):
+            for entry in _mappings(version.get("resources")):
+                kind = entry.get("responseKind")
+                if isinstance(kind, Mapping) and kind.get("kind"):
+                    yield Resource(
+                        group,
+                        str(version.get("version", "")),
+                        str(kind["kind"]),
+                        str(entry.get("resource", "")),
+                        entry.get("scope") == "Namespaced",
+                    )
+
+
+def _group_versions(answer: Json) -> Iterator[str]:
+    versions = answer.get("versions")
+    if isinstance(versions, list):
+        yield from (str(version) for version in versions)
+    for group in _mappings(answer.get("groups")):
+        for version in _mappings(group.get("versions")):
+            yield str(version.get("groupVersion", ""))
+
+
+def _mappings(value: object) -> Iterator[Mapping[str, object]]:
+    return (entry for entry in value if isinstance(entry, Mapping)) if isinstance(value, list) else iter(())
