@@ -59,8 +59,12 @@ class ApplyOptions:
     requested_at: str = ""
 
     def canonical(self) -> dict[str, object]:
-        """Return every option as plain JSON, for the digest."""
-        return asdict(self) | {"depends_on": [[*dependency] for dependency in self.depends_on]}
+        """Return every option as plain JSON, for the digest.
+
+        Times become floats: the message knows no other, and 300 and 300.0 are two texts in JSON.
+        """
+        times = {name: float(getattr(self, name)) for name in ("timeout", "interval", "retry_interval")}
+        return asdict(self) | times | {"depends_on": [[*dependency] for dependency in self.depends_on]}
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ CONDITION_STATUS_TRUE: ConditionStatus
 CONDITION_STATUS_FALSE: ConditionStatus
 
 class ClusterStatus(_message.Message):
-    __slots__ = ("epoch", "generation", "root", "full", "workloads", "removed", "events", "facts", "traceparent")
+    __slots__ = ("epoch", "generation", "root", "full", "workloads", "removed", "events", "facts", "traceparent", "sequence")
     class FactsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -38,6 +38,7 @@ class ClusterStatus(_message.Message):
     EVENTS_FIELD_NUMBER: _ClassVar[int]
     FACTS_FIELD_NUMBER: _ClassVar[int]
     TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     epoch: int
     generation: int
     root: bytes
@@ -47,7 +48,8 @@ class ClusterStatus(_message.Message):
     events: _containers.RepeatedCompositeFieldContainer[Event]
     facts: _containers.ScalarMap[str, str]
     traceparent: str
-    def __init__(self, epoch: _Optional[int] = ..., generation: _Optional[int] = ..., root: _Optional[bytes] = ..., full: _Optional[bool] = ..., workloads: _Optional[_Iterable[_Union[WorkloadStatus, _Mapping]]] = ..., removed: _Optional[_Iterable[_Union[_bundle_pb2.WorkloadId, _Mapping]]] = ..., events: _Optional[_Iterable[_Union[Event, _Mapping]]] = ..., facts: _Optional[_Mapping[str, str]] = ..., traceparent: _Optional[str] = ...) -> None: ...
+    sequence: int
+    def __init__(self, epoch: _Optional[int] = ..., generation: _Optional[int] = ..., root: _Optional[bytes] = ..., full: _Optional[bool] = ..., workloads: _Optional[_Iterable[_Union[WorkloadStatus, _Mapping]]] = ..., removed: _Optional[_Iterable[_Union[_bundle_pb2.WorkloadId, _Mapping]]] = ..., events: _Optional[_Iterable[_Union[Event, _Mapping]]] = ..., facts: _Optional[_Mapping[str, str]] = ..., traceparent: _Optional[str] = ..., sequence: _Optional[int] = ...) -> None: ...
 
 class Condition(_message.Message):
     __slots__ = ("type", "status", "reason", "message", "last_transition_time")

@@ -1,0 +1,303 @@
+"""One stream of one spoke: what to tell it next, given what it has, what it should have, and the credit it granted.
+
+Nothing is queued. Each time the stream can take a message, the session looks at the newest desired state and decides
+anew, so that a newer generation replaces an unsent older one, and a spoke that reads slowly costs the hub one frame.
+The session does no I/O: `handle` takes what the spoke said, `next_message` gives what to say.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import grpc
+
+from felloe import __version__
+from felloe.digest import Digest, short
+from felloe.errors import StoreError
+from felloe.v1 import link_pb2 as pb
+from felloe.v1 import status_pb2
+from hub.link.frames import Frames, cut, uncompressed_size
+from hub.store import Desired, Store
+
+MAX_CREDIT: Final = 4 * 1024 * 1024
+MIN_CREDIT: Final = 64 * 1024
+"""Bytes: less than this could never take the largest piece."""
+_FIRST_RETRY: Final = 5.0
+_LAST_RETRY: Final = 300.0
+
+log = logging.getLogger(__name__)
+
+
+class Listener(Protocol):
+    """Who is told what happens on the link. Called on the event loop: short, never blocking; it may not raise."""
+
+    def connected(self, cluster: str, hello: pb.Hello) -> None:
+        """Take note that a spoke said hello (also when it replaces an older stream of its own)."""
+        ...
+
+    def disconnected(self, cluster: str) -> None:
+        """Take note that a cluster has no stream any more."""
+        ...
+
+    def status(self, cluster: str, status: status_pb2.ClusterStatus) -> None:
+        """Take what a spoke reported; `full` replaces all that was known. Events may arrive twice."""
+        ...
+
+    def delivered(self, cluster: str, generation: int, root: Digest) -> None:
+        """Take note that a spoke holds a bundle; it may be an older one than the newest, or told twice."""
+        ...
+
+    def refused(self, cluster: str, nack: pb.Nack) -> None:
+        """Take note that a spoke can't take a bundle."""
+        ...
+
+    def event(self, cluster: str, type_: str, reason: str, message: str) -> None:
+        """Take an event of the link itself; `type_` is Normal or Warning."""
+        ...
+
+
+class ProtocolError(Exception):
+    """The spoke said what the protocol forbids: the stream ends with this code and message."""
+
+    def __init__(self, code: grpc.StatusCode, message: str) -> None:
+        self.code = code
+        self.message = message
+        super().__init__(message)
+
+
+@dataclass(frozen=True, slots=True)
+class _Next:
+    content: bytes
+    manifest: bool
+    last: bool
+
+
+class Session:
+    """The hub's view of one stream. `wake` is called whenever there may be something to say."""
+
+    def __init__(
+        self,
+        cluster: str,
+        *,
+        store: Store,
+        frames: Frames,
+        listener: Listener,
+        wake: Callable[[], None],
+        heartbeat: float,
+    ) -> None:
+        self.cluster = cluster
+        self.hello: pb.Hello | None = None
+        self.held: Digest | None = None
+        """The root of the bundle that the spoke says it has."""
+        self._store = store
+        self._frames = frames
+        self._listener = listener
+        self._wake = wake
+        self._heartbeat = heartbeat
+        self._welcome = False
+        self._confirm = 0
+        self._credit = 0
+        self._look = True
+        self._offered: Desired | None = None
+        self._pieces: Iterator[_Next] = iter(())
+        self._piece: _Next | None = None
+        self._refused: Digest | None = None
+        self._retry = _FIRST_RETRY
+        self._retry_at = 0.0
+
+    # -- what the spoke says
+
+    def handle(self, message: pb.SpokeMessage) -> None:
+        """Take one message. Raise ProtocolError where the stream has to end."""
+        kind = message.WhichOneof("message")
+        if (kind == "hello") is not (self.hello is None):
+            raise ProtocolError(grpc.StatusCode.INVALID_ARGUMENT, "a stream begins with one Hello")
+        match kind:
+            case "hello":
+                self._on_hello(message.hello)
+            case "need":
+                self._on_need(message.need)
+            case "credit":
+                self._on_credit(message.credit.bytes)
+            case "ack":
+                self._on_ack(message.ack)
+            case "nack":
+                self._on_nack(message.nack)
+            case "status":
+                self._on_status(message.status)
+            case _:
+                raise ProtocolError(grpc.StatusCode.INVALID_ARGUMENT, "the message is of a kind this hub does not know")
+        self._wake()
+
+    def _on_hello(self, hello: pb.Hello) -> None:
+        if hello.protocol != pb.PROTOCOL_1:
+            raise ProtocolError(
+                grpc.StatusCode.FAILED_PRECONDITION,
+                f"the spoke {hello.spoke_version or 'of an unknown version'} speaks protocol {hello.protocol}, this"
+                f" hub {__version__} speaks protocol {pb.PROTOCOL_1}: bring both to the same version",
+            )
+        epoch = self._store.epoch
+        if hello.epoch > epoch:
+            raise ProtocolError(
+                grpc.StatusCode.FAILED_PRECONDITION,
+                f"the spoke has followed a hub of epoch {hello.epoch}, this one is at {epoch}: it is deposed, or was"
+                f" restored from an older backup (then start it with an epoch of at least {hello.epoch + 1})",
+            )
+        if hello.credit < MIN_CREDIT:
+            raise ProtocolError(grpc.StatusCode.INVALID_ARGUMENT, f"the first credit is below {MIN_CREDIT} bytes")
+        self.hello = hello
+        self._welcome = True
+        self._on_credit(hello.credit)
+        self.held = _root(hello.root) if hello.root else None
+        self._listener.connected(self.cluster, hello)
+
+    def _on_credit(self, more: int) -> None:
+        self._credit += more
+        if self._credit > MAX_CREDIT:
+            raise ProtocolError(grpc.StatusCode.INVALID_ARGUMENT, f"more than {MAX_CREDIT} bytes of credit")
+
+    def _on_need(self, need: pb.Need) -> None:
+        if self._offered is None or need.generation != self._offered.generation:
+            return  # of an offer that a newer one has replaced
+        allowed = self._frames.digests(self._offered.root)
+        wants = [(Digest(want.digest), want.offset) for want in need.wants]
+        if any(name not in allowed for name, _ in wants) or len(wants) > len(allowed):
+            raise ProtocolError(
+                grpc.StatusCode.PERMISSION_DENIED, f"{self.cluster} asked for an object that is not part of its bundle"
+            )
+        self._send(_with_last(self._frames.objects(wants), manifest=False))
+
+    def _on_ack(self, ack: pb.Ack) -> None:
+        root = _root(ack.root)
+        self.held = root
+        self._look = True
+        if self._offered is not None:  # another root than the offered: it is offered again, against what is there
+            self._stop()
+        if root == self._refused:
+            self._refused, self._retry = None, _FIRST_RETRY
+        self._store.acked(self.cluster, ack.generation, root, time.time())
+        self._listener.delivered(self.cluster, ack.generation, root)
+
+    def _on_nack(self, nack: pb.Nack) -> None:
+        root = _root(nack.root)
+        self._store.refused(self.cluster, root, nack.message)
+        self._listener.refused(self.cluster, nack)
+        if self._offered is not None and self._offered.root == root:
+            self._give_up(root)
+
+    def _on_status(self, status: status_pb2.ClusterStatus) -> None:
+        self._confirm = max(self._confirm, status.sequence)
+        if status.ByteSize():  # an empty one is a heartbeat
+            self._listener.status(self.cluster, status)
+
+    # -- what to say
+
+    def look(self) -> None:
+        """Look at the desired state again: it may be newer, or can be sent now."""
+        self._look = True
+        self._retry_at = 0.0
+        self._wake()
+
+    @property
+    def retry_at(self) -> float:
+        """Return when (monotonic) a refused root is to be offered again; 0 for none."""
+        return self._retry_at if self._refused else 0.0
+
+    def next_message(self) -> pb.HubMessage | None:
+        """Return what to say now, None where there is nothing or no credit."""
+        if self._welcome:
+            self._welcome = False
+            welcome = pb.Welcome(protocol=pb.PROTOCOL_1, hub_version=__version__, epoch=self._store.epoch)
+            welcome.cluster, welcome.heartbeat = self.cluster, self._heartbeat
+            return pb.HubMessage(welcome=welcome)
+        if self._confirm:
+            confirmed, self._confirm = self._confirm, 0
+            return pb.HubMessage(status_received=pb.StatusReceived(sequence=confirmed))
+        if self.hello is None:
+            return None
+        try:
+            return self._next_offer() or self._next_piece()
+        except StoreError as error:
+            root = self._offered.root if self._offered else None
+            log.warning("can't deliver %s to %s: %s", short(root or b""), self.cluster, error)
+            self._listener.event(self.cluster, "Warning", "DeliveryFailed", str(error))
+            self._give_up(root)
+            return None
+
+    def _next_offer(self) -> pb.HubMessage | None:
+        if not self._look:
+            return None
+        self._look = False
+        newest = self._store.desired(self.cluster)
+        if newest is None or (newest.root == self._refused and time.monotonic() < self._retry_at):
+            return None
+        if self._offered is not None and self._offered.generation == newest.generation:
+            return None
+        if self._offered is None and newest.root == self.held:
+            return None
+        self._stop()
+        return self._offer(newest)
+
+    def _offer(self, newest: Desired) -> pb.HubMessage:
+        self._offered = newest
+        offer = pb.Offer(epoch=self._store.epoch, generation=newest.generation, root=newest.root)
+        if newest.root != self.held:  # else the spoke has all of it, and only learns the newer generation
+            whole = self.held is None or newest.root == self._refused or self._store.bundle(self.held) is None
+            base = None if whole else self.held
+            manifest = self._frames.manifest(newest.root, base)
+            offer.base_root, offer.size = base or b"", uncompressed_size(manifest)
+            self._send(_with_last(cut(manifest), manifest=True))
+        return pb.HubMessage(offer=offer, traceparent=newest.traceparent)
+
+    def _next_piece(self) -> pb.HubMessage | None:
+        if self._offered is None:
+            return None
+        if self._piece is None:
+            self._piece = next(self._pieces, None)
+        piece = self._piece
+        if piece is None or len(piece.content) > self._credit:
+            return None
+        self._piece = None
+        self._credit -= len(piece.content)
+        message = pb.Piece(epoch=self._store.epoch, generation=self._offered.generation, last=piece.last)
+        if piece.manifest:
+            message.manifest = piece.content
+        else:
+            message.objects = piece.content
+        return pb.HubMessage(piece=message, traceparent=self._offered.traceparent)
+
+    def _send(self, pieces: Iterator[_Next]) -> None:
+        self._pieces, self._piece = pieces, None
+
+    def _stop(self) -> None:
+        self._offered = None
+        self._send(iter(()))
+
+    def _give_up(self, root: Digest | None) -> None:
+        """Stop this delivery, and offer the root again later, whole, unless a newer one comes first."""
+        self._stop()
+        self._look = True
+        self._retry = min(self._retry * 2, _LAST_RETRY) if root == self._refused else _FIRST_RETRY
+        self._refused = root
+        self._retry_at = time.monotonic() + self._retry
+
+
+def _root(value: bytes) -> Digest:
+    if len(value) != 32:
+        raise ProtocolError(grpc.StatusCode.INVALID_ARGUMENT, f"a root has {len(value)} bytes instead of 32")
+    return Digest(value)
+
+
+def _with_last(contents: Iterator[bytes], *, manifest: bool) -> Iterator[_Next]:
+    """Yield each piece with whether it is the last one."""
+    before = next(contents, None)
+    for content in contents:
+        if before is not None:
+            yield _Next(before, manifest, last=False)
+        before = content
+    if before is not None:
+        yield _Next(before, manifest, last=True)

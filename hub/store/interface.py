@@ -1,0 +1,163 @@
+"""What the hub needs of its store, whatever engine is behind it.
+
+Methods are synchronous on purpose: each is one short transaction (tens of microseconds with SQLite), less than the
+hand-over to a thread costs. Many changes at once go into one `batch()`, which must not be held across an ``await``.
+Whatever a method has returned from survives a SIGKILL of the hub. Every method raises StoreError where the store can't
+be read or written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from felloe.digest import Digest
+from felloe.identity import WorkloadId
+from hub.store.records import (
+    Cluster,
+    Desired,
+    EventRecord,
+    Issued,
+    Mark,
+    Publication,
+    SourceState,
+    Spending,
+    StatusRecord,
+    Token,
+)
+
+
+class Store(Protocol):
+    """The hub's state."""
+
+    @property
+    def epoch(self) -> int:
+        """Return this run's epoch: higher than that of every run before it."""
+        ...
+
+    def batch(self) -> AbstractContextManager[None]:
+        """Make everything inside one transaction: all of it or, where an exception leaves it, nothing."""
+        ...
+
+    def close(self) -> None:
+        """Close the store; nothing else may be called afterwards."""
+        ...
+
+    # -- tokens, clusters, certificates
+
+    def add_token(self, token: Token) -> None:
+        """Keep a new token. Expired tokens go after a day."""
+        ...
+
+    def token(self, token_id: str) -> Token | None:
+        """Return a token, used or not."""
+        ...
+
+    def spend_token(self, token_id: str, secret_sha256: bytes, issued: Issued, now: float) -> Spending:
+        """Spend a token and record its cluster with this certificate, in one transaction, or refuse and change nothing.
+
+        The cluster's earlier certificates are worth nothing from then on, and a revoked cluster is a member again.
+        """
+        ...
+
+    def cluster_of_certificate(self, serial: str) -> str | None:
+        """Return the cluster whose certificate this is, None where it was replaced or revoked."""
+        ...
+
+    def renew_certificate(self, serial: str, issued: Issued) -> bool:
+        """Add a certificate for the cluster of `serial`; return False where that one is worth nothing any more.
+
+        The old one stays good until the new one renews itself (the answer may be lost); all others go.
+        """
+        ...
+
+    def clusters(self) -> Sequence[Cluster]:
+        """Return every enrolled cluster, revoked ones too, by name."""
+        ...
+
+    def cluster(self, name: str) -> Cluster | None:
+        """Return one cluster."""
+        ...
+
+    def revoke(self, name: str) -> bool:
+        """Make every certificate and unspent token of a cluster worthless; return whether it was enrolled."""
+        ...
+
+    def remove_cluster(self, name: str) -> None:
+        """Forget a cluster with its desired state, status and certificates."""
+        ...
+
+    def seen(self, name: str, at: float, facts: Mapping[str, str] | None = None) -> None:
+        """Record that a cluster was heard of; None leaves its facts as they are."""
+        ...
+
+    # -- desired state
+
+    def publish(self, publication: Publication, now: float) -> Desired:
+        """Make it the cluster's newest desired state; the generation rises only where the root differs."""
+        ...
+
+    def desired(self, cluster: str) -> Desired | None:
+        """Return the newest desired state of a cluster."""
+        ...
+
+    def all_desired(self) -> Sequence[Desired]:
+        """Return the newest desired state of every cluster that has one."""
+        ...
+
+    def bundle(self, root: Digest) -> bytes | None:
+        """Return the bundle of a root: any newest one, and the last few former ones of each cluster."""
+        ...
+
+    def roots(self) -> Sequence[Digest]:
+        """Return every root whose bundle is still known."""
+        ...
+
+    def acked(self, cluster: str, generation: int, root: Digest, at: float) -> None:
+        """Record that a spoke holds a bundle."""
+        ...
+
+    def refused(self, cluster: str, root: Digest, message: str) -> None:
+        """Record why a spoke can't take the newest root; ignored for any other root."""
+        ...
+
+    # -- status, events
+
+    def save_status(self, cluster: str, status: bytes, at: float) -> None:
+        """Keep the whole last reported status of a cluster."""
+        ...
+
+    def statuses(self) -> Sequence[StatusRecord]:
+        """Return the last reported status of every cluster."""
+        ...
+
+    def add_events(self, events: Iterable[EventRecord]) -> Sequence[EventRecord]:
+        """Keep events (the newest 10,000) and return them with their sequence numbers."""
+        ...
+
+    def events(self, *, after: int = 0, cluster: str | None = None, limit: int = 1000) -> Sequence[EventRecord]:
+        """Return the newest `limit` events with a sequence above `after`, in their order."""
+        ...
+
+    # -- what people asked for, sources
+
+    def mark(self, mark: Mark) -> None:
+        """Set what a person asked of a workload; a mark that says nothing is removed."""
+        ...
+
+    def marks(self) -> Mapping[tuple[str, WorkloadId], Mark]:
+        """Return every mark by (cluster, workload)."""
+        ...
+
+    def save_source(self, state: SourceState) -> None:
+        """Keep the last good state of a source."""
+        ...
+
+    def sources(self) -> Mapping[str, SourceState]:
+        """Return the last good state of every source by its key."""
+        ...
+
+    def forget_source(self, key: str) -> None:
+        """Forget a source that is no longer declared."""
+        ...

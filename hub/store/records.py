@@ -1,0 +1,128 @@
+"""The facts that the store keeps. Every time is in seconds since 1970, UTC."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from felloe.digest import Digest
+from felloe.identity import WorkloadId
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A certificate that the hub's CA signed for a cluster. Of `public_key` only the sha256 is kept (SPKI, DER)."""
+
+    serial: str
+    public_key: bytes
+    not_after: float
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A cluster that has enrolled. Labels are those of its token; `facts` what it last said of itself."""
+
+    name: str
+    labels: Mapping[str, str]
+    enrolled_at: float
+    revoked: bool = False
+    last_seen: float | None = None
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A join token; the secret itself is never kept."""
+
+    id: str
+    secret_sha256: bytes
+    cluster: str
+    labels: Mapping[str, str]
+    expires_at: float
+    used_at: float | None = None
+
+
+class Spending(Enum):
+    """What became of an attempt to spend a token."""
+
+    SPENT = "spent"
+    REPEATED = "repeated"
+    """The same key asked again within the token's time: the first answer may have been lost."""
+    UNKNOWN = "unknown"
+    EXPIRED = "expired"
+    USED = "used"
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """What a cluster should be. `plan` and `revision` are for people; they are no part of the root."""
+
+    cluster: str
+    root: Digest
+    bundle: bytes
+    """A serialized felloe.v1.Bundle, zstd; the same for every cluster with this root."""
+    revision: str = ""
+    plan: str = ""
+    traceparent: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """The newest publication of a cluster and how far it got. The bundle is read apart, by its root."""
+
+    cluster: str
+    generation: int
+    root: Digest
+    revision: str
+    plan: str
+    traceparent: str
+    published_at: float
+    acked_generation: int = 0
+    acked_root: Digest | None = None
+    acked_at: float | None = None
+    refusal: str = ""
+    """Why the spoke can't take this root, in its own words; empty again with the next root or Ack."""
+
+
+@dataclass(frozen=True, slots=True)
+class StatusRecord:
+    """The last reported status of a cluster: a serialized felloe.v1.ClusterStatus."""
+
+    cluster: str
+    status: bytes
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What a person asked of a workload. `cluster` is empty for every cluster's."""
+
+    workload: WorkloadId
+    cluster: str = ""
+    suspended: bool = False
+    requested_at: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceState:
+    """The last good state of a source. `detail` is JSON of whoever fetches."""
+
+    key: str
+    revision: str
+    commit: str
+    detail: str = "{}"
+
+
+@dataclass(frozen=True, slots=True)
+class EventRecord:
+    """Something that happened. `sequence` is given by the store and rises; `cluster` is empty for the hub's own."""
+
+    time: float
+    type: str
+    reason: str
+    message: str
+    cluster: str = ""
+    workload: str = ""
+    object: str = ""
+    sequence: int = 0

@@ -1,0 +1,66 @@
+"""The tables of the SQLite engine, as a list of migrations: each takes the database from its index to the next."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Final
+
+from felloe.errors import StoreError
+
+MIGRATIONS: Final = (
+    """
+    CREATE TABLE hub (one INTEGER PRIMARY KEY CHECK (one = 1), epoch INTEGER NOT NULL);
+    INSERT INTO hub VALUES (1, 0);
+
+    CREATE TABLE tokens (
+        id TEXT PRIMARY KEY, secret_sha256 BLOB NOT NULL, cluster TEXT NOT NULL, labels TEXT NOT NULL,
+        expires_at REAL NOT NULL, used_at REAL, used_key BLOB
+    ) WITHOUT ROWID;
+    CREATE TABLE clusters (
+        name TEXT PRIMARY KEY, labels TEXT NOT NULL, enrolled_at REAL NOT NULL, public_key BLOB NOT NULL,
+        revoked INTEGER NOT NULL DEFAULT 0, last_seen REAL, facts TEXT NOT NULL DEFAULT '{}'
+    ) WITHOUT ROWID;
+    CREATE TABLE certificates (
+        serial TEXT PRIMARY KEY, cluster TEXT NOT NULL, not_after REAL NOT NULL
+    ) WITHOUT ROWID;
+    CREATE INDEX certificates_cluster ON certificates (cluster);
+
+    CREATE TABLE bundles (root BLOB PRIMARY KEY, bundle BLOB NOT NULL);
+    CREATE TABLE desired (
+        cluster TEXT PRIMARY KEY, generation INTEGER NOT NULL, root BLOB NOT NULL, revision TEXT NOT NULL,
+        plan TEXT NOT NULL, traceparent TEXT NOT NULL, published_at REAL NOT NULL,
+        acked_generation INTEGER NOT NULL DEFAULT 0, acked_root BLOB, acked_at REAL, refusal TEXT NOT NULL DEFAULT ''
+    );
+    CREATE INDEX desired_root ON desired (root);
+    CREATE TABLE former (
+        cluster TEXT NOT NULL, generation INTEGER NOT NULL, root BLOB NOT NULL, PRIMARY KEY (cluster, generation)
+    ) WITHOUT ROWID;
+    CREATE INDEX former_root ON former (root);
+
+    CREATE TABLE statuses (cluster TEXT PRIMARY KEY, status BLOB NOT NULL, at REAL NOT NULL);
+    CREATE TABLE events (
+        sequence INTEGER PRIMARY KEY AUTOINCREMENT, time REAL NOT NULL, type TEXT NOT NULL, reason TEXT NOT NULL,
+        message TEXT NOT NULL, cluster TEXT NOT NULL, workload TEXT NOT NULL, object TEXT NOT NULL
+    );
+    CREATE INDEX events_cluster ON events (cluster, sequence);
+
+    CREATE TABLE marks (
+        cluster TEXT NOT NULL, kind TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL,
+        suspended INTEGER NOT NULL, requested_at TEXT NOT NULL, PRIMARY KEY (cluster, kind, namespace, name)
+    ) WITHOUT ROWID;
+    CREATE TABLE sources (
+        key TEXT PRIMARY KEY, revision TEXT NOT NULL, "commit" TEXT NOT NULL, detail TEXT NOT NULL
+    ) WITHOUT ROWID;
+    """,
+)
+
+
+def migrate(connection: sqlite3.Connection, path: object) -> None:
+    """Bring a database up to date, each step in one transaction. Raise StoreError where a newer Felloe wrote it."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version > len(MIGRATIONS):
+        raise StoreError(
+            f"{path} has schema version {version}, this hub knows {len(MIGRATIONS)}: run the newer Felloe that wrote it"
+        )
+    for number in range(version, len(MIGRATIONS)):
+        connection.executescript(f"BEGIN IMMEDIATE; {MIGRATIONS[number]} PRAGMA user_version = {number + 1}; COMMIT;")

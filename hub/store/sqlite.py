@@ -1,0 +1,333 @@
+"""The embedded engine of the store.
+
+What may not be undone by a power cut either (the epoch, tokens, certificates, desired state, what people asked for) is
+synced to disk with each commit. Status, events and last-seen times are not: after a SIGKILL they are there, after a
+power cut the spokes tell them again.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import orjson
+
+from felloe.digest import Digest
+from felloe.identity import WorkloadId
+from hub.store.database import Database, Row
+from hub.store.records import (
+    Cluster,
+    Desired,
+    EventRecord,
+    Issued,
+    Mark,
+    Publication,
+    SourceState,
+    Spending,
+    StatusRecord,
+    Token,
+)
+
+EVENTS_KEPT: Final = 10_000
+FORMER_KEPT: Final = 8
+TOKENS_KEPT: Final = 86400.0
+"""Seconds that an expired token stays known, so that its refusal can say why."""
+
+_CLUSTER = "SELECT name, labels, enrolled_at, revoked, last_seen, facts FROM clusters"
+_DESIRED = (
+    "SELECT cluster, generation, root, revision, plan, traceparent, published_at,"
+    " acked_generation, acked_root, acked_at, refusal FROM desired"
+)
+
+
+class SqliteStore:
+    """The hub's state in one file. Opening it claims the next epoch; a second process is refused."""
+
+    def __init__(self, path: Path, *, epoch_at_least: int = 0) -> None:
+        """Open or create the store at `path`.
+
+        `epoch_at_least` is for a hub restored from a backup that is older than what its spokes have seen. Raise
+        StoreError where the file is no store, belongs to a newer Felloe, or is in use.
+        """
+        self._db = Database(path)
+        self._db.write("UPDATE hub SET epoch = MAX(epoch + 1, ?)", epoch_at_least)
+        self._epoch = int(self._db.rows("SELECT epoch FROM hub")[0][0])
+
+    @property
+    def epoch(self) -> int:
+        """Return this run's epoch."""
+        return self._epoch
+
+    def batch(self) -> AbstractContextManager[None]:
+        """Make everything inside one transaction."""
+        return self._db.transaction()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    # -- tokens, clusters, certificates
+
+    def add_token(self, token: Token) -> None:
+        """Keep a new token."""
+        with self._db.transaction():
+            self._db.insert(
+                "INSERT INTO tokens (id, secret_sha256, cluster, labels, expires_at) VALUES (?, ?, ?, ?, ?)",
+                token.id,
+                token.secret_sha256,
+                token.cluster,
+                _json(token.labels),
+                token.expires_at,
+            )
+
+    def token(self, token_id: str) -> Token | None:
+        """Return a token, used or not."""
+        row = self._db.row(
+            "SELECT id, secret_sha256, cluster, labels, expires_at, used_at FROM tokens WHERE id = ?", token_id
+        )
+        return Token(row[0], row[1], row[2], orjson.loads(row[3]), row[4], row[5]) if row else None
+
+    def spend_token(self, token_id: str, secret_sha256: bytes, issued: Issued, now: float) -> Spending:
+        """Spend a token and record its cluster with this certificate, or refuse and change nothing."""
+        with self._db.transaction():
+            self._db.write("DELETE FROM tokens WHERE expires_at < ?", now - TOKENS_KEPT)
+            row = self._db.row(
+                "SELECT secret_sha256, cluster, labels, expires_at, used_key FROM tokens WHERE id = ?", token_id
+            )
+            if row is None or not hmac.compare_digest(row[0], secret_sha256):
+                return Spending.UNKNOWN
+            _, cluster, labels, expires_at, used_key = row
+            if expires_at <= now:
+                return Spending.EXPIRED
+            if used_key is not None and not self._may_repeat(cluster, used_key, issued):
+                return Spending.USED
+            self._db.write("UPDATE tokens SET used_at = ?, used_key = ? WHERE id = ?", now, issued.public_key, token_id)
+            self._db.write(
+                "INSERT INTO clusters (name, labels, enrolled_at, public_key) VALUES (?, ?, ?, ?) ON CONFLICT (name)"
+                " DO UPDATE SET labels = excluded.labels, enrolled_at = excluded.enrolled_at,"
+                " public_key = excluded.public_key, revoked = 0",
+                cluster,
+                labels,
+                now,
+                issued.public_key,
+            )
+            self._db.write("DELETE FROM certificates WHERE cluster = ?", cluster)
+            self._add_certificate(cluster, issued)
+        return Spending.SPENT if used_key is None else Spending.REPEATED
+
+    def _may_repeat(self, cluster: str, used_key: bytes, issued: Issued) -> bool:
+        """Tell whether the same key asks again, for the membership that this token founded and that still stands."""
+        row = self._db.row("SELECT public_key, revoked FROM clusters WHERE name = ?", cluster)
+        return row is not None and not row[1] and used_key == issued.public_key == row[0]
+
+    def _add_certificate(self, cluster: str, issued: Issued) -> None:
+        self._db.insert("INSERT INTO certificates VALUES (?, ?, ?)", issued.serial, cluster, issued.not_after)
+
+    def cluster_of_certificate(self, serial: str) -> str | None:
+        """Return the cluster whose certificate this is."""
+        row = self._db.row("SELECT cluster FROM certificates WHERE serial = ?", serial)
+        return str(row[0]) if row else None
+
+    def renew_certificate(self, serial: str, issued: Issued) -> bool:
+        """Add a certificate for the cluster of `serial`, and drop those that are neither."""
+        with self._db.transaction():
+            cluster = self.cluster_of_certificate(serial)
+            if cluster is None:
+                return False
+            self._db.write("DELETE FROM certificates WHERE cluster = ? AND serial != ?", cluster, serial)
+            self._add_certificate(cluster, issued)
+        return True
+
+    def clusters(self) -> Sequence[Cluster]:
+        """Return every enrolled cluster, by name."""
+        return [_cluster(row) for row in self._db.rows(f"{_CLUSTER} ORDER BY name")]
+
+    def cluster(self, name: str) -> Cluster | None:
+        """Return one cluster."""
+        row = self._db.row(f"{_CLUSTER} WHERE name = ?", name)
+        return _cluster(row) if row else None
+
+    def revoke(self, name: str) -> bool:
+        """Make every certificate and unspent token of a cluster worthless."""
+        with self._db.transaction():
+            self._db.write("DELETE FROM certificates WHERE cluster = ?", name)
+            self._db.write("DELETE FROM tokens WHERE cluster = ?", name)
+            return self._db.write("UPDATE clusters SET revoked = 1 WHERE name = ?", name) > 0
+
+    def remove_cluster(self, name: str) -> None:
+        """Forget a cluster."""
+        with self._db.transaction():
+            newest = self.desired(name)
+            self._db.write("DELETE FROM clusters WHERE name = ?", name)
+            for table in ("tokens", "certificates", "desired", "statuses"):
+                self._db.write(f"DELETE FROM {table} WHERE cluster = ?", name)  # noqa: S608 -- the names stand above
+            if newest is not None:
+                self._forget_former(name, newest.generation)
+                self._drop_bundles([newest.root])
+
+    def seen(self, name: str, at: float, facts: Mapping[str, str] | None = None) -> None:
+        """Record that a cluster was heard of."""
+        self._db.write(
+            "UPDATE clusters SET last_seen = ?, facts = COALESCE(?, facts) WHERE name = ?",
+            at,
+            None if facts is None else _json(facts),
+            name,
+            durable=False,
+        )
+
+    # -- desired state
+
+    def publish(self, publication: Publication, now: float) -> Desired:
+        """Make it the cluster's newest desired state."""
+        p = publication
+        with self._db.transaction():
+            old = self.desired(p.cluster)
+            if old is not None and old.root == p.root:
+                self._db.write(
+                    "UPDATE desired SET revision = ?, plan = ? WHERE cluster = ?", p.revision, p.plan, p.cluster
+                )
+                return replace(old, revision=p.revision, plan=p.plan)
+            generation = old.generation + 1 if old else 1
+            self._db.write(
+                "INSERT INTO desired (cluster, generation, root, revision, plan, traceparent, published_at)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (cluster) DO UPDATE SET generation = excluded.generation,"
+                " root = excluded.root, revision = excluded.revision, plan = excluded.plan, refusal = '',"
+                " traceparent = excluded.traceparent, published_at = excluded.published_at",
+                *(p.cluster, generation, p.root, p.revision, p.plan, p.traceparent, now),
+            )
+            self._db.write("INSERT OR IGNORE INTO bundles VALUES (?, ?)", p.root, p.bundle)
+            if old is not None:
+                self._db.insert("INSERT INTO former VALUES (?, ?, ?)", p.cluster, old.generation, old.root)
+                self._forget_former(p.cluster, old.generation - FORMER_KEPT)
+        new = Desired(p.cluster, generation, p.root, p.revision, p.plan, p.traceparent, now)
+        if old is None:
+            return new
+        return replace(new, acked_generation=old.acked_generation, acked_root=old.acked_root, acked_at=old.acked_at)
+
+    def _forget_former(self, cluster: str, up_to: int) -> None:
+        """Forget a cluster's former generations `up_to` this one, and the bundles that nobody names any more."""
+        rows = self._db.rows("SELECT root FROM former WHERE cluster = ? AND generation <= ?", cluster, up_to)
+        self._db.write("DELETE FROM former WHERE cluster = ? AND generation <= ?", cluster, up_to)
+        self._drop_bundles(row[0] for row in rows)
+
+    def _drop_bundles(self, roots: Iterable[bytes]) -> None:
+        for root in roots:
+            self._db.write(
+                "DELETE FROM bundles WHERE root = ?1 AND NOT EXISTS (SELECT 1 FROM desired WHERE root = ?1)"
+                " AND NOT EXISTS (SELECT 1 FROM former WHERE root = ?1)",
+                root,
+            )
+
+    def desired(self, cluster: str) -> Desired | None:
+        """Return the newest desired state of a cluster."""
+        row = self._db.row(f"{_DESIRED} WHERE cluster = ?", cluster)
+        return Desired(*row) if row else None
+
+    def all_desired(self) -> Sequence[Desired]:
+        """Return the newest desired state of every cluster that has one."""
+        return [Desired(*row) for row in self._db.rows(f"{_DESIRED} ORDER BY cluster")]
+
+    def bundle(self, root: Digest) -> bytes | None:
+        """Return the bundle of a root."""
+        row = self._db.row("SELECT bundle FROM bundles WHERE root = ?", root)
+        return bytes(row[0]) if row else None
+
+    def roots(self) -> Sequence[Digest]:
+        """Return every root whose bundle is still known."""
+        return [Digest(row[0]) for row in self._db.rows("SELECT root FROM bundles")]
+
+    def acked(self, cluster: str, generation: int, root: Digest, at: float) -> None:
+        """Record that a spoke holds a bundle."""
+        self._db.write(
+            "UPDATE desired SET acked_generation = ?, acked_root = ?, acked_at = ?,"
+            " refusal = CASE WHEN root = ? THEN '' ELSE refusal END WHERE cluster = ?",
+            *(generation, root, at, root, cluster),
+            durable=False,
+        )
+
+    def refused(self, cluster: str, root: Digest, message: str) -> None:
+        """Record why a spoke can't take the newest root."""
+        self._db.write(
+            "UPDATE desired SET refusal = ? WHERE cluster = ? AND root = ?", message, cluster, root, durable=False
+        )
+
+    # -- status, events
+
+    def save_status(self, cluster: str, status: bytes, at: float) -> None:
+        """Keep the whole last reported status of a cluster."""
+        self._db.write("INSERT OR REPLACE INTO statuses VALUES (?, ?, ?)", cluster, status, at, durable=False)
+
+    def statuses(self) -> Sequence[StatusRecord]:
+        """Return the last reported status of every cluster."""
+        return [StatusRecord(*row) for row in self._db.rows("SELECT cluster, status, at FROM statuses")]
+
+    def add_events(self, events: Iterable[EventRecord]) -> Sequence[EventRecord]:
+        """Keep events and return them with their sequence numbers."""
+        kept = []
+        with self._db.transaction(durable=False):
+            for e in events:
+                fields = (e.time, e.type, e.reason, e.message, e.cluster, e.workload, e.object)
+                sequence = self._db.insert(
+                    "INSERT INTO events (time, type, reason, message, cluster, workload, object)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    *fields,
+                )
+                kept.append(EventRecord(*fields, sequence))
+            if kept:
+                self._db.write("DELETE FROM events WHERE sequence <= ?", kept[-1].sequence - EVENTS_KEPT)
+        return kept
+
+    def events(self, *, after: int = 0, cluster: str | None = None, limit: int = 1000) -> Sequence[EventRecord]:
+        """Return the newest `limit` events with a sequence above `after`, in their order."""
+        rows = self._db.rows(
+            "SELECT time, type, reason, message, cluster, workload, object, sequence FROM events"
+            " WHERE sequence > ?1 AND (?2 IS NULL OR cluster = ?2) ORDER BY sequence DESC LIMIT ?3",
+            *(after, cluster, limit),
+        )
+        return [EventRecord(*row) for row in reversed(rows)]
+
+    # -- what people asked for, sources
+
+    def mark(self, mark: Mark) -> None:
+        """Set what a person asked of a workload; a mark that says nothing is removed."""
+        if mark.suspended or mark.requested_at:
+            values = (mark.cluster, *mark.workload, mark.suspended, mark.requested_at)
+            self._db.write("INSERT OR REPLACE INTO marks VALUES (?, ?, ?, ?, ?, ?)", *values)
+        else:
+            self._db.write(
+                "DELETE FROM marks WHERE cluster = ? AND kind = ? AND namespace = ? AND name = ?",
+                *(mark.cluster, *mark.workload),
+            )
+
+    def marks(self) -> Mapping[tuple[str, WorkloadId], Mark]:
+        """Return every mark by (cluster, workload)."""
+        rows = self._db.rows("SELECT cluster, kind, namespace, name, suspended, requested_at FROM marks")
+        marks = [Mark(WorkloadId(*row[1:4]), row[0], bool(row[4]), row[5]) for row in rows]
+        return {(mark.cluster, mark.workload): mark for mark in marks}
+
+    def save_source(self, state: SourceState) -> None:
+        """Keep the last good state of a source."""
+        values = (state.key, state.revision, state.commit, state.detail)
+        self._db.write("INSERT OR REPLACE INTO sources VALUES (?, ?, ?, ?)", *values)
+
+    def sources(self) -> Mapping[str, SourceState]:
+        """Return the last good state of every source by its key."""
+        rows = self._db.rows('SELECT key, revision, "commit", detail FROM sources')
+        return {row[0]: SourceState(*row) for row in rows}
+
+    def forget_source(self, key: str) -> None:
+        """Forget a source that is no longer declared."""
+        self._db.write("DELETE FROM sources WHERE key = ?", key)
+
+
+def _json(labels: Mapping[str, str]) -> str:
+    return orjson.dumps(dict(labels), option=orjson.OPT_SORT_KEYS).decode()
+
+
+def _cluster(row: Row) -> Cluster:
+    name, labels, enrolled_at, revoked, last_seen, facts = row
+    return Cluster(name, orjson.loads(labels), enrolled_at, bool(revoked), last_seen, orjson.loads(facts))

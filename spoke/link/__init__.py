@@ -1,0 +1,7 @@
+"""The spoke's end of the link: joining the fleet, and one stream that brings the newest bundle and takes the status."""
+
+from spoke.link.client import LinkClient
+from spoke.link.enrol import enrol
+from spoke.link.feed import StatusFeed
+
+__all__ = ["LinkClient", "StatusFeed", "enrol"]
