@@ -23,9 +23,9 @@ class Api:
             cert_file=str(certificate), key_file=str(key), ca_certs=str(authority), retries=False
         )
 
-    def get(self, path: str) -> bytes:
+    def get(self, path: str, *, timeout: float = TIMEOUT_SECONDS) -> bytes:
         """Return the body at `path`."""
-        return self._request("GET", path)
+        return self._request("GET", path, timeout=timeout)
 
     def get_json(self, path: str, accept: str = "application/json", *, missing: Collection[int] = ()) -> Any:
         """Return the decoded body at `path` as `accept` asks for it; None where the status is one of `missing`."""
@@ -55,11 +55,10 @@ class Api:
         missing: Collection[int] = (),
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
+        timeout: float = TIMEOUT_SECONDS,
     ) -> bytes:
         try:
-            response = self._pool.request(
-                method, self.server + path, body=body, headers=headers, timeout=TIMEOUT_SECONDS
-            )
+            response = self._pool.request(method, self.server + path, body=body, headers=headers, timeout=timeout)
         except urllib3.exceptions.HTTPError as error:
             raise HarnessError(f"{method} {self.server}{path}: {error}") from error
         if response.status in missing:

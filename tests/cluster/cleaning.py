@@ -35,7 +35,7 @@ OWN_OBJECTS = frozenset(
 # These can forbid the deletion of everything else, so they go first.
 ADMISSION = "admissionregistration.k8s.io"
 AUTOMATIC_APISERVICE = "kube-aggregator.kubernetes.io/automanaged"
-GRACE_SECONDS = 5.0
+GRACE_SECONDS = 3.0
 # A custom kind that just comes or goes; its definition is listed all the same. (429 is not about load: the group
 # system:masters is exempt from flow control.)
 NOT_SERVED = (404, 429, 503)

@@ -20,9 +20,10 @@ PREFIX = "felloe-cluster-"
 class ClusterFolder:
     """A new folder for one cluster, removed by `close`."""
 
-    def __init__(self, name: str) -> None:
-        sweep()
-        self.path = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{name}-"))
+    def __init__(self, name: str, base: Path | None = None) -> None:
+        base = base or Path(tempfile.gettempdir())
+        sweep(base)
+        self.path = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{name}-", dir=base))
         self._lock: TextIO = (self.path / ".lock").open("w")
         try_lock(self._lock.fileno())
 
@@ -32,9 +33,9 @@ class ClusterFolder:
         self._lock.close()
 
 
-def sweep() -> None:
-    """Remove this user's cluster folders whose runs are gone."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+def sweep(base: Path) -> None:
+    """Remove this user's cluster folders in `base` whose runs are gone."""
+    for folder in base.glob(f"{PREFIX}*"):
         lock = folder / ".lock"
         try:
             if folder.stat().st_uid != os.getuid():

@@ -20,7 +20,10 @@ def main() -> None:
         sys.exit(f"cannot tie {program} to its parent: prctl: {os.strerror(ctypes.get_errno())}")
     if os.getppid() != parent:
         sys.exit(f"not starting {program}: its parent {parent} is gone")
-    os.execv(program, sys.argv[2:])  # noqa: S606 - no shell is the point
+    try:
+        os.execv(program, sys.argv[2:])  # noqa: S606 - no shell is the point
+    except OSError as error:
+        sys.exit(f"cannot start {program}: {error.strerror}")
 
 
 if __name__ == "__main__":
