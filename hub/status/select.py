@@ -1,0 +1,60 @@
+"""Label selectors as people type them: ``env=prod,tier in (web, api),!legacy``.
+
+Grammar and meaning are those of Kubernetes (apimachinery ``pkg/labels``): all requirements must hold; ``!=`` and
+``notin`` also hold where the label is missing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from felloe.errors import ConfigError
+
+Selector = Callable[[Mapping[str, str]], bool]
+"""Says whether some labels match."""
+
+_KEY: Final = r"(?:[A-Za-z0-9](?:[-A-Za-z0-9.]*[A-Za-z0-9])?/)?[A-Za-z0-9](?:[-A-Za-z0-9_.]*[A-Za-z0-9])?"
+_VALUE: Final = r"(?:[A-Za-z0-9](?:[-A-Za-z0-9_.]*[A-Za-z0-9])?)?"
+_EQUALITY: Final = re.compile(rf"({_KEY})\s*(==|=|!=)\s*({_VALUE})")
+_SET: Final = re.compile(rf"({_KEY})\s+(in|notin)\s*\(([^()]*)\)")
+_EXISTS: Final = re.compile(rf"(!?)\s*({_KEY})")
+_VALUE_ALONE: Final = re.compile(_VALUE)
+
+
+def parse_selector(text: str) -> Selector:
+    """Return the selector that `text` means; an empty one matches all. Raise ConfigError where it is none."""
+    requirements = [_requirement(part, text) for part in _split(text)]
+    return lambda labels: all(holds(labels) for holds in requirements)
+
+
+def _split(text: str) -> Sequence[str]:
+    """Split at commas outside of parentheses."""
+    parts = re.split(r",(?![^(]*\))", text)
+    stripped = [part.strip() for part in parts]
+    if stripped == [""]:
+        return []
+    return stripped
+
+
+def _requirement(part: str, whole: str) -> Selector:
+    if match := _EQUALITY.fullmatch(part):
+        key, operator, value = match.groups()
+        if operator == "!=":
+            return lambda labels: labels.get(key) != value
+        return lambda labels: labels.get(key) == value
+    if match := _SET.fullmatch(part):
+        key, operator, inside = match.groups()
+        values = frozenset(value.strip() for value in inside.split(","))
+        if all(_VALUE_ALONE.fullmatch(value) for value in values):
+            if operator == "in":
+                return lambda labels: labels.get(key) in values
+            return lambda labels: labels.get(key) not in values
+    if match := _EXISTS.fullmatch(part):
+        negated, key = match.groups()
+        return lambda labels: (key in labels) is not bool(negated)
+    raise ConfigError(
+        f"{part!r} in the label selector {whole!r} is none: write key=value, key!=value, key in (a,b), "
+        "key notin (a,b), key or !key, separated by commas"
+    )

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import pytest
+
+from felloe.errors import ConfigError
+from hub.status.select import parse_selector
+
+LABELS = {"env": "prod", "tier": "web", "felloe.io/zone": "a", "empty": ""}
+
+
+@pytest.mark.parametrize(
+    ("text", "matches"),
+    [
+        ("", True),
+        ("env=prod", True),
+        ("env==prod, tier = web", True),
+        ("env=dev", False),
+        ("env!=dev", True),
+        ("missing!=x", True),
+        ("env in (dev, prod)", True),
+        ("env in (dev,stage),tier=web", False),
+        ("env notin (dev)", True),
+        ("missing notin (a)", True),
+        ("env", True),
+        ("!env", False),
+        ("!missing", True),
+        ("felloe.io/zone=a", True),
+        ("empty=", True),
+        ("empty in ()", True),
+    ],
+)
+def test_a_selector_means_what_it_means_to_kubectl(text: str, matches: bool) -> None:
+    assert parse_selector(text)(LABELS) is matches
+
+
+@pytest.mark.parametrize("text", ["=prod", "env in prod", "env in (a", "a b", "env>1", "env=a b", ",", "a=b,,c=d"])
+def test_what_is_no_selector_is_refused_with_its_grammar(text: str) -> None:
+    with pytest.raises(ConfigError, match="label selector"):
+        parse_selector(text)
