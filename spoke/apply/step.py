@@ -253,10 +253,11 @@ async def bounded(work: Callable[[_T], Awaitable[None]], items: Iterable[_T], li
             for _ in range(limit):
                 group.create_task(worker())
     except* FelloeError as errors:
-        raise _first(errors) from None
+        raise first_of(errors) from None
 
 
-def _first(errors: BaseExceptionGroup[FelloeError]) -> FelloeError:
+def first_of(errors: BaseExceptionGroup[FelloeError]) -> FelloeError:
+    """Return the first error of a group, so that it can be raised as it is."""
     error: BaseException = errors
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]

@@ -1,7 +1,8 @@
 """How everything stands, and what of it the hub has not been told yet.
 
-The engine writes it, the link reads it. Nothing waits in a queue: a workload that changes ten times between messages
-is told once, as it is now. Events are the exception, so only the last thousand that were not told are kept.
+The engine writes it, the link (`spoke.link.feed.StatusFeed`) reads it. Nothing waits in a queue: a workload that
+changes ten times between two messages is told once, as it is now. Events are the exception, so only the last thousand
+that were not told are kept.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from spoke.apply.standing import timestamp
 EVENTS_AT_MOST: Final = 1000
 _EVENTS_IN_A_MESSAGE: Final = 100
 _MESSAGE_AT_MOST: Final = 1000
+_GATHER_SECONDS: Final = 0.05
 
 
 class Reporter:
@@ -104,8 +106,12 @@ class Reporter:
         return message
 
     async def changes(self) -> pb.ClusterStatus:
-        """Wait until there is something to tell, and return it; it counts as told from now on."""
+        """Wait until there is something to tell, and return it; it counts as told from now on.
+
+        Cancelled while it waits, it has told nothing.
+        """
         await self._changed.wait()
+        await asyncio.sleep(_GATHER_SECONDS)
         message = self._message(full=False)
         message.workloads.extend(self._workloads[identity] for identity in sorted(self._untold))
         message.removed.extend(workload_id_to_proto(identity) for identity in sorted(self._removed))
@@ -115,6 +121,12 @@ class Reporter:
         self._removed.clear()
         self._facts_told = True
         return message
+
+    def requeue(self, status: pb.ClusterStatus) -> None:
+        """Take back a status that may not have arrived: its events come again, before the newer ones."""
+        room = EVENTS_AT_MOST - len(self._events)
+        self._events.extendleft(reversed(status.events[-room:] if room else ()))
+        self._changed.set()
 
     def _message(self, *, full: bool) -> pb.ClusterStatus:
         message = pb.ClusterStatus()

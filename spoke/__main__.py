@@ -1,0 +1,152 @@
+"""``python -m spoke``: the resident process. Light on purpose: argparse, and libraries when they are needed.
+
+python -m spoke --hub HOST:PORT --state DIR [--kubeconfig FILE [--context NAME]] [--token-file FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import logging
+import os
+import signal
+import sys
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from felloe import __version__
+from felloe.errors import ConfigError, FelloeError
+
+if TYPE_CHECKING:
+    from spoke.agent import Agent
+    from spoke.state import BundleStore, Identity, IdentityStore
+
+_log = logging.getLogger("spoke")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a spoke is told at its start. `kubeconfig` None: the cluster that this pod is in."""
+
+    hub: str
+    state: Path
+    kubeconfig: Path | None
+    context: str
+    token_file: Path | None
+    log_level: str
+
+
+def main() -> None:
+    """Run the spoke that the command line describes; exit 0 on SIGTERM or SIGINT, 1 with a message on an error."""
+    settings = _parse(sys.argv[1:])
+    logging.basicConfig(
+        level=settings.log_level.upper(),
+        stream=sys.stderr,
+        format="time=%(asctime)s.%(msecs)03dZ level=%(levelname)s logger=%(name)s %(message)s",
+        datefmt="%Y-%m-%dT%H:%M:%S",
+    )
+    try:
+        import uvloop
+
+        uvloop.run(_run(settings, os.environ))
+    except FelloeError as error:
+        sys.exit(f"error: {error}")
+
+
+def _parse(argv: Sequence[str]) -> Settings:
+    parser = argparse.ArgumentParser(prog="python -m spoke", description="Felloe's process in each cluster.")
+    parser.add_argument("--hub", required=True, metavar="HOST:PORT", help="the hub's gRPC address")
+    parser.add_argument("--state", required=True, type=Path, metavar="DIR", help="for certificate and desired state")
+    parser.add_argument("--kubeconfig", type=Path, metavar="FILE", help="which cluster (default: the one of this pod)")
+    parser.add_argument("--context", default="", metavar="NAME", help="of the kubeconfig (default: its current one)")
+    parser.add_argument("--token-file", type=Path, metavar="FILE", help="join token (default: $FELLOE_TOKEN)")
+    parser.add_argument("--log-level", default="info", choices=["debug", "info", "warning", "error"])
+    parser.add_argument("--version", action="version", version=f"felloe {__version__}")
+    found = parser.parse_args(argv)
+    return Settings(found.hub, found.state, found.kubeconfig, found.context, found.token_file, found.log_level)
+
+
+async def _run(settings: Settings, environ: Mapping[str, str]) -> None:
+    from felloe.tracing import tracer
+    from spoke.agent import agent
+    from spoke.kube.config import in_cluster, load_kubeconfig
+    from spoke.state import BundleStore, IdentityStore
+
+    access = load_kubeconfig(settings.kubeconfig, settings.context) if settings.kubeconfig else in_cluster(environ)
+    store, identities = BundleStore(settings.state), IdentityStore(settings.state)
+    traces = tracer("felloe-spoke", environ)
+    try:
+        async with agent(access, store, traces) as running:
+            await _until_told(_work(settings, environ, running, store, identities))
+    finally:
+        store.close()
+        traces.shutdown()
+
+
+async def _work(
+    settings: Settings, environ: Mapping[str, str], running: Agent, store: BundleStore, identities: IdentityStore
+) -> None:
+    """Run the engine and the link, the engine at once: it needs no hub."""
+    from spoke.apply.step import first_of
+    from spoke.link import LinkClient
+
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(running.run())
+            await _identity(settings, environ, identities)
+            link = LinkClient(store, identities, running.reporter, running.on_bundle)
+            tasks.create_task(link.run())
+            # What was made up to here stays for good: the garbage collector need not look at it again.
+            gc.collect()
+            gc.freeze()
+            _log.info("event=started version=%s hub=%s", __version__, settings.hub)
+    except* FelloeError as errors:
+        raise first_of(errors) from None
+
+
+async def _identity(settings: Settings, environ: Mapping[str, str], identities: IdentityStore) -> Identity:
+    """Return who we are to the hub, after joining it if this is the first start."""
+    from spoke.link import enrol
+
+    identity = identities.load()
+    if identity is None:
+        return await enrol(_token(settings, environ), settings.hub, identities)
+    if identity.hub != settings.hub:
+        identity = replace(identity, hub=settings.hub)
+        identities.save(identity)
+    return identity
+
+
+def _token(settings: Settings, environ: Mapping[str, str]) -> str:
+    if settings.token_file is None:
+        token = environ.get("FELLOE_TOKEN", "")
+    else:
+        try:
+            token = settings.token_file.read_text(encoding="ascii")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"the join token in {settings.token_file} can't be read: {error}") from error
+    if not token.strip():
+        raise ConfigError(
+            f"this spoke has not joined {settings.hub} yet: make a token on the hub with "
+            "`felloe token create --cluster NAME`, and give it with --token-file or $FELLOE_TOKEN"
+        )
+    return token.strip()
+
+
+async def _until_told(work: Coroutine[None, None, None]) -> None:
+    """Await some work until it ends, or until SIGTERM or SIGINT cancels it."""
+    task = asyncio.create_task(work)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, task.cancel)
+    try:
+        await task
+    except asyncio.CancelledError:
+        _log.info("event=stopped")
+
+
+if __name__ == "__main__":
+    main()
