@@ -1,0 +1,85 @@
+"""The routes of the hub's HTTP API, put together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+
+from felloe.errors import FelloeError
+from hub.api.actions import Actions
+from hub.api.auth import BearerAuth
+from hub.api.control import Control
+from hub.api.errors import on_bug, on_felloe_error, on_http_exception
+from hub.api.hooks import GitHook
+from hub.api.lists import Lists
+
+
+class ApiApp(Starlette):
+    """The API as an ASGI application; `closing` ends its watches, so that a server can stop."""
+
+    def __init__(
+        self,
+        control: Control,
+        registry: CollectorRegistry,
+        *,
+        admin_token_sha256: bytes,
+        webhook_secret: str,
+        heartbeat: float = 15.0,
+    ) -> None:
+        self.closing = asyncio.Event()
+        guard = Middleware(BearerAuth, token_sha256=admin_token_sha256)
+        versioned = _versioned(Actions(control), Lists(control, self.closing, heartbeat))
+        super().__init__(
+            routes=[
+                Mount("/api/v1", routes=versioned, middleware=[guard]),
+                Route("/hooks/git", GitHook(control, webhook_secret).receive, methods=["POST"]),
+                Route("/healthz", _healthz),
+                Route("/readyz", _readyz(control)),
+                Route("/metrics", _metrics(registry)),
+            ],
+            exception_handlers={FelloeError: on_felloe_error, HTTPException: on_http_exception, Exception: on_bug},
+        )
+
+
+def _versioned(actions: Actions, lists: Lists) -> list[BaseRoute]:
+    workload = "/workloads/{namespace}/{name}"
+    return [
+        Route("/events", lists.events),
+        Route("/tokens", actions.create_token, methods=["POST"]),
+        Route("/clusters/{name}/render", actions.render),
+        Route("/sources/{namespace}/{name}/reconcile", actions.reconcile_source, methods=["POST"]),
+        Route(f"{workload}/reconcile", actions.reconcile_workload, methods=["POST"]),
+        Route(f"{workload}/suspend", actions.suspend_workload, methods=["POST"]),
+        Route(f"{workload}/resume", actions.resume_workload, methods=["POST"]),
+        Route("/{collection}", lists.resources),
+    ]
+
+
+async def _healthz(request: Request) -> Response:
+    return PlainTextResponse("ok\n")
+
+
+def _readyz(control: Control) -> Callable[[Request], Awaitable[Response]]:
+    async def readyz(request: Request) -> Response:
+        unready = control.unready()
+        if unready:
+            return PlainTextResponse("".join(f"{reason}\n" for reason in unready), 503)
+        return PlainTextResponse("ok\n")
+
+    return readyz
+
+
+def _metrics(registry: CollectorRegistry) -> Callable[[Request], Awaitable[Response]]:
+    async def metrics(request: Request) -> Response:
+        return Response(generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    return metrics

@@ -1,0 +1,38 @@
+"""Request bodies, bounded: what comes from the network is read only as far as it may be long."""
+
+from __future__ import annotations
+
+import orjson
+from starlette.requests import Request
+
+from hub.api.errors import ApiError
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """Return a request's body. Raise ApiError (413) once it is longer than `limit` bytes, without reading on."""
+    announced = request.headers.get("content-length", "0")
+    body = bytearray()
+    if not announced.isdecimal() or int(announced) <= limit:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > limit:
+                break
+        else:
+            return bytes(body)
+    raise ApiError(413, f"the body is longer than {limit} bytes")
+
+
+async def read_object(request: Request, known: frozenset[str], limit: int = 64 * 1024) -> dict[str, object]:
+    """Return a body that is a JSON object with no other keys than `known`; an empty body is an empty object."""
+    body = await read_body(request, limit)
+    if not body:
+        return {}
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise ApiError(400, f"the body is no JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise ApiError(400, "the body is no JSON object")
+    if unknown := sorted(value.keys() - known):
+        raise ApiError(422, f"unknown field {unknown[0]!r}; known are {', '.join(sorted(known))}")
+    return value

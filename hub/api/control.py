@@ -1,0 +1,76 @@
+"""What the API asks of the hub. The API decides who may ask and whether what is named exists; the hub acts."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from felloe.identity import WorkloadId
+from hub.status.board import Board
+from hub.status.events import EventLog
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedToken:
+    """A join token, told once. `token` is a secret."""
+
+    token: str
+    cluster: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedWorkload:
+    """What a workload would put on a cluster: whole manifests, variables filled in, in the order of applying."""
+
+    id: WorkloadId
+    revision: str
+    manifests: Sequence[Mapping[str, object]]
+
+
+class Control(Protocol):
+    """The hub, as the API needs it. Every method may raise FelloeError, whose message the caller is shown."""
+
+    @property
+    def board(self) -> Board:
+        """The resources as they are now."""
+        ...
+
+    @property
+    def events(self) -> EventLog:
+        """The newest events."""
+        ...
+
+    def unready(self) -> Sequence[str]:
+        """Return what keeps the hub from serving, in words; empty once the state is open and the link listens."""
+        ...
+
+    async def create_token(self, cluster: str, labels: Mapping[str, str], ttl: timedelta) -> IssuedToken:
+        """Make a one-time join token for a cluster, whose labels it gets where no Cluster object declares it."""
+        ...
+
+    async def render(self, cluster: str, workload: WorkloadId | None) -> Sequence[RenderedWorkload]:
+        """Return what a cluster (it is on the board) would get, of one workload or of all."""
+        ...
+
+    async def reconcile_source(self, kind: str, namespace: str, name: str) -> str:
+        """Fetch a source (it is on the board) now; return the revision it has then. Raise SourceError."""
+        ...
+
+    async def reconcile_workload(self, workload: WorkloadId, clusters: Collection[str]) -> None:
+        """Have a workload applied again on these clusters (they have it on the board), whether it changed or not."""
+        ...
+
+    async def suspend_workload(self, workload: WorkloadId, clusters: Collection[str], *, suspended: bool) -> None:
+        """Suspend or resume a workload on these clusters (they have it on the board), until the opposite is asked."""
+        ...
+
+    async def announce_urls(self, urls: Collection[str], ref: str) -> Sequence[str]:
+        """Look at every source with one of these repository URLs now, in whatever form it writes them.
+
+        `ref` is the ref that was pushed (``refs/heads/main``), empty where unknown. Return the names
+        (``GitRepository/flux-system/apps``) of those that were told. Doesn't wait for the fetch.
+        """
+        ...

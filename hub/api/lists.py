@@ -1,0 +1,176 @@
+"""Lists and watches.
+
+``GET /api/v1/<collection>`` answers a Kubernetes-shaped List; with ``watch=true`` a stream of JSON lines, as
+Kubernetes' own watch: an ADDED for each resource there is, a BOOKMARK annotated ``k8s.io/initial-events-end``, then
+changes as they come, and a BOOKMARK as heartbeat. A watcher that comes back simply starts anew: it is level-based.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Final
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from hub.api.control import Control
+from hub.api.errors import ApiError
+from hub.status.board import Board
+from hub.status.events import EventLog
+from hub.status.resource import Collection, Key, Resource
+from hub.status.select import parse_selector
+
+Match = Callable[[Resource], bool]
+
+INITIAL_EVENTS_END: Final = "k8s.io/initial-events-end"
+_PARAMETERS: Final = frozenset({"labelSelector", "name", "namespace", "cluster", "watch"})
+
+
+class Lists:
+    """The handlers of lists and watches. `heartbeat` is seconds between signs of life of a quiet watch."""
+
+    def __init__(self, control: Control, closing: asyncio.Event, heartbeat: float) -> None:
+        self._control = control
+        self._closing = closing
+        self._heartbeat = heartbeat
+
+    async def resources(self, request: Request) -> Response:
+        """Answer ``GET /api/v1/{collection}``."""
+        name = request.path_params["collection"]
+        if name not in set(Collection):
+            raise ApiError(404, f"there is no {name!r}; there are {', '.join(Collection)}")
+        collection = Collection(name)
+        match = _match(request)
+        if _flag(request, "watch"):
+            return _stream(self._watch(collection, match))
+        board = self._control.board
+        items = [p.resource.as_json(p.version) for p in board.list(collection) if match(p.resource)]
+        return _json(_list(items, board.version))
+
+    async def events(self, request: Request) -> Response:
+        """Answer ``GET /api/v1/events``: those with a number above ``since``, of one ``cluster`` where it is given."""
+        _no_other(request, frozenset({"since", "cluster", "watch"}))
+        since = request.query_params.get("since", "0")
+        if not since.isdecimal():
+            raise ApiError(400, f"since={since!r} is no number of an event")
+        log = self._control.events
+        seq = int(since) if int(since) <= log.latest else 0
+        cluster = request.query_params.get("cluster", "")
+        if _flag(request, "watch"):
+            return _stream(self._watch_events(log, seq, cluster))
+        items = [one.as_json() for one in log.since(seq) if not cluster or one.event.cluster == cluster]
+        return _json(_list(items, log.latest))
+
+    async def _watch(self, collection: Collection, match: Match) -> AsyncIterator[bytes]:
+        board = self._control.board
+        told: set[Key] = set()
+        with board.subscribe(collection) as subscription:
+            for posted in board.list(collection):
+                if match(posted.resource):
+                    told.add(posted.resource.key)
+                    yield _line("ADDED", posted.resource.as_json(posted.version))
+            yield _bookmark(board.version, initial=True)
+            while not self._closing.is_set():
+                if not await self._within_heartbeat(subscription.wait()):
+                    yield _bookmark(board.version)
+                for key in subscription.take():
+                    if line := _change(board, collection, key, match, told):
+                        yield line
+
+    async def _watch_events(self, log: EventLog, seq: int, cluster: str) -> AsyncIterator[bytes]:
+        initial = True
+        while not self._closing.is_set():
+            for numbered in log.since(seq):
+                seq = numbered.seq
+                if not cluster or numbered.event.cluster == cluster:
+                    yield _line("ADDED", numbered.as_json())
+            if initial:
+                yield _bookmark(seq, initial=True)
+                initial = False
+            if not await self._within_heartbeat(log.wait(seq)):
+                yield _bookmark(seq)
+
+    async def _within_heartbeat(self, change: Awaitable[None]) -> bool:
+        """Wait for a change, the end of the server or the heartbeat; return False for the heartbeat."""
+        waiting = {asyncio.ensure_future(change), asyncio.ensure_future(self._closing.wait())}
+        try:
+            done, _ = await asyncio.wait(waiting, timeout=self._heartbeat, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waiting:
+                task.cancel()
+        return bool(done)
+
+
+def _change(board: Board, collection: Collection, key: Key, match: Match, told: set[Key]) -> bytes | None:
+    """Return what a watcher is told of a resource that changed; one that no longer matches is gone for it."""
+    posted = board.get(collection, key)
+    if posted is not None and match(posted.resource):
+        kind = "MODIFIED" if key in told else "ADDED"
+        told.add(key)
+        return _line(kind, posted.resource.as_json(posted.version))
+    if key not in told:
+        return None
+    told.discard(key)
+    gone = Resource(collection, key.kind, key.name, key.namespace, key.cluster)
+    return _line("DELETED", gone.as_json(board.version))
+
+
+def _match(request: Request) -> Match:
+    """Return what the query asks for. `name` is NAME or NAMESPACE/NAME."""
+    _no_other(request, _PARAMETERS)
+    query = request.query_params
+    selects = parse_selector(query.get("labelSelector", ""))
+    namespace, _, name = query.get("name", "").rpartition("/")
+    namespace = namespace or query.get("namespace", "")
+    cluster = query.get("cluster", "")
+
+    def match(resource: Resource) -> bool:
+        return (
+            (not name or resource.name == name)
+            and (not namespace or resource.namespace == namespace)
+            and (not cluster or cluster == (resource.cluster or _own_name(resource)))
+            and selects(resource.labels)
+        )
+
+    return match
+
+
+def _own_name(resource: Resource) -> str:
+    return resource.name if resource.collection is Collection.CLUSTERS else ""
+
+
+def _no_other(request: Request, known: frozenset[str]) -> None:
+    if unknown := sorted(request.query_params.keys() - known):
+        raise ApiError(400, f"unknown parameter {unknown[0]!r}; known are {', '.join(sorted(known))}")
+
+
+def _flag(request: Request, name: str) -> bool:
+    value = request.query_params.get(name, "false").lower()
+    if value not in {"true", "1", "false", "0"}:
+        raise ApiError(400, f"{name}={value!r} is neither true nor false")
+    return value in {"true", "1"}
+
+
+def _list(items: list[dict[str, object]], version: int) -> dict[str, object]:
+    return {"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": str(version)}, "items": items}
+
+
+def _json(value: object) -> Response:
+    return Response(orjson.dumps(value), media_type="application/json")
+
+
+def _stream(lines: AsyncIterator[bytes]) -> Response:
+    return StreamingResponse(lines, media_type="application/x-ndjson", headers={"Cache-Control": "no-store"})
+
+
+def _line(kind: str, shown: dict[str, object]) -> bytes:
+    return orjson.dumps({"type": kind, "object": shown}, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _bookmark(version: int, *, initial: bool = False) -> bytes:
+    metadata: dict[str, object] = {"resourceVersion": str(version)}
+    if initial:
+        metadata["annotations"] = {INITIAL_EVENTS_END: "true"}
+    return _line("BOOKMARK", {"kind": "Bookmark", "metadata": metadata})

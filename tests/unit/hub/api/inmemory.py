@@ -1,0 +1,270 @@
+"""The other side of the API's own `Control` protocol, in memory, served over TLS on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import Collection as Names
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from prometheus_client import CollectorRegistry
+
+from felloe.errors import SourceError
+from felloe.identity import WorkloadId
+from hub.api.app import ApiApp
+from hub.api.control import IssuedToken, RenderedWorkload
+from hub.api.credentials import ApiSecrets, open_secrets, publish_admin
+from hub.api.serve import ApiServer, serve
+from hub.metrics import HubMetrics
+from hub.status.board import Board
+from hub.status.events import EventLog
+from hub.status.facts import Condition, EventFacts, SourceFacts
+from hub.status.members import build_source
+from hub.status.resource import CLUSTER_LABEL, Collection, Resource
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+COMMIT = "1234abcd" * 5
+REVISION = f"main@sha1:{COMMIT}"
+APPS = WorkloadId("Kustomization", "flux-system", "apps")
+
+
+@dataclass
+class InMemoryHub:
+    board: Board = field(default_factory=Board)
+    events: EventLog = field(default_factory=EventLog)
+    calls: list[tuple[object, ...]] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
+    source_error: str = ""
+
+    def unready(self) -> Sequence[str]:
+        return self.reasons
+
+    async def create_token(self, cluster: str, labels: Mapping[str, str], ttl: timedelta) -> IssuedToken:
+        self.calls.append(("token", cluster, dict(labels), ttl))
+        return IssuedToken("felloe1.secret", cluster, NOW + ttl)
+
+    async def render(self, cluster: str, workload: WorkloadId | None) -> Sequence[RenderedWorkload]:
+        manifest = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": cluster}, "data": {"answer": "y"}}
+        return [RenderedWorkload(workload or APPS, REVISION, [manifest])]
+
+    async def reconcile_source(self, kind: str, namespace: str, name: str) -> str:
+        self.calls.append(("fetch", kind, namespace, name))
+        if self.source_error:
+            raise SourceError(self.source_error)
+        return REVISION
+
+    async def reconcile_workload(self, workload: WorkloadId, clusters: Names[str]) -> None:
+        self.calls.append(("apply", workload, tuple(clusters)))
+
+    async def suspend_workload(self, workload: WorkloadId, clusters: Names[str], *, suspended: bool) -> None:
+        self.calls.append(("suspend" if suspended else "resume", workload, tuple(clusters)))
+
+    async def announce_urls(self, urls: Names[str], ref: str) -> Sequence[str]:
+        self.calls.append(("announce", tuple(urls), ref))
+        return ["GitRepository/flux-system/fleet"]
+
+
+def workload_summary(
+    name: str = "apps", *, applied: bool = True, healthy: bool = True, why: str = ""
+) -> dict[str, object]:
+    return {
+        "kind": "Kustomization",
+        "namespace": "flux-system",
+        "name": name,
+        "ready": "True" if healthy else "False" if why else "Unknown",
+        "message": why or "Applied revision: main",
+        "suspended": False,
+        "applied": applied,
+        "healthy": healthy,
+        "lastAppliedRevision": REVISION if applied else "",
+        "lastAttemptedRevision": REVISION,
+    }
+
+
+def cluster(
+    name: str,
+    *workloads: Mapping[str, object],
+    connected: bool = True,
+    ready: Condition | None = None,
+    revision: str = REVISION,
+    **labels: str,
+) -> Resource:
+    done = all(one["applied"] for one in workloads)
+    return Resource(
+        Collection.CLUSTERS,
+        "Cluster",
+        name,
+        labels=labels,
+        spec={"environment": labels.get("env", ""), "variables": {"region": "eu"}},
+        status={
+            "connected": connected,
+            "connectedSince": "2026-01-02T03:04:05Z",
+            "revision": revision if done else "",
+            "attemptedRevision": REVISION,
+            "root": "aa" * 32 if done else "",
+            "desiredRoot": "aa" * 32,
+            "workloads": [*workloads],
+        },
+        conditions=(ready or Condition("Ready", "True", "Applied", f"{len(workloads)} workloads", NOW),),
+    )
+
+
+def workload(on: str, name: str = "apps", namespace: str = "flux-system", **status: object) -> Resource:
+    return Resource(
+        Collection.WORKLOADS,
+        "Kustomization",
+        name,
+        namespace,
+        on,
+        labels={CLUSTER_LABEL: on},
+        spec={"path": "./apps", "source": "GitRepository/flux-system/fleet"},
+        status={
+            "lastAppliedRevision": REVISION,
+            "lastAttemptedRevision": REVISION,
+            "objects": 3,
+            "healed": 1,
+            **status,
+        },
+        conditions=(
+            Condition("Ready", "True", "ReconciliationSucceeded", "Applied revision", NOW),
+            Condition("Healthy", "True", "Succeeded", "all healthy", NOW),
+        ),
+    )
+
+
+def fill(hub: InMemoryHub) -> None:
+    """Two clusters that are well, and one whose spoke is gone."""
+    hub.board.replace_cluster(cluster("dev-1", workload_summary(), env="dev"), [workload("dev-1")])
+    hub.board.replace_cluster(cluster("prod-1", workload_summary(), env="prod"), [workload("prod-1")])
+    away = Condition("Ready", "Unknown", "Disconnected", "the spoke is not connected", NOW)
+    hub.board.replace_cluster(cluster("prod-2", connected=False, ready=away, env="prod"), [])
+    source = SourceFacts(
+        "GitRepository", "flux-system", "fleet", "https://git.example.com/fleet.git", "main", 60, revision=REVISION
+    )
+    hub.board.replace(Collection.SOURCES, [build_source(source, {}, NOW)])
+    hub.events.add(EventFacts(NOW, "Normal", "Applied", "3 objects applied", "dev-1", APPS))
+    hub.events.add(EventFacts(NOW, "Warning", "FetchFailed", "no such ref"))
+
+
+def make_certificates(folder: Path) -> Path:
+    """Make a CA and a certificate for 127.0.0.1 in a folder: ca.pem, cert.pem, key.pem."""
+    ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test ca")])
+    now = datetime.now(UTC)
+
+    def builder(subject: x509.Name, public: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+        return (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(ca_name)
+            .public_key(public)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(hours=1))
+            .not_valid_after(now + timedelta(days=1))
+        )
+
+    ca = (
+        builder(ca_name, ca_key.public_key())
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(ca_key, hashes.SHA256())
+    )
+    leaf = (
+        builder(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "hub")]), key.public_key())
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
+        .sign(ca_key, hashes.SHA256())
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "ca.pem").write_bytes(ca.public_bytes(serialization.Encoding.PEM))
+    (folder / "cert.pem").write_bytes(leaf.public_bytes(serialization.Encoding.PEM))
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    (folder / "key.pem").write_bytes(pem)
+    return folder
+
+
+@dataclass(frozen=True)
+class Served:
+    hub: InMemoryHub
+    server: ApiServer
+    secrets: ApiSecrets
+    credential: Path
+    url: str
+    ca: str
+
+
+@asynccontextmanager
+async def served(hub: InMemoryHub, folder: Path, *, heartbeat: float = 15.0) -> AsyncIterator[Served]:
+    """Serve a hub over TLS for as long as the block lasts; its data folder is `folder`, with certificates in it."""
+    secrets = open_secrets(folder)
+    registry = CollectorRegistry()
+    HubMetrics(registry).spokes_connected(2)
+    app = ApiApp(
+        hub,
+        registry,
+        admin_token_sha256=secrets.admin_token_sha256,
+        webhook_secret=secrets.webhook_secret,
+        heartbeat=heartbeat,
+    )
+    server = await serve(app, "127.0.0.1", 0, folder / "cert.pem", folder / "key.pem")
+    url, ca = f"https://127.0.0.1:{server.port}", (folder / "ca.pem").read_text()
+    credential = publish_admin(folder, secrets, server=url, ca=ca)
+    assert credential is not None
+    try:
+        yield Served(hub, server, secrets, credential, url, ca)
+    finally:
+        await asyncio.wait_for(server.stop(), 10)
+
+
+class Threaded:
+    """A served hub in a thread of its own, for what talks to it from outside of any event loop."""
+
+    def __init__(self, served: Served, loop: asyncio.AbstractEventLoop) -> None:
+        self.served = served
+        self._loop = loop
+
+    @property
+    def hub(self) -> InMemoryHub:
+        return self.served.hub
+
+    def do(self, act: Callable[[InMemoryHub], object]) -> None:
+        """Do something with the hub, in its thread."""
+        done = threading.Event()
+
+        def run() -> None:
+            act(self.hub)
+            done.set()
+
+        self._loop.call_soon_threadsafe(run)
+        assert done.wait(10)
+
+
+@contextmanager
+def threaded(folder: Path) -> Iterator[Threaded]:
+    """Serve a hub in a thread for as long as the block lasts."""
+    started: list[Threaded] = []
+    ready, stop = threading.Event(), asyncio.Event()
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    async def run() -> None:
+        loops.append(asyncio.get_running_loop())
+        async with served(InMemoryHub(), folder) as one:
+            started.append(Threaded(one, loops[0]))
+            ready.set()
+            await stop.wait()
+
+    thread = threading.Thread(target=lambda: asyncio.run(run()), daemon=True)
+    thread.start()
+    assert ready.wait(20), "the hub did not start"
+    try:
+        yield started[0]
+    finally:
+        loops[0].call_soon_threadsafe(stop.set)
+        thread.join(20)
