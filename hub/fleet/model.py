@@ -1,0 +1,146 @@
+"""What the fleet repository says, as facts that every later step can trust: checked, with defaults filled in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from felloe.bundle import HealthCheck
+from felloe.errors import Place
+from felloe.identity import WorkloadId
+from hub.fleet.schema import UnsupportedField
+from hub.sources.spec import GitSpec
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRef:
+    """The source of a Kustomization: a GitRepository, or a kind that is known and not supported yet."""
+
+    kind: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        """Return it as Flux shows it: ``GitRepository/flux-system/apps``."""
+        return f"{self.kind}/{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class GitRepository:
+    """A GitRepository: what to follow, and which of its fields are not supported yet."""
+
+    spec: GitSpec
+    unsupported: tuple[UnsupportedField, ...] = ()
+    place: Place = field(default_factory=Place, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Kustomization:
+    """Flux' Kustomization. Times are seconds, with Flux' defaults; `path` and `target_namespace` as written."""
+
+    id: WorkloadId
+    source: SourceRef
+    path: str
+    prune: bool
+    interval: float
+    retry_interval: float
+    timeout: float
+    target_namespace: str = ""
+    depends_on: tuple[WorkloadId, ...] = ()
+    health_checks: tuple[HealthCheck, ...] = ()
+    suspend: bool = False
+    wait: bool = False
+    unsupported: tuple[UnsupportedField, ...] = ()
+    place: Place = field(default_factory=Place, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """One of a selector's ``matchExpressions``; `operator` is In, NotIn, Exists or DoesNotExist."""
+
+    key: str
+    operator: str
+    values: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LabelSelector:
+    """Kubernetes' label selector: all of it must match, an empty one matches everything."""
+
+    match_labels: tuple[tuple[str, str], ...] = ()
+    match_expressions: tuple[Requirement, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A declared member of the fleet. `sync_path` None: the hub's own template says where it is configured."""
+
+    name: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict)
+    sync_path: str | None = None
+    paused: bool = False
+    unsupported: tuple[UnsupportedField, ...] = ()
+    place: Place = field(default_factory=Place, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """A named set of clusters with variables of their own."""
+
+    name: str
+    selector: LabelSelector
+    variables: Mapping[str, str] = field(default_factory=dict)
+    unsupported: tuple[UnsupportedField, ...] = ()
+    place: Place = field(default_factory=Place, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Which workloads go to which clusters: those that every given condition matches."""
+
+    name: str
+    workloads: tuple[WorkloadId, ...]
+    selector: LabelSelector | None = None
+    environments: tuple[str, ...] = ()
+    cluster_names: tuple[str, ...] = ()
+    unsupported: tuple[UnsupportedField, ...] = ()
+    place: Place = field(default_factory=Place, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class UnsupportedObject:
+    """An object of a kind that is known and not supported yet: reported, and sent nowhere."""
+
+    kind: str
+    namespace: str
+    name: str
+    place: Place = field(default_factory=Place, compare=False)
+
+    def __str__(self) -> str:
+        """Return it as people name it: ``HelmRelease apps/podinfo``."""
+        return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """Everything that the fleet folder declares, by name."""
+
+    clusters: Mapping[str, Cluster] = field(default_factory=dict)
+    environments: Mapping[str, Environment] = field(default_factory=dict)
+    placements: Mapping[str, Placement] = field(default_factory=dict)
+    kustomizations: Mapping[WorkloadId, Kustomization] = field(default_factory=dict)
+    repositories: Mapping[tuple[str, str], GitRepository] = field(default_factory=dict)
+    unsupported: tuple[UnsupportedObject, ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        """Tell whether nothing at all is declared: no folder, or none of its files holds an object."""
+        return not (
+            self.clusters
+            or self.environments
+            or self.placements
+            or self.kustomizations
+            or self.repositories
+            or self.unsupported
+        )

@@ -1,0 +1,84 @@
+"""What targeting decides for one cluster: its bundle, and for each workload where it comes from and what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Final
+
+from felloe.bundle import Bundle
+from felloe.digest import Digest
+from felloe.identity import WorkloadId
+
+SYNC_ORIGIN: Final = "sync"
+PLACEMENT_ORIGIN: Final = "placement/"
+
+READY: Final = "Ready"
+UNSUPPORTED: Final = "Unsupported"
+CONFLICT: Final = "Conflict"
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A condition as Kubernetes has them; `status` is ``True``, ``False`` or ``Unknown``."""
+
+    type: str
+    status: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadPlan:
+    """One workload of a cluster, whether or not it got into the bundle.
+
+    `revision` is what the bundle holds, empty where it holds nothing of this workload; `attempted` is the newest that
+    was tried. `kept_previous`: the bundle goes on holding what it held. `suspend`: Git says so (a person's own
+    suspension is not recorded here). `parent` is the workload whose objects define this one.
+    """
+
+    id: WorkloadId
+    origin: str
+    parent: WorkloadId | None = None
+    source: str = ""
+    revision: str = ""
+    attempted: str = ""
+    path: str = ""
+    suspend: bool = False
+    kept_previous: bool = False
+    conditions: tuple[Condition, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ClusterPlan:
+    """What one cluster is to have. `blobs` holds the canonical JSON of the objects that were resolved now.
+
+    Objects of workloads that were kept as they were are not among the blobs: the hub has them from before. Two plans
+    are equal whatever blobs they bring.
+    """
+
+    cluster: str
+    bundle: Bundle = field(default_factory=Bundle)
+    workloads: tuple[WorkloadPlan, ...] = ()
+    variables: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    environment: str = ""
+    placements: tuple[str, ...] = ()
+    paused: bool = False
+    conditions: tuple[Condition, ...] = ()
+    blobs: Mapping[Digest, bytes] = field(default_factory=dict, compare=False, repr=False)
+
+    @cached_property
+    def by_id(self) -> Mapping[WorkloadId, WorkloadPlan]:
+        """Return the workloads by who they are."""
+        return {workload.id: workload for workload in self.workloads}
+
+    @cached_property
+    def children(self) -> Mapping[WorkloadId | None, tuple[WorkloadId, ...]]:
+        """Return who defines whom; None defines those that no workload does."""
+        found: dict[WorkloadId | None, list[WorkloadId]] = {}
+        for workload in self.workloads:
+            found.setdefault(workload.parent, []).append(workload.id)
+        return {parent: tuple(ids) for parent, ids in found.items()}

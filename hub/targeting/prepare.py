@@ -1,0 +1,200 @@
+"""Turn what an overlay renders into what a bundle holds. Done once for a render, however many clusters get it."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Final, Generic, TypeAlias, TypeVar
+
+from felloe.bundle import ApplyOptions, Entry, Workload
+from felloe.digest import Digest, canonical_json, digest
+from felloe.errors import ConfigError, SubstitutionError
+from felloe.expansion import has_expressions
+from felloe.identity import ObjectId, WorkloadId, object_id, split_api_version
+from felloe.k8syaml import JsonValue
+from felloe.substitute import is_template, substitute, variables_used
+from hub.fleet import is_fleet_group
+from hub.render.objects import RenderedObject
+from hub.targeting.waves import wave_of
+
+Manifest: TypeAlias = Mapping[str, JsonValue]
+T = TypeVar("T")
+
+_PART_OF: Final = "app.kubernetes.io/part-of"
+_INSTANCE: Final = "app.kubernetes.io/instance"
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A render, sorted out.
+
+    `entries` and `blobs` are what every cluster gets alike; `templates` are the objects among them that a spoke fills
+    in, `variables` what they use. `unnamed` are objects whose identity holds a variable: each cluster's are its own.
+    `fleet_objects` are the hub's to read and go to no cluster. `left_out` counts Flux' own controllers and CRDs.
+    """
+
+    entries: tuple[Entry, ...] = ()
+    blobs: Mapping[Digest, bytes] = field(default_factory=dict)
+    templates: tuple[Manifest, ...] = ()
+    variables: frozenset[str] = frozenset()
+    unnamed: tuple[Manifest, ...] = ()
+    fleet_objects: tuple[RenderedObject, ...] = ()
+    left_out: int = 0
+
+
+def prepare(objects: Sequence[RenderedObject], *, templated: bool) -> Prepared:
+    """Sort out what a render gave; `templated`: its objects use the cluster's variables.
+
+    Raise SubstitutionError for an expression that is none of Flux'.
+    """
+    plain: list[tuple[ObjectId, Manifest]] = []
+    unnamed: list[Manifest] = []
+    fleet_objects: list[RenderedObject] = []
+    left_out = 0
+    for each in objects:
+        manifest = each.manifest
+        if is_fleet_group(str(manifest.get("apiVersion"))):
+            fleet_objects.append(each)
+        elif _is_flux_itself(manifest):
+            left_out += 1
+        elif templated and _identity_varies(manifest) and is_template(manifest):
+            unnamed.append(manifest)
+        else:
+            plain.append((each.id, manifest))
+    entries, blobs, templates = _entries(plain, templated=templated)
+    return Prepared(
+        entries=entries,
+        blobs=blobs,
+        templates=templates,
+        variables=frozenset[str]().union(*map(variables_used, templates)),
+        unnamed=tuple(unnamed),
+        fleet_objects=tuple(fleet_objects),
+        left_out=left_out,
+    )
+
+
+def entries_for(prepared: Prepared, variables: Mapping[str, str]) -> tuple[tuple[Entry, ...], Mapping[Digest, bytes]]:
+    """Return the entries and blobs of one cluster.
+
+    Raise SubstitutionError where a template needs a variable that the cluster has not, ConfigError where two objects
+    become the same or an identity becomes none.
+    """
+    if not prepared.variables <= variables.keys():
+        for template in prepared.templates:
+            substitute(template, variables)
+    if not prepared.unnamed:
+        return prepared.entries, prepared.blobs
+    named = [substitute(manifest, variables) for manifest in prepared.unnamed]
+    own, blobs, _ = _entries([(object_id(manifest), manifest) for manifest in named], templated=False)
+    return _distinct([*prepared.entries, *own]), {**prepared.blobs, **blobs}
+
+
+def _entries(
+    manifests: Iterable[tuple[ObjectId, Manifest]], *, templated: bool
+) -> tuple[tuple[Entry, ...], dict[Digest, bytes], tuple[Manifest, ...]]:
+    entries: list[Entry] = []
+    blobs: dict[Digest, bytes] = {}
+    templates: list[Manifest] = []
+    for identity, manifest in manifests:
+        data = canonical_json(manifest)
+        template = templated and b"$" in data and is_template(manifest)
+        if template:
+            templates.append(manifest)
+        name = digest(data)
+        blobs[name] = data
+        _, version = split_api_version(str(manifest["apiVersion"]))
+        wave = wave_of(identity.group, identity.kind)
+        entries.append(Entry(identity, version, name, wave, len(data), template))
+    return _distinct(entries), blobs, tuple(templates)
+
+
+def _distinct(entries: Iterable[Entry]) -> tuple[Entry, ...]:
+    ordered = sorted(entries, key=lambda entry: entry.id)
+    for before, after in pairwise(ordered):
+        if before.id == after.id:
+            raise ConfigError(f"{before.id} is there twice once variables are filled in; rename one of the two")
+    return tuple(ordered)
+
+
+def _identity_varies(manifest: Manifest) -> bool:
+    metadata = manifest.get("metadata")
+    parts = [manifest.get("apiVersion"), manifest.get("kind")]
+    if isinstance(metadata, Mapping):
+        parts += [metadata.get("name"), metadata.get("namespace")]
+    return any(isinstance(part, str) and has_expressions(part) for part in parts)
+
+
+def _is_flux_itself(manifest: Manifest) -> bool:
+    """Tell Flux' own controllers and CRDs (gotk-components.yaml) by their labels; the Namespace around them stays."""
+    metadata = manifest.get("metadata")
+    labels = metadata.get("labels") if isinstance(metadata, Mapping) else None
+    return (
+        isinstance(labels, Mapping)
+        and labels.get(_PART_OF) == "flux"
+        and _INSTANCE in labels
+        and manifest.get("kind") != "Namespace"
+    )
+
+
+class RenderCache:
+    """Remembers what a render was prepared into, and the workloads made of it, for as many as were used last.
+
+    It only saves work: with it or without it, the same comes out. Failures are remembered as well.
+    """
+
+    def __init__(self, renders: int = 4096, workloads: int = 32768) -> None:
+        self._renders = _Recent[Prepared | SubstitutionError](renders)
+        self._workloads = _Recent[Workload](workloads)
+
+    def prepare(self, key: Hashable, objects: Sequence[RenderedObject], *, templated: bool) -> Prepared:
+        """Return `prepare` of a render whose content `key` names. Raise what it raises."""
+        found = self._renders.get((key, templated))
+        if found is None:
+            try:
+                found = prepare(objects, templated=templated)
+            except SubstitutionError as error:
+                found = error
+            self._renders.put((key, templated), found)
+        if isinstance(found, SubstitutionError):
+            raise SubstitutionError(str(found))
+        return found
+
+    def workload(
+        self,
+        key: Hashable,
+        identity: WorkloadId,
+        options: ApplyOptions,
+        entries: tuple[Entry, ...],
+        variables: Mapping[str, str],
+    ) -> Workload:
+        """Return a workload; clusters that get the same share one, and its digest is computed once.
+
+        `key` must name the entries.
+        """
+        name = (key, identity, options, tuple(variables.items()))
+        found = self._workloads.get(name)
+        if found is None:
+            found = Workload(identity, options, entries, dict(variables))
+            self._workloads.put(name, found)
+        return found
+
+
+class _Recent(Generic[T]):
+    """The values that were used last, at most `size` of them."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._values: OrderedDict[Hashable, T] = OrderedDict()
+
+    def get(self, key: Hashable) -> T | None:
+        found = self._values.get(key)
+        if found is not None:
+            self._values.move_to_end(key)
+        return found
+
+    def put(self, key: Hashable, value: T) -> None:
+        self._values[key] = value
+        while len(self._values) > self._size:
+            self._values.popitem(last=False)

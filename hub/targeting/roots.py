@@ -1,0 +1,160 @@
+"""Where the workloads of a cluster begin: its sync path, and the Placements that select it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from felloe.errors import Place, SubstitutionError
+from felloe.identity import WorkloadId
+from felloe.substitute import substitute_text
+from hub.fleet.model import Kustomization, Placement, SourceRef
+from hub.targeting.inputs import Inputs
+from hub.targeting.paths import folder_of, is_folder
+from hub.targeting.plan import PLACEMENT_ORIGIN, READY, SYNC_ORIGIN, Condition
+from hub.targeting.select import matches
+from hub.targeting.variables import ClusterView
+
+SYNC_ROOT: Final = WorkloadId("Kustomization", "flux-system", "flux-system")
+"""The workload of the sync path: the name that Flux' bootstrap gives it."""
+
+_INTERVAL: Final = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """One workload that this cluster has, as somebody defined it.
+
+    `hold` says why nothing new may be made of it (then `kustomization` can be missing). `templated`: it comes from a
+    Placement, so that its objects use the cluster's variables.
+    """
+
+    id: WorkloadId
+    origin: str
+    kustomization: Kustomization | None = None
+    parent: WorkloadId | None = None
+    templated: bool = False
+    hold: Condition | None = None
+    unsupported: tuple[str, ...] = ()
+
+    @property
+    def is_sync_root(self) -> bool:
+        """Tell whether it is the workload of the sync path."""
+        return self.origin == SYNC_ORIGIN and self.parent is None
+
+
+@dataclass(frozen=True, slots=True)
+class Roots:
+    """The workloads that no other defines, and the Placements that they come from."""
+
+    definitions: tuple[Definition, ...] = ()
+    placements: tuple[str, ...] = ()
+    conditions: tuple[Condition, ...] = field(default_factory=tuple)
+
+
+def find_roots(inputs: Inputs, view: ClusterView) -> Roots:
+    """Return where the workloads of a cluster begin.
+
+    Whatever the previous plan had and is missing now for no good reason (the sync path's folder vanished, the fleet
+    folder did, the environment is ambiguous) is among them, on hold.
+    """
+    definitions = list(_sync_root(inputs, view))
+    trouble = _placement_trouble(inputs, view)
+    placements = [each for _, each in sorted(inputs.fleet.placements.items()) if selects(each, view)]
+    for placement in placements:
+        definitions += [_placed(inputs, placement, workload, trouble) for workload in placement.workloads]
+    if trouble and inputs.previous:
+        known = {definition.id for definition in definitions}
+        definitions += [
+            Definition(each.id, each.origin, hold=trouble)
+            for each in inputs.previous.workloads
+            if each.parent is None and each.origin.startswith(PLACEMENT_ORIGIN) and each.id not in known
+        ]
+    return Roots(tuple(definitions), tuple(each.name for each in placements), (trouble,) if trouble else ())
+
+
+def selects(placement: Placement, view: ClusterView) -> bool:
+    """Tell whether a Placement means a cluster: every condition that it gives must match."""
+    return (
+        (placement.selector is None or matches(placement.selector, view.labels))
+        and (not placement.environments or any(name in placement.environments for name in view.environments))
+        and (not placement.cluster_names or view.name in placement.cluster_names)
+    )
+
+
+def _sync_root(inputs: Inputs, view: ClusterView) -> Iterator[Definition]:
+    own = view.declared.sync_path if view.declared else None
+    template = own if own is not None else inputs.default_sync_path
+    before = inputs.previous.by_id.get(SYNC_ROOT) if inputs.previous else None
+    had = before is not None and before.origin == SYNC_ORIGIN
+    if template is None:
+        if had:
+            message = "neither --sync-path nor a Cluster's spec.syncPath says where it is any more; nothing was removed"
+            yield Definition(SYNC_ROOT, SYNC_ORIGIN, hold=Condition(READY, "False", "ArtifactFailed", message))
+        return
+    try:
+        path = substitute_text(template, view.variables, f"cluster {view.name}: the sync path")
+    except SubstitutionError as error:
+        yield Definition(SYNC_ROOT, SYNC_ORIGIN, hold=Condition(READY, "False", "SubstitutionFailed", str(error)))
+        return
+    folder = folder_of(path)
+    if own is None and not had and (folder is None or not is_folder(inputs.fleet_snapshot.tree, folder)):
+        return
+    yield Definition(SYNC_ROOT, SYNC_ORIGIN, _default_root(inputs, path))
+
+
+def _default_root(inputs: Inputs, path: str) -> Kustomization:
+    source = inputs.fleet_source
+    return Kustomization(
+        id=SYNC_ROOT,
+        source=SourceRef("GitRepository", source.namespace, source.name),
+        path=path,
+        prune=True,
+        interval=_INTERVAL,
+        retry_interval=_INTERVAL,
+        timeout=_INTERVAL - 30.0,
+        place=Place(object=f"{SYNC_ROOT.kind} {SYNC_ROOT.namespace}/{SYNC_ROOT.name}"),
+    )
+
+
+def _placement_trouble(inputs: Inputs, view: ClusterView) -> Condition | None:
+    """Return why no Placement can be followed now, if so."""
+    if len(view.environments) > 1:
+        message = (
+            f"cluster {view.name} is selected by the Environments {' and '.join(view.environments)}, and a cluster has "
+            "one; change the clusterSelector of one of them. What Placements gave it stays as it was"
+        )
+        return Condition(READY, "False", "AmbiguousEnvironment", message)
+    if inputs.fleet.empty and _had_placements(inputs):
+        message = (
+            "the fleet folder is gone or holds no object any more, so what Placements gave stays as it was; to remove "
+            "it on purpose, leave at least one object there (an Environment or a Cluster) and no Placement"
+        )
+        return Condition(READY, "False", "FleetEmpty", message)
+    return None
+
+
+def _had_placements(inputs: Inputs) -> bool:
+    workloads = inputs.previous.workloads if inputs.previous else ()
+    return any(workload.origin.startswith(PLACEMENT_ORIGIN) for workload in workloads)
+
+
+def _placed(inputs: Inputs, placement: Placement, workload: WorkloadId, trouble: Condition | None) -> Definition:
+    hold = trouble
+    kustomization = inputs.fleet.kustomizations.get(workload)
+    where = Place(placement.place.file, placement.place.object)
+    if kustomization is None:
+        hold = Condition(READY, "False", "NotSupportedYet", f"{where}: {workload.kind} is not supported yet")
+    for field_ in placement.unsupported:
+        if field_.holds:
+            message = f"{where}: {field_.field} is not supported yet, and without it something else would be applied"
+            hold = Condition(READY, "False", "NotSupportedYet", message)
+    return Definition(
+        workload,
+        PLACEMENT_ORIGIN + placement.name,
+        kustomization,
+        templated=True,
+        hold=hold,
+        unsupported=tuple(f"{where}: {each.field}" for each in placement.unsupported if not each.holds),
+    )

@@ -1,0 +1,433 @@
+"""Follow one cluster's workloads from its roots down: source, overlay, objects, and the workloads among the objects.
+
+The walk decides about each workload by itself; what workloads have against each other (dependencies, objects that two
+claim) is decided in `hub.targeting.resolve`, which walks again with what it put on hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from felloe.bundle import ApplyOptions, Entry, Workload
+from felloe.digest import Digest
+from felloe.errors import ConfigError, Place, RenderError, SubstitutionError
+from felloe.identity import ObjectId, WorkloadId
+from felloe.substitute import substitute, substitute_text
+from hub.fleet import Fleet, GitRepository, Kustomization, SourceRef, UnsupportedObject, parse_object
+from hub.fleet.document import DEFAULT_NAMESPACE
+from hub.fleet.flux import KUSTOMIZE_GROUP, SOURCE_GROUP
+from hub.render.objects import RenderedObject
+from hub.render.render import Rendered
+from hub.sources.spec import GitSpec
+from hub.targeting.inputs import Inputs, RenderWant, Snapshot
+from hub.targeting.paths import folder_of, is_empty_on_purpose, is_folder
+from hub.targeting.plan import READY, UNSUPPORTED, Condition
+from hub.targeting.prepare import Prepared, RenderCache, entries_for
+from hub.targeting.repositories import is_fleets_own, rewritten
+from hub.targeting.roots import Definition
+from hub.targeting.variables import ClusterView
+
+ARTIFACT_FAILED: Final = "ArtifactFailed"
+BUILD_FAILED: Final = "BuildFailed"
+NOT_SUPPORTED: Final = "NotSupportedYet"
+PROGRESSING: Final = "Progressing"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one workload: a new version (`workload`), or why there is none (`hold`, or `suspended`)."""
+
+    definition: Definition
+    source: str = ""
+    path: str = ""
+    attempted: str = ""
+    workload: Workload | None = None
+    blobs: Mapping[Digest, bytes] = field(default_factory=dict)
+    hold: Condition | None = None
+    suspended: bool = False
+    unsupported: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class _Stop(Exception):  # noqa: N818 - not an error: it ends the work on one workload and never leaves the walk
+    """There will be no new version of this workload."""
+
+    def __init__(self, reason: str, message: str, status: str = "False") -> None:
+        self.condition = Condition(READY, status, reason, message)
+        super().__init__(message)
+
+
+@dataclass(slots=True)
+class _Trail:
+    """What is known of a workload while it is worked on."""
+
+    source: str = ""
+    path: str = ""
+    attempted: str = ""
+    unsupported: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+class Walk:
+    """One pass over one cluster; `holds` are workloads of which no new version is to be made."""
+
+    def __init__(
+        self, inputs: Inputs, view: ClusterView, cache: RenderCache, holds: Mapping[WorkloadId, Condition]
+    ) -> None:
+        self.outcomes: dict[WorkloadId, Outcome] = {}
+        self.definitions: dict[WorkloadId, Definition] = {}
+        self.conflicts: dict[WorkloadId, list[str]] = {}
+        self.wanted_sources: dict[GitSpec, None] = {}
+        self.wanted_renders: dict[RenderWant, None] = {}
+        self.sources: dict[GitSpec, tuple[Condition, ...]] = {}
+        self._inputs = inputs
+        self._view = view
+        self._cache = cache
+        self._holds = holds
+        self._repositories: dict[tuple[str, str], GitRepository | ConfigError] = {}
+        self._waiting: list[WorkloadId] = []
+        self._adopted = False
+
+    def run(self, roots: tuple[Definition, ...]) -> None:
+        """Decide about every workload that can be reached from the roots.
+
+        A workload waits until its GitRepository has been met; only when nothing goes on otherwise does the fleet folder
+        answer for a name, so that the order of the walk doesn't decide which of two repositories is meant.
+        """
+        for root in roots:
+            self._define(root)
+        while self._waiting:
+            if not self._round(fleet=False) and not self._round(fleet=True):
+                for waiting in self._waiting:
+                    self._decide_without_source(self.definitions[waiting])
+                self._waiting.clear()
+
+    # --- one workload -------------------------------------------------------------------------------------------------
+
+    def _define(self, definition: Definition) -> None:
+        known = self.definitions.get(definition.id)
+        if known is None:
+            self.definitions[definition.id] = definition
+            self._waiting.append(definition.id)
+        elif known.kustomization != definition.kustomization or known.templated != definition.templated:
+            where = f"{definition.parent or definition.origin}"
+            self.conflicts.setdefault(definition.id, []).append(
+                f"{where} defines it as well and differently; what {known.parent or known.origin} says counts"
+            )
+
+    def _round(self, *, fleet: bool) -> bool:
+        before = list(self._waiting)
+        for waiting in before:
+            if self._step(self.definitions[waiting], fleet=fleet):
+                self._waiting.remove(waiting)
+        return len(before) != len(self._waiting) or before != self._waiting
+
+    def _step(self, definition: Definition, *, fleet: bool) -> bool:
+        """Decide about one workload, if its source is known by now."""
+        trail = _Trail(unsupported=list(definition.unsupported))
+        try:
+            kustomization = self._admitted(definition, trail)
+            if kustomization.suspend or definition.id in self._inputs.suspended:
+                self._record(definition, trail, suspended=True)
+                return True
+            source = self._source(definition, kustomization.source, fleet=fleet)
+            if source is None:
+                return False
+            self._finish(definition, kustomization, source, trail)
+        except _Stop as stop:
+            self._record(definition, trail, hold=stop.condition)
+        return True
+
+    def _record(
+        self,
+        definition: Definition,
+        trail: _Trail,
+        *,
+        made: tuple[Workload, Mapping[Digest, bytes]] | None = None,
+        hold: Condition | None = None,
+        suspended: bool = False,
+    ) -> None:
+        self.outcomes[definition.id] = Outcome(
+            definition,
+            trail.source,
+            trail.path,
+            trail.attempted,
+            workload=made[0] if made else None,
+            blobs=made[1] if made else {},
+            hold=hold,
+            suspended=suspended,
+            unsupported=tuple(trail.unsupported),
+            notes=tuple(trail.notes),
+        )
+
+    def _decide_without_source(self, definition: Definition) -> None:
+        source = definition.kustomization.source if definition.kustomization else "its source"
+        message = (
+            f"{source} is not there: neither among the objects of cluster {self._view.name} nor in the fleet folder; "
+            "define it, or correct spec.sourceRef"
+        )
+        condition = Condition(READY, "False", ARTIFACT_FAILED, _at(definition, "spec.sourceRef", message))
+        self.outcomes[definition.id] = Outcome(definition, source=str(source), hold=condition)
+
+    def _admitted(self, definition: Definition, trail: _Trail) -> Kustomization:
+        """Return the Kustomization of a workload of which a new version may be made."""
+        hold = definition.hold or self._holds.get(definition.id)
+        kustomization = definition.kustomization
+        if kustomization is not None:
+            trail.source, trail.path = str(kustomization.source), kustomization.path
+        if hold is not None or kustomization is None:
+            held = hold or Condition(READY, "False", "InvalidConfiguration", "it is not defined")
+            raise _Stop(held.reason, held.message, held.status)
+        for unsupported in kustomization.unsupported:
+            if unsupported.holds:
+                message = f"{unsupported.field} is not supported yet, and without it something else would be applied"
+                raise _Stop(NOT_SUPPORTED, _at(definition, "", message))
+            trail.unsupported.append(unsupported.field)
+        return kustomization
+
+    def _source(self, definition: Definition, source: SourceRef, *, fleet: bool) -> tuple[GitSpec, Snapshot] | None:
+        """Return the source of a workload and its content, or None while its GitRepository has not been met."""
+        if source.kind != "GitRepository":
+            raise _Stop(NOT_SUPPORTED, _at(definition, "spec.sourceRef.kind", f"{source.kind} is not supported yet"))
+        if definition.is_sync_root and not self._adopted:
+            return self._inputs.fleet_source, self._inputs.fleet_snapshot
+        found = self._repository(source, self._inputs.fleet if fleet else None)
+        if found is None:
+            own = self._inputs.fleet_source
+            if (definition.is_sync_root or fleet) and (source.namespace, source.name) == (own.namespace, own.name):
+                return own, self._inputs.fleet_snapshot
+            return None
+        if isinstance(found, ConfigError):
+            raise _Stop(ARTIFACT_FAILED, f"{source} can't be used: {found}")
+        return self._snapshot(found)
+
+    def _repository(self, source: SourceRef, fleet: Fleet | None) -> GitRepository | ConfigError | None:
+        key = (source.namespace, source.name)
+        return self._repositories.get(key) or (fleet.repositories.get(key) if fleet else None)
+
+    def _snapshot(self, repository: GitRepository) -> tuple[GitSpec, Snapshot]:
+        if is_fleets_own(repository.spec, self._inputs):
+            spec: GitSpec = self._inputs.fleet_source
+            content: Snapshot | str | None = self._inputs.fleet_snapshot
+        else:
+            try:
+                spec = rewritten(repository, self._inputs)
+            except ConfigError as error:
+                raise _Stop(ARTIFACT_FAILED, str(error)) from None
+            content = self._inputs.snapshots.get(spec)
+        name = f"GitRepository/{repository.spec.namespace}/{repository.spec.name}"
+        holding = [each.field for each in repository.unsupported if each.holds]
+        self.sources[spec] = _source_conditions(repository)
+        if holding:
+            message = f"{name} says {', '.join(holding)}, which is not supported yet"
+            raise _Stop(NOT_SUPPORTED, f"{repository.place}: {message}")
+        if spec != self._inputs.fleet_source:
+            self.wanted_sources[spec] = None
+        if isinstance(content, str):
+            raise _Stop(ARTIFACT_FAILED, f"{name}: {content}")
+        if content is None:
+            why = "is suspended and was never fetched" if spec.suspend else "is being fetched"
+            raise _Stop(PROGRESSING, f"{name} {why}", "Unknown")
+        return spec, content
+
+    # --- from a source to objects -------------------------------------------------------------------------------------
+
+    def _finish(
+        self, definition: Definition, kustomization: Kustomization, source: tuple[GitSpec, Snapshot], trail: _Trail
+    ) -> None:
+        spec, snapshot = source
+        trail.attempted = snapshot.revision
+        rendered = self._rendered(definition, kustomization, spec, snapshot, trail)
+        trail.notes.extend(rendered.warnings)
+        try:
+            prepared = self._cache.prepare(rendered.key, rendered.objects, templated=definition.templated)
+            variables = self._view.variables if definition.templated else {}
+            entries, blobs = entries_for(prepared, variables)
+            children = [self._filled_in(definition, each) for each in prepared.fleet_objects]
+        except SubstitutionError as error:
+            message = f"{trail.path or '.'}: cluster {self._view.name}: {error}"
+            raise _Stop("SubstitutionFailed", _at(definition, "", message)) from None
+        except ConfigError as error:
+            raise _Stop(BUILD_FAILED, _at(definition, "", f"{trail.path or '.'}: {error}")) from None
+        if prepared.left_out:
+            trail.notes.append(f"left out {prepared.left_out} objects: Flux's own controllers and CRDs")
+        if self._take_up(definition, children, trail):
+            return
+        workload = self._workload(definition, kustomization, (rendered.key, prepared, entries))
+        self._record(definition, trail, made=(workload, blobs))
+
+    def _rendered(
+        self, definition: Definition, kustomization: Kustomization, spec: GitSpec, snapshot: Snapshot, trail: _Trail
+    ) -> Rendered:
+        path, namespace = kustomization.path, kustomization.target_namespace
+        if definition.templated:
+            try:
+                path = substitute_text(path, self._view.variables, "spec.path")
+                namespace = substitute_text(namespace, self._view.variables, "spec.targetNamespace")
+            except SubstitutionError as error:
+                message = _at(definition, "", f"cluster {self._view.name}: {error}")
+                raise _Stop("SubstitutionFailed", message) from None
+        trail.path = path
+        folder = folder_of(path)
+        if folder is None:
+            raise _Stop(ARTIFACT_FAILED, _at(definition, "spec.path", f"{path!r} leads out of its source"))
+        if not is_folder(snapshot.tree, folder):
+            message = f"there is no folder {path!r} in {trail.source} at {snapshot.revision}; nothing was removed"
+            raise _Stop(ARTIFACT_FAILED, _at(definition, "spec.path", message))
+        want = RenderWant(spec, snapshot.revision, folder, namespace or None)
+        self.wanted_renders[want] = None
+        result = self._inputs.renders.get(want)
+        if result is None:
+            raise _Stop(PROGRESSING, f"{path} is being rendered at {snapshot.revision}", "Unknown")
+        if isinstance(result, RenderError):
+            raise _Stop(BUILD_FAILED, _at(definition, "", str(result)))
+        if result.empty and not is_empty_on_purpose(snapshot.tree, folder):
+            message = (
+                f"nothing renders from {path!r}, so nothing was changed; to remove every object on purpose, put a "
+                "kustomization.yaml that says `resources: []` there"
+            )
+            raise _Stop(BUILD_FAILED, _at(definition, "", message))
+        return result
+
+    def _workload(
+        self,
+        definition: Definition,
+        kustomization: Kustomization,
+        content: tuple[str, Prepared, tuple[Entry, ...]],
+    ) -> Workload:
+        key, prepared, entries = content
+        values = self._view.variables
+        variables = {name: values[name] for name in sorted(prepared.variables) if name in values}
+        # Where an identity depends on the cluster, the entries do too, and their digests name them.
+        name = (key, definition.templated, tuple(each.digest for each in entries) if prepared.unnamed else ())
+        return self._cache.workload(name, definition.id, self._options(kustomization), entries, variables)
+
+    def _options(self, kustomization: Kustomization) -> ApplyOptions:
+        return ApplyOptions(
+            prune=kustomization.prune,
+            wait=kustomization.wait,
+            timeout=kustomization.timeout,
+            interval=kustomization.interval,
+            retry_interval=kustomization.retry_interval,
+            depends_on=kustomization.depends_on,
+            health_checks=kustomization.health_checks,
+            requested_at=self._inputs.requested_at.get(kustomization.id, ""),
+        )
+
+    # --- from objects to workloads ------------------------------------------------------------------------------------
+
+    def _filled_in(self, definition: Definition, each: RenderedObject) -> RenderedObject:
+        if not definition.templated:
+            return each
+        return RenderedObject(each.id, substitute(each.manifest, self._view.variables), each.file)
+
+    def _take_up(self, definition: Definition, children: list[RenderedObject], trail: _Trail) -> bool:
+        """Take up the fleet objects of a workload. Return True where it is to be looked at again, now with the
+        definition of itself that it holds."""
+        found: list[Definition] = []
+        repositories: dict[tuple[str, str], GitRepository | ConfigError] = {}
+        ancestors = self._ancestors(definition)
+        for each in children:
+            parsed = _parsed(each, trail.path)
+            if isinstance(parsed, ConfigError):
+                self._take_up_broken(definition, each, parsed, found, repositories, trail)
+            elif isinstance(parsed, GitRepository):
+                repositories[parsed.spec.namespace, parsed.spec.name] = parsed
+            elif not isinstance(parsed, Kustomization):
+                trail.unsupported.append(_not_taken_up(parsed, each))
+            elif parsed.id == definition.id:
+                if self._adopt(definition, parsed, repositories):
+                    return True
+            elif parsed.id in ancestors:
+                message = f"it defines {parsed.id}, which it is itself a part of; take that out of {trail.path!r}"
+                raise _Stop("CircularDefinition", _at(definition, "", message))
+            else:
+                found.append(Definition(parsed.id, definition.origin, parsed, parent=definition.id))
+        for key, repository in repositories.items():
+            self._add_repository(key, repository, trail)
+        for child in found:
+            self._define(child)
+        return False
+
+    def _adopt(
+        self,
+        definition: Definition,
+        own: Kustomization,
+        repositories: Mapping[tuple[str, str], GitRepository | ConfigError],
+    ) -> bool:
+        """Let the root of a sync path say itself how it is applied, as Flux' bootstrap has it (gotk-sync.yaml)."""
+        if not definition.is_sync_root or self._adopted or definition.kustomization is None:
+            return False
+        self._adopted = True
+        # The sync path says where the cluster is configured, whatever path the bootstrap once wrote down.
+        adopted = replace(definition, kustomization=replace(own, path=definition.kustomization.path))
+        self.definitions[definition.id] = adopted
+        for key, repository in repositories.items():
+            self._repositories.setdefault(key, repository)
+        self._waiting.append(definition.id)
+        return True
+
+    def _take_up_broken(
+        self,
+        definition: Definition,
+        each: RenderedObject,
+        error: ConfigError,
+        found: list[Definition],
+        repositories: dict[tuple[str, str], GitRepository | ConfigError],
+        trail: _Trail,
+    ) -> None:
+        """Keep what a mistake is about apart from everything else that its parent defines."""
+        identity: ObjectId = each.id
+        namespace = identity.namespace or DEFAULT_NAMESPACE
+        if (identity.group, identity.kind) == (KUSTOMIZE_GROUP, "Kustomization"):
+            child = WorkloadId("Kustomization", namespace, identity.name)
+            if child == definition.id:
+                raise _Stop("InvalidConfiguration", str(error))
+            hold = Condition(READY, "False", "InvalidConfiguration", str(error))
+            found.append(Definition(child, definition.origin, parent=definition.id, hold=hold))
+        elif (identity.group, identity.kind) == (SOURCE_GROUP, "GitRepository"):
+            repositories[namespace, identity.name] = error
+        else:
+            trail.unsupported.append(str(error))
+
+    def _add_repository(self, key: tuple[str, str], repository: GitRepository | ConfigError, trail: _Trail) -> None:
+        known = self._repositories.setdefault(key, repository)
+        if known != repository and not (isinstance(known, ConfigError) and isinstance(repository, ConfigError)):
+            trail.notes.append(f"GitRepository {'/'.join(key)} is defined twice and differently; the first one counts")
+
+    def _ancestors(self, definition: Definition) -> set[WorkloadId]:
+        found: set[WorkloadId] = set()
+        parent = definition.parent
+        while parent is not None and parent not in found:
+            found.add(parent)
+            above = self.definitions.get(parent)
+            parent = above.parent if above else None
+        return found
+
+
+def _at(definition: Definition, field_: str, message: str) -> str:
+    place = definition.kustomization.place if definition.kustomization else Place()
+    where = str(Place(place.file, place.object, field_))
+    return f"{where}: {message}" if where else message
+
+
+def _parsed(each: RenderedObject, folder: str) -> object:
+    try:
+        return parse_object(each.manifest, Place(each.file or folder))
+    except ConfigError as error:
+        return error
+
+
+def _not_taken_up(parsed: object, each: RenderedObject) -> str:
+    if isinstance(parsed, UnsupportedObject):
+        return f"{parsed} ({each.file})" if each.file else str(parsed)
+    return f"{each.id}: it belongs in the fleet folder (--fleet-path), not in a workload"
+
+
+def _source_conditions(repository: GitRepository) -> tuple[Condition, ...]:
+    fields = ", ".join(each.field for each in repository.unsupported)
+    if not fields:
+        return ()
+    return (Condition(UNSUPPORTED, "True", NOT_SUPPORTED, f"{repository.place}: not supported yet: {fields}"),)
