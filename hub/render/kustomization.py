@@ -104,10 +104,9 @@ def plugin_uses(document: JsonValue, file: str, prefix: str = "") -> Iterator[Us
             file, f"{prefix}apiVersion", f"{kind} is no built-in plugin of kustomize, and others are not run by builds"
         )
     yield from _path(document, file, prefix.removesuffix("."))
-    for name in ("paths",):
-        for place, value in _items(document, name, file, prefix):
-            if _inline(text := _text(value, file, place)) is None:
-                yield Use(Reference(file, place, text), Wanted.FILE)
+    for place, value in _items(document, "paths", file, prefix):
+        if _inline(text := _text(value, file, place)) is None:
+            yield Use(Reference(file, place, text), Wanted.FILE)
     target_file = document.get("targetFilePath")
     if isinstance(target_file, str) and target_file:
         yield Use(Reference(file, f"{prefix}targetFilePath", target_file), Wanted.FILE)
@@ -135,7 +134,9 @@ def _generator(value: Mapping[str, JsonValue], file: str, prefix: str) -> Iterat
     """Yield the files of a generator: ``files`` (``path`` or ``key=path``), ``envs`` and the old ``env``."""
     for place, item in _items(value, "files", file, prefix):
         text = _text(item, file, place)
-        yield Use(Reference(file, place, text.partition("=")[2] or text), Wanted.FILE)
+        path = text.partition("=")[2]
+        whole = not path or (is_remote(text) and not is_remote(path))  # the = of a query
+        yield Use(Reference(file, place, text if whole else path), Wanted.FILE)
     for place, item in _items(value, "envs", file, prefix):
         yield Use(Reference(file, place, _text(item, file, place)), Wanted.FILE)
     env = value.get("env")

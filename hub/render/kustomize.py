@@ -15,7 +15,7 @@ from felloe.errors import RenderError, SandboxError
 from felloe.k8syaml import JsonValue
 from hub.render.closure import Closure
 from hub.render.materialize import materialize
-from hub.render.messages import clean, secrets_of
+from hub.render.messages import WARNING, broken_yaml, clean, secrets_of
 from hub.render.objects import RenderedObject, is_namespace, read_objects
 from hub.render.sandbox import Finished, Program, Sandbox, find_program
 from hub.sources.tree import SourceTree
@@ -75,16 +75,15 @@ class Kustomize:
             await asyncio.to_thread(materialize, tree, closure, {**root, "buildMetadata": origins}, folder)
             finished = await self.run(folder, closure.folder)
             if finished.status != 0:
-                secrets = await asyncio.to_thread(secrets_of, tree, closure)
-                message = clean(finished.messages, folder, secrets) or f"kustomize ended with status {finished.status}"
+                message = await asyncio.to_thread(_explain, tree, closure, finished, folder)
                 raise RenderError(f"{closure.file}: does not build: {message}")
             objects = await asyncio.to_thread(
                 read_objects, finished.output, closure.folder, keep_origin=_ORIGINS in asked
             )
-            warnings = clean(finished.messages, folder, ()).splitlines()
         finally:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
-        return objects, tuple(line.removeprefix("# Warning: ") for line in warnings if line.strip())
+        lines = finished.messages.splitlines()
+        return objects, tuple(line.removeprefix(WARNING) for line in lines if line.startswith(WARNING))
 
     async def run(self, folder: Path, path: str) -> Finished:
         """Run kustomize on `path` below `folder`; it can read nothing but `folder`.
@@ -98,6 +97,14 @@ class Kustomize:
 
     def _private_folder(self) -> Path:
         return Path(tempfile.mkdtemp(prefix="build-", dir=self.work))
+
+
+def _explain(tree: SourceTree, closure: Closure, finished: Finished, folder: Path) -> str:
+    """Return why kustomize failed, in words that may be shown."""
+    if "yaml: " in finished.messages and (broken := broken_yaml(tree, closure)):
+        return broken
+    message = clean(finished.messages, folder, secrets_of(tree, closure))
+    return message or f"kustomize ended with status {finished.status}"
 
 
 def _make_empty(work: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+import textwrap
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -22,6 +23,7 @@ _CONFIGURING = re.compile(r"trouble configuring builtin (\w+) with config: `(.*?
 _QUOTED = (
     (re.compile(r"\b(from|patch) \[(?!path: \"[^\"\n]*\"\]).*\]", re.DOTALL), rf"\1 {_HIDDEN}"),
     (re.compile(r"(literal source) .*?(?=, expected)", re.DOTALL), rf"\1 {_HIDDEN}"),
+    (re.compile(r"\b(open) [^\n]*\n.*(?=: no such file)", re.DOTALL), rf"\1 {_HIDDEN}"),
     (re.compile(r'"[^"]*\n[^"]*"'), _HIDDEN),
 )
 # It tells of every kustomization on the way and, for a file that doesn't load, that it is no folder either.
@@ -31,14 +33,17 @@ _OF_FILE = re.compile(
     r"(?P<why>.*?)(?:': must build at directory: .*)?$",
     re.DOTALL,
 )
+WARNING = "# Warning: "
+"""What kustomize's warnings begin with."""
 _NO_NAME = "missing metadata.name in object"
 
 
 def clean(message: str, folder: Path, secrets: Iterable[str]) -> str:
-    """Return kustomize's message with source-relative paths, without secrets and at a length people read."""
-    message = message.strip()
+    """Return kustomize's error with source-relative paths, without secrets and at a length people read."""
+    message = "\n".join(line for line in message.splitlines() if not line.startswith(WARNING)).strip()
     if logged := _LOGGED.match(message):
-        message = logged["lines"] or logged["line"].replace('\\"', '"').replace("\\n", "\n")
+        lines = logged["lines"]
+        message = textwrap.dedent(lines) if lines else logged["line"].replace('\\"', '"').replace("\\n", "\n")
     for secret in sorted(set(secrets), key=len, reverse=True):
         message = message.replace(secret, _HIDDEN)
     message = _CONFIGURING.sub(_configuring, message)
@@ -66,6 +71,17 @@ def _short(message: str) -> str:
     if _NO_NAME in why:
         why = "an object has no metadata.name (with generateName, every apply would make another object)"
     return f"{file}: {why}"
+
+
+def broken_yaml(tree: SourceTree, closure: Closure) -> str | None:
+    """Return file, line and problem of the first file that isn't YAML: kustomize names neither for some problems."""
+    for path, entry in closure.entries.items():
+        if path.endswith((".yaml", ".yml")) and entry.kind is not EntryKind.SYMLINK:
+            try:
+                load_all(tree.read(entry), file=path)
+            except ConfigError as error:
+                return str(error)
+    return None
 
 
 def secrets_of(tree: SourceTree, closure: Closure) -> set[str]:
@@ -98,13 +114,25 @@ def _of_yaml(content: bytes, text: str) -> Iterator[str]:
         return
     for document in documents:
         if isinstance(document, dict):
-            if document.get("kind") == "Secret":
-                for field in ("data", "stringData"):
-                    yield from _texts(document.get(field))
-            for generator in _list(document.get("secretGenerator")):
-                for literal in _list(generator.get("literals") if isinstance(generator, dict) else None):
-                    yield str(literal)
-                    yield str(literal).partition("=")[2]
+            yield from _of_document(document)
+        for operation in _list(document):  # a JSON patch
+            if isinstance(operation, dict):
+                yield from _texts(operation.get("value"))
+
+
+def _of_document(document: dict[str, JsonValue]) -> Iterator[str]:
+    if document.get("kind") == "Secret":
+        for field in ("data", "stringData"):
+            yield from _texts(document.get(field))
+    for generator in _list(document.get("secretGenerator")):
+        for literal in _list(generator.get("literals") if isinstance(generator, dict) else None):
+            yield str(literal)
+            yield str(literal).partition("=")[2]
+    for field in ("patches", "patchesStrategicMerge", "patchesJson6902"):
+        for patch in _list(document.get(field)):
+            inline = patch.get("patch") if isinstance(patch, dict) else patch
+            if isinstance(inline, str) and ("\n" in inline or "{" in inline):
+                yield from _of_yaml(inline.encode(), inline)
 
 
 def _list(value: JsonValue) -> list[JsonValue]:
@@ -112,8 +140,8 @@ def _list(value: JsonValue) -> list[JsonValue]:
 
 
 def _texts(value: JsonValue) -> Iterator[str]:
-    if isinstance(value, dict):
-        for item in value.values():
+    if isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
             yield from _texts(item)
     elif isinstance(value, str):
         yield value

@@ -39,12 +39,16 @@ class RenderRequest:
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """What a build made, from which files (path and object id). `objects` are shared: nobody may change them."""
+    """What a build made, from which files (path and object id). `objects` are shared: nobody may change them.
+
+    `remembered`: nothing that it reads had changed, so nothing was built.
+    """
 
     key: str
     objects: tuple[RenderedObject, ...]
     read: frozenset[tuple[str, str]]
     warnings: tuple[str, ...] = ()
+    remembered: bool = field(default=False, compare=False)
 
     @property
     def empty(self) -> bool:
@@ -86,11 +90,9 @@ class Renderer:
         closure = await asyncio.to_thread(find_closure, request.tree, request.path, self._cache)
         key = self._key(closure, request.target_namespace)
         async with self._flight(key):
-            result = await asyncio.to_thread(self._memo.get, key)
-            if result is None:
-                result = await self._build(key, request, closure)
-        objects, warnings = result
-        return Rendered(key, objects, closure.read, warnings)
+            remembered = await asyncio.to_thread(self._memo.get, key)
+            objects, warnings = remembered or await self._build(key, request, closure)
+        return Rendered(key, objects, closure.read, warnings, remembered is not None)
 
     async def _build(self, key: str, request: RenderRequest, closure: Closure) -> Result:
         async with self._slots:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from hub.render.render import Renderer, start_renderer
-from tests.unit.hub.render.helpers import FolderTree, write
+from hub.render.render import Renderer
+from tests.unit.hub.render.helpers import FolderTree, make_renderer, write
 
 Write = Callable[[Mapping[str, str]], FolderTree]
 
@@ -41,4 +41,4 @@ def either_binary(request: pytest.FixtureRequest) -> Path:
 @pytest.fixture
 async def renderer(tmp_path: Path, kustomize_binary: Path) -> Renderer:
     """A renderer with an empty memory."""
-    return await start_renderer(tmp_path / "data", binary=kustomize_binary)
+    return await make_renderer(tmp_path / "data", kustomize_binary)

@@ -7,6 +7,10 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from hub.render.kustomize import find_kustomize
+from hub.render.memo import Memo
+from hub.render.render import Renderer
+from hub.render.sandbox import Sandbox
 from hub.sources.tree import EntryKind, TreeEntry
 
 
@@ -64,3 +68,9 @@ def config_map(name: str, **data: str) -> str:
     """A ConfigMap as YAML."""
     lines = "".join(f"  {key}: '{value}'\n" for key, value in data.items())
     return f"apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {name}\ndata:\n{lines or '  a: b'}\n"
+
+
+async def make_renderer(data: Path, binary: Path) -> Renderer:
+    """A renderer as `start_renderer` returns it, without the check that takes as long as some builds."""
+    kustomize = await find_kustomize(Sandbox(), data / "builds", binary)
+    return Renderer(kustomize, Memo(data / "renders"))
