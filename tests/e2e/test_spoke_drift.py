@@ -1,0 +1,103 @@
+"""Whatever somebody does to an object by hand is undone, by watches alone, and said."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.spoke.cluster import Admin
+from tests.spoke.driver import Spoke, asked, eventually
+from tests.spoke.manifests import Wanted, config_map, deployment, namespace, secret
+
+pytestmark = pytest.mark.cluster
+
+
+async def test_an_edit_is_undone_and_told_without_its_values(spoke: Spoke, admin: Admin) -> None:
+    spoke.want(Wanted("apps", [namespace("edit"), secret("edit", "a", password="right", other="x")]))
+    await spoke.until_applied("apps")
+    before = admin.get("v1", "Secret", "a", "edit")
+    admin.patch("v1", "Secret", "a", "edit", {"stringData": {"password": "hunter2"}})
+    event = await spoke.until_event("DriftHealed", "Secret edit/a")
+    assert "kubectl-edit changed data.password at " in event.message
+    assert "hunter2" not in event.message
+    assert admin.get("v1", "Secret", "a", "edit")["data"] == before["data"]  # type: ignore[index]
+    assert (await spoke.until("apps", lambda status: status.healed == 1, "healed")).problem_count == 0
+
+
+async def test_a_field_that_was_removed_comes_back(spoke: Spoke, admin: Admin) -> None:
+    spoke.want(Wanted("apps", [namespace("removed"), config_map("removed", "a", k="v", l="w")]))
+    await spoke.until_applied("apps")
+    admin.patch("v1", "ConfigMap", "a", "removed", {"data": {"l": None}})
+    event = await spoke.until_event("DriftHealed", "ConfigMap removed/a")
+    assert "changed data.l" in event.message
+    assert admin.config_map("removed", "a")["data"] == {"k": "v", "l": "w"}  # type: ignore[index]
+
+
+async def test_a_deleted_object_comes_back(spoke: Spoke, admin: Admin) -> None:
+    spoke.want(Wanted("apps", [namespace("deleted"), config_map("deleted", "a", k="v")]))
+    await spoke.until_applied("apps")
+    admin.delete("v1", "ConfigMap", "a", "deleted")
+    await spoke.until_event("DriftHealed", "ConfigMap deleted/a was deleted")
+    assert admin.config_map("deleted", "a")["data"] == {"k": "v"}  # type: ignore[index]
+
+
+async def test_a_removed_label_comes_back(spoke: Spoke, admin: Admin) -> None:
+    spoke.want(Wanted("apps", [namespace("label"), config_map("label", "a")]))
+    await spoke.until_applied("apps")
+    admin.patch("v1", "ConfigMap", "a", "label", {"metadata": {"labels": {"fleet.felloe.io/workload-name": None}}})
+    await spoke.until_event("DriftHealed", "ConfigMap label/a had lost our labels")
+    labels = admin.config_map("label", "a")["metadata"]["labels"]  # type: ignore[index]
+    assert labels["fleet.felloe.io/workload-name"] == "apps"
+
+
+async def test_a_deleted_namespace_comes_back_with_everything(spoke: Spoke, admin: Admin) -> None:
+    spoke.want(Wanted("apps", [namespace("nsgone"), config_map("nsgone", "a", k="v")]))
+    await spoke.until_applied("apps")
+    uid = admin.get("v1", "Namespace", "nsgone")["metadata"]["uid"]  # type: ignore[index]
+    admin.delete("v1", "Namespace", "nsgone")
+
+    def back() -> bool:
+        found = admin.get("v1", "Namespace", "nsgone")
+        return found is not None and found["metadata"]["uid"] != uid and admin.config_map("nsgone", "a") is not None
+
+    await eventually(back, "namespace nsgone and its content back")
+
+
+async def test_what_others_add_and_the_api_server_respells_is_no_drift(spoke: Spoke, admin: Admin) -> None:
+    """`1000m` is stored as `1`; defaults, status and other people's annotations are not ours."""
+    spoke.want(Wanted("apps", [namespace("spelling"), deployment("spelling", "web", cpu="1000m", memory="1024Mi")]))
+    await spoke.until("apps", lambda status: bool(status.healthy_digest), "healthy")
+    mark = admin.cluster.audit_mark()
+    admin.patch("apps/v1", "Deployment", "web", "spelling", {"metadata": {"annotations": {"note": "mine"}}})
+    admin.patch("apps/v1", "Deployment", "web", "spelling", {"spec": {"revisionHistoryLimit": 3}})
+    await asyncio.sleep(1.0)
+    assert asked(admin.cluster, mark) == []
+    found = admin.get("apps/v1", "Deployment", "web", "spelling")
+    assert found
+    assert found["metadata"]["annotations"]["note"] == "mine"
+
+
+async def test_a_fight_is_told_and_not_fought_at_full_speed(spoke: Spoke, admin: Admin) -> None:
+    spoke.want(Wanted("apps", [namespace("fight"), config_map("fight", "a", k="v")]))
+    await spoke.until_applied("apps")
+    for number in range(6):
+        admin.patch("v1", "ConfigMap", "a", "fight", {"data": {"k": f"no {number}"}})
+        expected = f"no {number}"
+        if number < 3:
+            await eventually(lambda: admin.config_map("fight", "a")["data"] == {"k": "v"}, "healed")  # type: ignore[index]
+        else:
+            found = admin.config_map("fight", "a")
+            assert found
+            if found["data"] == {"k": expected}:
+                break
+    await spoke.until_event("DriftContested", "ConfigMap fight/a")
+    await eventually(lambda: admin.config_map("fight", "a")["data"] == {"k": "v"}, "healed in the end")  # type: ignore[index]
+
+
+async def test_a_quiet_cluster_is_asked_nothing(spoke: Spoke, admin: Admin) -> None:
+    spoke.want(Wanted("apps", [namespace("quiet"), *(config_map("quiet", f"a{number}") for number in range(20))]))
+    await spoke.until("apps", lambda status: bool(status.healthy_digest), "healthy")
+    mark = admin.cluster.audit_mark()
+    await asyncio.sleep(3.0)
+    assert asked(admin.cluster, mark) == []

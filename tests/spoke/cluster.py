@@ -1,0 +1,62 @@
+"""What a test does to a cluster by hand, as an administrator with kubectl would."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kubernetes.dynamic import DynamicClient
+from kubernetes.dynamic.exceptions import NotFoundError
+
+from tests.cluster.controlplane import ControlPlane
+from tests.spoke.manifests import Manifest
+
+
+class Admin:
+    """Blocking requests of somebody who is not the spoke; field manager `kubectl-edit`."""
+
+    def __init__(self, cluster: ControlPlane) -> None:
+        self.cluster = cluster
+        self._dynamic: DynamicClient = cluster.dynamic()
+
+    def get(self, api: str, kind: str, name: str, namespace: str = "") -> dict[str, Any] | None:
+        try:
+            found = self._resource(api, kind).get(name=name, namespace=namespace or None)
+        except NotFoundError:
+            return None
+        result: dict[str, Any] = found.to_dict()
+        return result
+
+    def config_map(self, namespace: str, name: str) -> dict[str, Any] | None:
+        return self.get("v1", "ConfigMap", name, namespace)
+
+    def names(self, api: str, kind: str, namespace: str) -> set[str]:
+        return {item.metadata.name for item in self._resource(api, kind).get(namespace=namespace).items}
+
+    def patch(self, api: str, kind: str, name: str, namespace: str, body: Manifest) -> None:
+        self._resource(api, kind).patch(
+            name=name,
+            namespace=namespace or None,
+            body=body,
+            content_type="application/merge-patch+json",
+            field_manager="kubectl-edit",
+        )
+
+    def create(self, manifest: Manifest) -> None:
+        metadata: Any = manifest["metadata"]
+        self._resource(str(manifest["apiVersion"]), str(manifest["kind"])).create(
+            body=manifest, namespace=metadata.get("namespace")
+        )
+
+    def delete(self, api: str, kind: str, name: str, namespace: str = "") -> None:
+        self._resource(api, kind).delete(name=name, namespace=namespace or None)
+
+    def forget_inventories(self) -> None:
+        """Begin anew: a spoke would prune what an earlier test left in its inventories."""
+        try:
+            resource = self._resource("v1", "ConfigMap")
+            resource.delete(namespace="felloe-system", label_selector="fleet.felloe.io/inventory=true")
+        except NotFoundError:
+            return
+
+    def _resource(self, api: str, kind: str) -> Any:
+        return self._dynamic.resources.get(api_version=api, kind=kind)

@@ -1,0 +1,141 @@
+"""Drives the core of a spoke and remembers what it reports."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from felloe.tracing import OFF
+from felloe.v1 import status_pb2 as pb
+from spoke.agent import Agent, agent
+from spoke.kube.config import load_kubeconfig
+from spoke.state import BundleStore
+from tests.cluster.controlplane import ControlPlane
+from tests.spoke.manifests import Wanted, commit, workload_id
+
+TIMEOUT_SECONDS = 30.0
+
+Check = Callable[[pb.WorkloadStatus], bool]
+
+
+class Spoke:
+    """A running spoke: `want` is the hub, `until` waits for what it reports."""
+
+    def __init__(self, running: Agent, store: BundleStore) -> None:
+        self._agent = running
+        self._store = store
+        self._generation = store.current.generation if store.current else 0
+        self._told = asyncio.Condition()
+        self.statuses: dict[str, pb.WorkloadStatus] = {}
+        self.removed: set[str] = set()
+        self.events: list[pb.Event] = []
+
+    def want(self, *workloads: Wanted) -> None:
+        """Make this the desired state."""
+        self._generation += 1
+        self._agent.on_bundle(commit(self._store, self._generation, workloads))
+
+    def digest(self, name: str) -> bytes:
+        assert self._store.current
+        return self._store.current.bundle.by_id[workload_id(name)].digest
+
+    def applied(self, name: str) -> bool:
+        """Return whether the newest state of a workload was applied whole."""
+        status = self.statuses.get(name)
+        return status is not None and status.applied_digest == self.digest(name) == status.digest
+
+    async def until(self, name: str, check: Check, what: str) -> pb.WorkloadStatus:
+        """Wait until the newest status of a workload is as wanted, and return it."""
+
+        def holds() -> bool:
+            return (
+                name in self.statuses and self.statuses[name].digest == self.digest(name) and check(self.statuses[name])
+            )
+
+        await self._until(holds, lambda: f"{name} {what}: it is {self.statuses.get(name)}")
+        return self.statuses[name]
+
+    async def until_applied(self, name: str) -> pb.WorkloadStatus:
+        return await self.until(
+            name, lambda _: self.applied(name) and ready(self.statuses[name])[0] == "True", "applied"
+        )
+
+    async def until_removed(self, name: str) -> None:
+        await self._until(lambda: name in self.removed, lambda: f"{name} removed")
+
+    async def until_event(self, reason: str, text: str) -> pb.Event:
+        """Wait for an event of this reason whose message holds a text."""
+        found: list[pb.Event] = []
+
+        def holds() -> bool:
+            found[:] = [event for event in self.events if event.reason == reason and text in event.message]
+            return bool(found)
+
+        await self._until(holds, lambda: f"event {reason} {text!r}: there are {self.events}")
+        return found[0]
+
+    async def _until(self, holds: Callable[[], bool], what: Callable[[], str]) -> None:
+        try:
+            async with asyncio.timeout(TIMEOUT_SECONDS), self._told:
+                await self._told.wait_for(holds)
+        except TimeoutError:
+            raise AssertionError(f"not within {TIMEOUT_SECONDS:.0f} s: {what()}") from None
+
+    async def listen(self) -> None:
+        """Take what is reported, until cancelled."""
+        while True:
+            message = await self._agent.reporter.changes()
+            async with self._told:
+                self.statuses |= {status.id.name: status for status in message.workloads}
+                self.removed |= {identity.name for identity in message.removed}
+                self.events += message.events
+                self._told.notify_all()
+
+
+@asynccontextmanager
+async def running(kubeconfig: Path, state: Path) -> AsyncIterator[Spoke]:
+    """Run a spoke on a state folder for as long as the context."""
+    store = BundleStore(state)
+    try:
+        async with agent(load_kubeconfig(kubeconfig), store, OFF) as core:
+            spoke = Spoke(core, store)
+            tasks = [asyncio.create_task(core.run()), asyncio.create_task(spoke.listen())]
+            try:
+                yield spoke
+            finally:
+                for task in tasks:
+                    task.cancel()
+                for result in await asyncio.gather(*tasks, return_exceptions=True):
+                    if isinstance(result, Exception):
+                        raise result
+    finally:
+        store.close()
+
+
+def condition(status: pb.WorkloadStatus, kind: str) -> tuple[str, str, str]:
+    """Return status, reason and message of a condition."""
+    names = {pb.CONDITION_STATUS_TRUE: "True", pb.CONDITION_STATUS_FALSE: "False"}
+    found = next(entry for entry in status.conditions if entry.type == kind)
+    return names.get(found.status, "Unknown"), found.reason, found.message
+
+
+def ready(status: pb.WorkloadStatus) -> tuple[str, str, str]:
+    return condition(status, "Ready")
+
+
+def asked(cluster: ControlPlane, mark: int) -> list[tuple[str, str, str, str]]:
+    """Return verb, resource, namespace and name of what spokes asked since `mark`, watches apart."""
+    events = cluster.audit_since(mark, user_agent="felloe-spoke")
+    return [(event.verb, event.resource, event.namespace, event.name) for event in events if event.verb != "watch"]
+
+
+async def eventually(check: Callable[[], object], what: str) -> None:
+    """Wait until a check returns something true."""
+    try:
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            while not await asyncio.to_thread(check):  # noqa: ASYNC110 (another process is what is looked at)
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        raise AssertionError(f"not within {TIMEOUT_SECONDS:.0f} s: {what}") from None
