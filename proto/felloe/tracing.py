@@ -36,8 +36,8 @@ class Span(Protocol):
         """Mark the step as failed; `message` is shown to people and holds no secret."""
         ...
 
-    def end(self) -> None:
-        """End the step now."""
+    def end(self, at_ns: int | None = None) -> None:
+        """End the step, now or at a time in nanoseconds since 1970."""
         ...
 
 
@@ -101,7 +101,7 @@ class _NoSpan:
     def fail(self, message: str) -> None:
         """Do nothing."""
 
-    def end(self) -> None:
+    def end(self, at_ns: int | None = None) -> None:
         """Do nothing."""
 
 
@@ -149,8 +149,8 @@ class _OtelSpan:
 
         self._span.set_status(Status(StatusCode.ERROR, message))
 
-    def end(self) -> None:
-        self._span.end()
+    def end(self, at_ns: int | None = None) -> None:
+        self._span.end(at_ns)
 
 
 class _OtelTracer:

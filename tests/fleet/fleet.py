@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import httpx
 import kubernetes
+import yaml
 
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.processes import ProcessKeeper
@@ -69,6 +72,18 @@ class Fleet:
         sha = self.repository.commit(files, message)
         self.hub.felloe("reconcile", "source", "fleet")
         return sha
+
+    def announce(self) -> None:
+        """Tell the hub of a push as a Git server does, by its webhook."""
+        context = ssl.create_default_context(cadata=yaml.safe_load((self.hub.data / "admin.yaml").read_text())["ca"])
+        secret = (self.hub.data / "webhook-secret").read_text().strip()
+        answer = httpx.post(
+            f"{self.hub.url}/hooks/git",
+            json={"ref": "refs/heads/main", "repository": {"clone_url": self.url}},
+            headers={"Authorization": f"Bearer {secret}"},
+            verify=context,
+        )
+        answer.raise_for_status()
 
     def deliver(
         self, files: Mapping[str, str | bytes | None], message: str = "a change", *, to: str = "applied"

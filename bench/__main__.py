@@ -1,0 +1,233 @@
+"""Measure the main job on one real API server and print each figure beside the raw limit of the same run.
+
+`make bench` runs everything; `python -m bench --quiet-minutes 10` counts the requests of a longer quiet time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import kubernetes
+import psutil
+
+from bench import raw
+from tests.cluster import binaries
+from tests.cluster.controlplane import ControlPlane
+from tests.fleet.fleet import Fleet
+from tests.fleet.manifests import config_map, documents, git_repository, kustomization, namespace, placement
+from tests.fleet.processes import Spoke
+
+OBJECTS = 1000
+EDITS = 100
+CHANGES = 20
+
+
+class Figure(NamedTuple):
+    """One measured line of the result."""
+
+    what: str
+    felloe: str
+    beside: str
+    target: str
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run every measurement."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--quiet-minutes", type=float, default=3.0, help="how long requests are counted (default 3)")
+    parser.add_argument("--objects", type=int, default=OBJECTS, help=f"ConfigMaps of the workload (default {OBJECTS})")
+    options = parser.parse_args(arguments)
+    kustomize = binaries.ensure({"kustomize"}, say)["kustomize"]
+    with (
+        tempfile.TemporaryDirectory(prefix="felloe-bench-") as folder,
+        ControlPlane("bench", audit=True) as cluster,
+        Fleet(Path(folder), {"bench": cluster}, kustomize, clean=False) as fleet,
+    ):
+        figures = measure(fleet, cluster, options.objects, options.quiet_minutes)
+    report(figures)
+
+
+def measure(fleet: Fleet, cluster: ControlPlane, count: int, quiet_minutes: float) -> list[Figure]:
+    """Return the figures, in the order in which they are measured."""
+    figures = []
+    raw_seconds = raw_limit(fleet, cluster, count)
+    files = workload("0", count)
+    fleet.repository.commit(files | {"fleet/fleet.yaml": fleet_objects(fleet.url)}, "the workload")
+    fleet.hub.start()
+    spoke = fleet.join("bench")
+    fleet.hub.felloe("wait", "--for", "applied", "--timeout", "3m", timeout=200)
+    first = applied_seconds(fleet)
+    figures.append(
+        Figure(
+            f"first apply of {count} ConfigMaps (received to applied)",
+            f"{first:.2f} s = {first / raw_seconds:.2f}x raw",
+            f"raw limit {raw_seconds:.2f} s; Flux 7.7 s",
+            "<= 3x raw",
+        )
+    )
+    figures.append(memory(fleet, spoke, count))
+    changes = [one_line_change(fleet, files, number) for number in range(CHANGES)]
+    figures.append(
+        Figure(
+            "one-line change: hub told of the commit to object changed",
+            spread(changes),
+            "Flux 4.2-5.2 s",
+            "<= 500 ms",
+        )
+    )
+    edits = [healed(fleet, number) for number in range(EDITS)]
+    figures.append(Figure("manual edit to healed", spread(edits), "Flux 41.5 s", "<= 300 ms"))
+    figures.append(quiet(cluster, quiet_minutes))
+    figures.append(memory(fleet, spoke, count))
+    return figures
+
+
+def fleet_objects(url: str) -> str:
+    """Return the fleet: one workload for every cluster."""
+    return documents(git_repository("fleet", url), kustomization("bench", "./bench"), placement("bench", "bench"))
+
+
+def workload(value: str, count: int) -> dict[str, str]:
+    """Return a workload of `count` ConfigMaps; the first one holds `value`."""
+    first = config_map("item-0000", "bench", value=value)
+    rest = [config_map(f"item-{number:04}", "bench", value="0", text="x" * 200) for number in range(1, count)]
+    return {
+        "bench/first.yaml": documents(first),
+        "bench/rest.yaml": documents(namespace("bench"), *rest),
+    }
+
+
+def raw_limit(fleet: Fleet, cluster: ControlPlane, count: int) -> float:
+    """Return the best of three raw applies of as many ConfigMaps, each into a fresh namespace."""
+    seconds = []
+    for run in range(3):
+        fleet.core("bench").create_namespace(namespace(f"raw-{run}"))
+        objects = [config_map(f"item-{n:04}", f"raw-{run}", value="0", text="x" * 200) for n in range(count)]
+        seconds.append(raw.apply_all(cluster.kubeconfig, objects, concurrency=32))
+        say(f"raw limit: {seconds[-1]:.2f} s")
+    for run in range(3):
+        fleet.core("bench").delete_namespace(f"raw-{run}")
+    return min(seconds)
+
+
+def applied_seconds(fleet: Fleet) -> float:
+    """Return the time from the bundle's arrival at the spoke to the last object applied, as the spoke tells it."""
+    status = fleet.hub.workload("bench", "bench")["status"]
+    return _seconds(status["appliedAt"]) - _seconds(status["receivedAt"])
+
+
+def _seconds(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
+
+
+def one_line_change(fleet: Fleet, files: dict[str, str], number: int) -> float:
+    """Return the seconds from the announcement of a commit to the change of the object."""
+    value = f"change {number}"
+    fleet.repository.commit({"bench/first.yaml": workload(value, 1)["bench/first.yaml"]}, value)
+    with watched(fleet, lambda data: data.get("value") == value) as seen:
+        begin = time.time()
+        fleet.announce()
+        return seen() - begin
+
+
+def healed(fleet: Fleet, number: int) -> float:
+    """Return the seconds from the answer to an edit until the object is as it was."""
+    core = fleet.core("bench")
+    item = f"item-{number + 1:04}"
+    with watched(fleet, lambda data: data.get("value") == "0", item) as seen:
+        core.patch_namespaced_config_map(item, "bench", {"data": {"value": "hacked"}})
+        begin = time.time()
+        return max(0.0, seen() - begin)
+
+
+@contextlib.contextmanager
+def watched(
+    fleet: Fleet, wanted: Callable[[dict[str, str]], bool], item: str = "item-0000"
+) -> Iterator[Callable[[], float]]:
+    """Watch one ConfigMap; what is yielded waits for the first change to `wanted` and returns when it was seen."""
+    core = fleet.core("bench")
+    version = core.read_namespaced_config_map(item, "bench").metadata.resource_version
+    watch = kubernetes.watch.Watch()
+    opened = threading.Event()
+
+    def follow() -> float:
+        stream = watch.stream(
+            core.list_namespaced_config_map,
+            "bench",
+            field_selector=f"metadata.name={item}",
+            resource_version=version,
+            timeout_seconds=30,
+        )
+        opened.set()
+        for event in stream:
+            if wanted(event["object"].data):
+                return time.time()
+        raise SystemExit(f"{item} did not change within 30 s")
+
+    with ThreadPoolExecutor(1) as executor:
+        future = executor.submit(follow)
+        opened.wait()
+        time.sleep(0.1)  # the generator opens its stream with the first step
+        yield future.result
+
+
+def quiet(cluster: ControlPlane, minutes: float) -> Figure:
+    """Count the spoke's requests while nothing happens."""
+    time.sleep(5)
+    mark = cluster.audit_mark()
+    say(f"counting requests for {minutes:g} minutes of quiet")
+    time.sleep(minutes * 60)
+    events = [event for event in cluster.audit_since(mark, user_agent="felloe") if event.stage == "ResponseComplete"]
+    asked = [event for event in events if event.verb != "watch"]
+    watches = len(events) - len(asked)
+    return Figure(
+        f"requests of the spoke in {minutes:g} quiet minutes",
+        f"{len(asked)} (and {watches} watches that were opened again)",
+        "Flux 2,010 an interval",
+        "0 besides watches",
+    )
+
+
+def memory(fleet: Fleet, spoke: Spoke, count: int) -> Figure:
+    """Return the resident memory of hub and spoke."""
+    spoke_mib = psutil.Process(spoke.process.pid).memory_info().rss / 2**20
+    hub_mib = psutil.Process(fleet.hub.process.pid).memory_info().rss / 2**20
+    return Figure(
+        f"resident memory with {count} objects",
+        f"spoke {spoke_mib:.0f} MiB, hub {hub_mib:.0f} MiB",
+        "Flux' kustomize-controller 101 MiB",
+        "spoke <= 80 MiB",
+    )
+
+
+def spread(seconds: Sequence[float]) -> str:
+    """Return median and 95th percentile."""
+    p95 = statistics.quantiles(seconds, n=20)[-1]
+    return f"median {statistics.median(seconds) * 1000:.0f} ms, p95 {p95 * 1000:.0f} ms (n={len(seconds)})"
+
+
+def report(figures: Sequence[Figure]) -> None:
+    """Print the figures as a Markdown table."""
+    sys.stdout.write("\n| what | Felloe | beside | target |\n|---|---|---|---|\n")
+    for figure in figures:
+        sys.stdout.write(f"| {' | '.join(figure)} |\n")
+
+
+def say(text: str) -> None:
+    """Tell what is being done."""
+    sys.stderr.write(f"{text}\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

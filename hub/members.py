@@ -1,0 +1,93 @@
+"""What sources, environments and placements are now, as the facts that the status shows. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from hub.fleet import Fleet, LabelSelector
+from hub.sources.follow import SourceState
+from hub.sources.spec import GitSpec
+from hub.sources.url import shown
+from hub.status.facts import Condition, ConditionStatus, EnvironmentFacts, PlacementFacts, SourceFacts
+from hub.targeting import ClusterPlan
+from hub.targeting import Condition as PlanCondition
+from hub.targeting.select import matches
+
+_STATUSES: Final[Mapping[str, ConditionStatus]] = {"True": "True", "False": "False"}
+
+
+def source_facts(
+    states: Iterable[SourceState], conditions: Mapping[GitSpec, tuple[PlanCondition, ...]]
+) -> list[SourceFacts]:
+    """Return every source that is followed; `conditions` is what its own object has against it."""
+    return [_source(state, conditions.get(state.spec, ())) for state in states]
+
+
+def _source(state: SourceState, own: tuple[PlanCondition, ...]) -> SourceFacts:
+    spec, fetched = state.spec, state.fetched
+    if state.error:
+        ready = [Condition("Ready", "False", "GitOperationFailed", state.error)]
+    elif fetched:
+        said = f"{fetched.revision}: {fetched.commit.subject} ({fetched.commit.author})"
+        ready = [Condition("Ready", "True", "Succeeded", said)]
+    else:
+        ready = []
+    return SourceFacts(
+        kind="GitRepository",
+        namespace=spec.namespace,
+        name=spec.name,
+        url=shown(spec.url),
+        ref=str(spec.ref),
+        interval=spec.interval,
+        suspended=spec.suspend,
+        revision=fetched.revision if fetched else "",
+        checked_at=state.looked_at,
+        conditions=(*ready, *(shown_condition(one) for one in own)),
+    )
+
+
+def environment_facts(fleet: Fleet, plans: Mapping[str, ClusterPlan]) -> list[EnvironmentFacts]:
+    """Return every environment with the clusters that it selects."""
+    return [
+        EnvironmentFacts(
+            each.name,
+            selector=_selector(each.selector),
+            variables=each.variables,
+            clusters=tuple(name for name, plan in sorted(plans.items()) if matches(each.selector, plan.labels)),
+        )
+        for each in fleet.environments.values()
+    ]
+
+
+def placement_facts(fleet: Fleet, plans: Mapping[str, ClusterPlan]) -> list[PlacementFacts]:
+    """Return every placement with the clusters that it selects."""
+    return [
+        PlacementFacts(
+            namespace="",
+            name=each.name,
+            workloads=each.workloads,
+            selector=_selector(each.selector) if each.selector else {},
+            environments=each.environments,
+            clusters=tuple(name for name, plan in sorted(plans.items()) if each.name in plan.placements),
+        )
+        for each in fleet.placements.values()
+    ]
+
+
+def shown_condition(condition: PlanCondition) -> Condition:
+    """Return a condition of targeting as the status shows it."""
+    return Condition(condition.type, _STATUSES.get(condition.status, "Unknown"), condition.reason, condition.message)
+
+
+def _selector(selector: LabelSelector) -> dict[str, object]:
+    """Return a selector as it was written."""
+    written: dict[str, object] = {}
+    if selector.match_labels:
+        written["matchLabels"] = dict(selector.match_labels)
+    if selector.match_expressions:
+        written["matchExpressions"] = [
+            {"key": each.key, "operator": each.operator, "values": list(each.values)}
+            for each in selector.match_expressions
+        ]
+    return written

@@ -1,0 +1,210 @@
+"""The hub as a process: opens everything, ties it together, and closes it in order.
+
+sources ──► planner (fleet, render, targeting, rollout) ──► link ══► spokes
+               ▲                                              │
+API ──► steward ┘                    board ◄── reporter ◄──────┘
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
+from pathlib import Path
+from typing import Final
+
+import orjson
+from prometheus_client import CollectorRegistry
+
+from felloe import __version__
+from felloe.errors import StoreError
+from felloe.tracing import tracer
+from hub.api.app import ApiApp
+from hub.api.credentials import open_secrets, publish_admin
+from hub.api.serve import ApiServer, serve
+from hub.commits import TimedGitSources
+from hub.config import Address, HubConfig
+from hub.deliveries import Deliveries
+from hub.link.enrolment import Enrolment
+from hub.link.server import LinkServer
+from hub.metrics import HubMetrics
+from hub.pki import Authority
+from hub.planner import Planner, Plans, Settings
+from hub.render.render import start_renderer
+from hub.reporter import Reporter
+from hub.sources.secrets import SecretFolder
+from hub.sources.spec import GitSpec, parse_fleet_url
+from hub.sources.url import UrlRewriter
+from hub.status.board import Board
+from hub.status.events import EventLog
+from hub.steward import Steward
+from hub.store import FolderBlobs, SqliteStore
+
+log = logging.getLogger(__name__)
+
+FLEET_NAMESPACE: Final = "felloe-system"
+FLEET_NAME: Final = "fleet"
+"""The fleet repository's own name among the sources; its secret is the one of the same name, where there is one."""
+
+_COLLECT_EVERY: Final = 3600.0
+_COLLECT_AFTER: Final = 86400.0
+
+
+def run(config: HubConfig) -> None:
+    """Run a hub until SIGTERM or SIGINT. Raise FelloeError where it can't start."""
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.INFO, format="time=%(asctime)s level=%(levelname)s logger=%(name)s %(message)s"
+    )
+    import uvloop
+
+    with _locked(config.data):
+        uvloop.run(_serve(config))
+
+
+@contextmanager
+def _locked(data: Path) -> Iterator[None]:
+    """Own the data folder for as long as the block lasts. Raise StoreError where another hub does."""
+    try:
+        data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        file = (data / "lock").open("w")
+    except OSError as error:
+        raise StoreError(f"the hub's data folder {data} can't be used: {error.strerror}") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise StoreError(f"another hub runs on the data folder {data}") from None
+        yield
+
+
+async def _serve(config: HubConfig) -> None:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    async with AsyncExitStack() as stack:
+        hub = await _open(config, stack)
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(hub.planner.run(), name="planner"),
+                group.create_task(hub.reporter.run(hub.planner.sources.states), name="reporter"),
+                group.create_task(hub.collect(), name="garbage collection"),
+            ]
+            hub.planner.poke()
+            hub.announce_readiness()
+            await stopping.wait()
+            log.info("stopping")
+            for task in tasks:
+                task.cancel()
+
+
+class _Hub:
+    """The parts that live as long as the hub serves."""
+
+    def __init__(
+        self,
+        config: HubConfig,
+        planner: Planner,
+        reporter: Reporter,
+        store: SqliteStore,
+        blobs: FolderBlobs,
+        addresses: dict[str, str],
+    ) -> None:
+        self.planner = planner
+        self.reporter = reporter
+        self._config = config
+        self._store = store
+        self._blobs = blobs
+        self._addresses = addresses
+
+    def announce_readiness(self) -> None:
+        """Say where it listens: in ``hub.json``, for programs, and in the log."""
+        path = self._config.data / "hub.json"
+        partial = path.with_suffix(".partial")
+        partial.write_bytes(orjson.dumps({**self._addresses, "pid": os.getpid(), "version": __version__}))
+        partial.replace(path)
+        log.info("ready: spokes at %s, API at https://%s", self._addresses["grpc"], self._addresses["http"])
+
+    async def collect(self) -> None:
+        """Remove, again and again, the blobs that no bundle of any cluster holds any more."""
+        while True:
+            await asyncio.sleep(_COLLECT_EVERY)
+            keep = {digest for plan in self.planner.plans.clusters.values() for digest in plan.bundle.digests()}
+            removed = await asyncio.to_thread(self._blobs.collect, keep, older_than=_COLLECT_AFTER)
+            log.info("removed %d blobs that nothing needs any more", removed)
+
+
+async def _open(config: HubConfig, stack: AsyncExitStack) -> _Hub:
+    """Open every part, the last of all the link: from then on spokes are served from what is known."""
+    store = SqliteStore(config.data / "hub.db")
+    stack.callback(store.close)
+    blobs = await asyncio.to_thread(FolderBlobs, config.data / "blobs")
+    authority = Authority.open(config.data / "pki")
+    enrolment = Enrolment(store, authority)
+    metrics = HubMetrics(CollectorRegistry())
+    tracing = tracer("felloe-hub", os.environ)
+    stack.callback(tracing.shutdown)
+    deliveries = Deliveries(tracing, metrics)
+    stack.callback(deliveries.close)
+
+    secrets = SecretFolder(config.secrets) if config.secrets else SecretFolder()
+    rewriter = UrlRewriter.parse(f"{prefix}={replacement}" for prefix, replacement in config.instead_of)
+    git = TimedGitSources(config.data / "git", secrets, rewriter, metrics)
+    stack.callback(git.close)
+    renderer = await start_renderer(config.data, binary=config.kustomize)
+
+    board, events, plans = Board(), EventLog(), Plans()
+    reporter = Reporter(plans, store, board, events, deliveries, metrics)
+    link = LinkServer(store, blobs, authority, enrolment, reporter)
+    settings = Settings(_fleet_source(config), config.fleet_path, config.sync_path, rewriter.rewrite)
+    planner = Planner(
+        settings, git, renderer, store, blobs, link, deliveries, tracing, metrics, plans, on_round=reporter.show
+    )
+    reporter.on_newcomer = planner.poke
+    steward = Steward(planner, reporter, enrolment, store, blobs, board, events)
+    planner.recall()
+    reporter.recall()
+
+    api = await _start_api(config, steward, metrics, authority, stack)
+    port = await link.start(str(config.grpc), config.advertise)
+    stack.push_async_callback(link.stop)
+    steward.listening = True
+    addresses = {
+        "grpc": config.reachable(Address(config.grpc.host, port)),
+        "http": config.reachable(Address(config.http.host, api.port)),
+    }
+    return _Hub(config, planner, reporter, store, blobs, addresses)
+
+
+async def _start_api(
+    config: HubConfig, steward: Steward, metrics: HubMetrics, authority: Authority, stack: AsyncExitStack
+) -> ApiServer:
+    secrets = open_secrets(config.data)
+    key, chain = authority.server([config.http.host, *config.advertise])
+    certificate_file, key_file = config.data / "pki" / "api.crt", config.data / "pki" / "api.key"
+    for path, content in ((key_file, key), (certificate_file, chain)):
+        path.touch(mode=0o600)
+        path.write_bytes(content)
+    app = ApiApp(
+        steward,
+        metrics.registry,
+        admin_token_sha256=secrets.admin_token_sha256,
+        webhook_secret=secrets.webhook_secret,
+    )
+    api = await serve(app, config.http.host, config.http.port, certificate_file, key_file)
+    stack.push_async_callback(api.stop)
+    server = f"https://{config.reachable(Address(config.http.host, api.port))}"
+    publish_admin(config.data, secrets, server=server, ca=authority.certificate_pem.decode())
+    return api
+
+
+def _fleet_source(config: HubConfig) -> GitSpec:
+    """Return the fleet repository as a source."""
+    url, ref = parse_fleet_url(f"{config.fleet}@{config.fleet_ref}" if config.fleet_ref else config.fleet)
+    has_secret = config.secrets is not None and (config.secrets / FLEET_NAMESPACE / FLEET_NAME).is_dir()
+    return GitSpec(FLEET_NAMESPACE, FLEET_NAME, url, ref, secret=FLEET_NAME if has_secret else None)

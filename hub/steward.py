@@ -1,0 +1,148 @@
+"""What people ask of the hub through its API: tokens, a look now, a suspension, what a cluster would get.
+
+A wish about a workload is kept in the store and becomes part of the bundle (level-based): a spoke that is away hears of
+it when it comes back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+
+import orjson
+
+from felloe.bundle import Entry, Workload
+from felloe.errors import ConfigError, FelloeError, SourceError, StoreError
+from felloe.identity import WorkloadId
+from felloe.substitute import substitute
+from hub.api.control import IssuedToken, RenderedWorkload
+from hub.link.enrolment import Enrolment
+from hub.planner import Planner
+from hub.reporter import Reporter
+from hub.sources.spec import SourceKey
+from hub.status.board import Board
+from hub.status.events import EventLog
+from hub.store import Blobs, Mark, Store
+from hub.targeting import ClusterPlan
+
+
+class Steward:
+    """The hub, as its API needs it (`hub.api.control.Control`)."""
+
+    def __init__(
+        self,
+        planner: Planner,
+        reporter: Reporter,
+        enrolment: Enrolment,
+        store: Store,
+        blobs: Blobs,
+        board: Board,
+        events: EventLog,
+    ) -> None:
+        self._planner = planner
+        self._reporter = reporter
+        self._enrolment = enrolment
+        self._store = store
+        self._blobs = blobs
+        self._board = board
+        self._events = events
+        self.listening = False
+        """Set once spokes can connect."""
+
+    @property
+    def board(self) -> Board:
+        """The resources as they are now."""
+        return self._board
+
+    @property
+    def events(self) -> EventLog:
+        """The newest events."""
+        return self._events
+
+    def unready(self) -> Sequence[str]:
+        """Return what keeps the hub from serving."""
+        return () if self.listening else ("the link does not listen yet",)
+
+    async def create_token(self, cluster: str, labels: Mapping[str, str], ttl: timedelta) -> IssuedToken:
+        """Make a one-time join token."""
+        token = self._enrolment.create_token(cluster, labels, ttl.total_seconds())
+        self._reporter.event("", "Normal", "TokenCreated", f"a join token for {cluster}, good for {ttl}")
+        return IssuedToken(token, cluster, datetime.now(UTC) + ttl)
+
+    async def render(self, cluster: str, workload: WorkloadId | None) -> Sequence[RenderedWorkload]:
+        """Return what a cluster would get: its objects in the order of applying, variables filled in."""
+        plan = self._planner.plans.clusters.get(cluster)
+        if plan is None:
+            raise FelloeError(f"nothing has been planned for cluster {cluster} yet")
+        wanted = [each for each in plan.bundle.workloads if workload in (None, each.id)]
+        return [
+            RenderedWorkload(
+                each.id,
+                plan.by_id[each.id].revision,
+                [self._manifest(plan, each, entry) for entry in sorted(each.entries, key=lambda e: (e.wave, e.id))],
+            )
+            for each in wanted
+        ]
+
+    def _manifest(self, plan: ClusterPlan, workload: Workload, entry: Entry) -> Mapping[str, object]:
+        blob = plan.blobs.get(entry.digest) or self._blobs.get(entry.digest)
+        if blob is None:
+            raise StoreError(f"the content of {entry.id} is not here; it comes back with the next fetch of its source")
+        manifest: dict[str, object] = orjson.loads(blob)
+        return substitute(manifest, workload.variables) if entry.template else manifest
+
+    async def reconcile_source(self, kind: str, namespace: str, name: str) -> str:
+        """Look at a source now and plan with what is there; return its revision."""
+        states = await self._planner.refresh(SourceKey(namespace, name))
+        if not states:
+            raise SourceError(f"{kind} {namespace}/{name} is not followed")
+        for state in states:
+            if state.error or state.fetched is None:
+                raise SourceError(state.error or f"{kind} {namespace}/{name} is suspended and was never fetched")
+        await self._planner.settled()
+        if self._planner.plans.problem:
+            raise ConfigError(self._planner.plans.problem)
+        return ", ".join(sorted({state.fetched.revision for state in states if state.fetched}))
+
+    async def reconcile_workload(self, workload: WorkloadId, clusters: Collection[str]) -> None:
+        """Have a workload applied again."""
+        now = datetime.now(UTC).isoformat()
+        await self._mark(workload, clusters, requested_at=now)
+        self._reporter.event("", "Normal", "ReconcileRequested", f"{workload} on {_names(clusters)}")
+
+    async def suspend_workload(self, workload: WorkloadId, clusters: Collection[str], *, suspended: bool) -> None:
+        """Suspend or resume a workload."""
+        await self._mark(workload, clusters, suspended=suspended)
+        reason = "Suspended" if suspended else "Resumed"
+        self._reporter.event("", "Normal", reason, f"{workload} on {_names(clusters)}")
+
+    async def _mark(
+        self,
+        workload: WorkloadId,
+        clusters: Collection[str],
+        *,
+        suspended: bool | None = None,
+        requested_at: str | None = None,
+    ) -> None:
+        marks = self._store.marks()
+        with self._store.batch():
+            for cluster in clusters:
+                before = marks.get((cluster, workload), Mark(workload, cluster))
+                self._store.mark(
+                    Mark(
+                        workload,
+                        cluster,
+                        before.suspended if suspended is None else suspended,
+                        before.requested_at if requested_at is None else requested_at,
+                    )
+                )
+        await self._planner.settled()
+
+    async def announce_urls(self, urls: Collection[str], ref: str) -> Sequence[str]:
+        """Look at every source with one of these URLs; which ref was pushed is left to the look."""
+        found = {key for url in urls for key in self._planner.sources.announce_url(url)}
+        return [f"GitRepository/{key}" for key in sorted(found)]
+
+
+def _names(clusters: Collection[str]) -> str:
+    return ", ".join(sorted(clusters))
