@@ -130,7 +130,10 @@ class ControlPlane:
 
     def client(self) -> ApiClient:
         """Return a new client of the official package with all rights; closed when the cluster stops."""
-        client: ApiClient = kubernetes.config.new_client_from_config(str(self.kubeconfig))  # type: ignore[no-untyped-call]
+        configuration = kubernetes.client.Configuration()
+        kubernetes.config.load_kube_config(str(self.kubeconfig), client_configuration=configuration)  # type: ignore[no-untyped-call]
+        configuration.proxy = None  # one from the environment cannot reach this machine's loopback
+        client = ApiClient(configuration)
         self._clients.append(client)
         return client
 

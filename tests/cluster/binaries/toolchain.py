@@ -69,7 +69,11 @@ def _install(destination: Path) -> None:
         target = Path(folder, "target")
         options = ["--quiet", "--target", str(target), "--require-hashes", "--no-deps", "-r", str(REQUIREMENTS)]
         run = subprocess.run(
-            [*_installer(), *options], capture_output=True, text=True, check=False, timeout=INSTALL_TIMEOUT_SECONDS
+            [*_installer(Path(folder)), *options],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=INSTALL_TIMEOUT_SECONDS,
         )
         if run.returncode != 0:
             raise HarnessError(
@@ -79,10 +83,18 @@ def _install(destination: Path) -> None:
         target.rename(destination)
 
 
-def _installer() -> list[str]:
+def _installer(folder: Path) -> list[str]:
+    """Return the start of a command that installs from PyPI: uv's, or that of a pip of its own in `folder`."""
     if uv := shutil.which("uv"):
         return [uv, "pip", "install", "--python", sys.executable]
-    probe = subprocess.run([sys.executable, "-m", "pip", "--version"], capture_output=True, check=False, timeout=60)
-    if probe.returncode == 0:
-        return [sys.executable, "-m", "pip", "install"]
-    raise HarnessError("no Go, and neither uv nor pip to get it with: install Go from https://go.dev/dl/")
+    # Environments that uv made have no pip; the standard library can make one that has.
+    venv = folder / "venv"
+    run = subprocess.run(
+        [sys.executable, "-m", "venv", str(venv)], capture_output=True, text=True, check=False, timeout=300
+    )
+    if run.returncode != 0:
+        raise HarnessError(
+            f"no Go, no uv, and no pip to get Go with ({(run.stderr or run.stdout).strip()[-500:]}): "
+            "install Go from https://go.dev/dl/ and put it on the PATH"
+        )
+    return [str(venv / "bin" / "python"), "-m", "pip", "install", "--disable-pip-version-check"]
