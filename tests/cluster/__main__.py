@@ -60,7 +60,7 @@ def _status() -> int:
     for slot in background.slots():
         if (state := slot.read()) is not None:
             found = True
-            for cluster in state[1]:
+            for cluster in state:
                 print(f"{cluster.name}\t{cluster.server}\t{cluster.kubeconfig}")
     if not found:
         print("no test clusters run", file=sys.stderr)

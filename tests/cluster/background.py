@@ -60,18 +60,21 @@ class Slot:
         self._state = self.folder / f"{prefix}.json"
 
     def write(self, clusters: list[Running]) -> None:
-        """Say that the clusters are ready and that this process holds them."""
-        document = {"pid": os.getpid(), "clusters": [asdict(each) for each in clusters]}
+        """Say that the clusters are ready."""
         new = self._state.with_suffix(".new")
-        new.write_text(json.dumps(document, indent=2))
+        new.write_text(json.dumps([asdict(each) for each in clusters], indent=2))
         new.rename(self._state)
 
-    def read(self) -> tuple[int, list[Running]] | None:
-        """Return the supervisor's process id and its clusters; None where none are ready."""
+    def read(self) -> list[Running] | None:
+        """Return the clusters; None where none are ready."""
         if not self.held() or not self._state.exists():
             return None
-        document = json.loads(self._state.read_text())
-        return document["pid"], [Running(**each) for each in document["clusters"]]
+        return [Running(**each) for each in json.loads(self._state.read_text())]
+
+    def supervisor(self) -> int | None:
+        """Return the process id of the supervisor, also while it still starts clusters; None where none lives."""
+        text = self.lock.read_text() if self.held() else ""
+        return int(text) if text else None
 
     def held(self) -> bool:
         """Whether a supervisor lives."""
@@ -115,25 +118,25 @@ def up(request: Request, say: Say) -> list[Running]:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if (state := slot.read()) is not None:
-            return state[1]
+            return state
         if supervisor.poll() is not None:
-            raise HarnessError(f"the clusters did not start:\n{slot.log.read_text()}")
+            raise HarnessError(f"the clusters ended before they were ready; their log:\n{slot.log.read_text()}")
         time.sleep(POLL_SECONDS)
     supervisor.terminate()
     raise HarnessError(f"the clusters were not ready within {START_SECONDS:g} s; see {slot.log}")
 
 
 def down(slot: Slot) -> bool:
-    """Stop the clusters of a slot and wait until they are gone; False where none run."""
-    state = slot.read()
-    if state is None:
+    """Stop the clusters of a slot, also just starting ones, and wait until they are gone; False where none run."""
+    supervisor = slot.supervisor()
+    if supervisor is None:
         slot.forget()
         return False
-    os.kill(state[0], signal.SIGTERM)
+    os.kill(supervisor, signal.SIGTERM)
     deadline = time.monotonic() + STOP_SECONDS
     while slot.held():
         if time.monotonic() > deadline:
-            raise HarnessError(f"process {state[0]} still holds the clusters {slot.prefix!r}; see {slot.log}")
+            raise HarnessError(f"process {supervisor} still holds the clusters {slot.prefix!r}; see {slot.log}")
         time.sleep(POLL_SECONDS)
     slot.forget()
     return True
@@ -145,6 +148,9 @@ def supervise(request: Request, say: Say) -> None:
     with slot.lock.open("a") as lock:
         if not try_lock(lock.fileno()):
             raise HarnessError(f"clusters with the prefix {request.prefix!r} run already")
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
         names = [f"{request.prefix}-{number}" for number in range(1, request.count + 1)]
         clusters = [ControlPlane(name, nodes=request.nodes, audit=request.audit) for name in names]
         ended = threading.Event()
