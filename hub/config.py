@@ -75,7 +75,7 @@ def load_config(flags: Given, file: Path | None) -> HubConfig:
 
     Raise ConfigError naming the flag or the file's key that is missing, unknown or impossible.
     """
-    given = _Given({key: value for key, value in flags.items() if value not in (None, [], ())}, file)
+    given = _Given({key: value for key, value in flags.items() if value not in (None, "", [], ())}, file)
     fleet, ref = _split_ref(given.text("fleet"))
     return HubConfig(
         data=Path(given.text("data")).absolute(),

@@ -77,6 +77,7 @@ class HubMetrics:
 
     def workloads(self, resources: Iterable[Resource]) -> None:
         """Tell how all workloads are: `resources` are those of the board."""
+        self._workloads.clear()
         tally = Tally((one.type, one.status) for resource in resources for one in resource.conditions)
         for condition in {"Ready", "Healthy"} | {kind for kind, _ in tally}:
             for status in ("True", "False", "Unknown"):

@@ -193,6 +193,7 @@ def make_certificates(folder: Path) -> Path:
 @dataclass(frozen=True)
 class Served:
     hub: InMemoryHub
+    app: ApiApp
     server: ApiServer
     secrets: ApiSecrets
     credential: Path
@@ -218,7 +219,7 @@ async def served(hub: InMemoryHub, folder: Path, *, heartbeat: float = 15.0) -> 
     credential = publish_admin(folder, secrets, server=url, ca=ca)
     assert credential is not None
     try:
-        yield Served(hub, server, secrets, credential, url, ca)
+        yield Served(hub, app, server, secrets, credential, url, ca)
     finally:
         await asyncio.wait_for(server.stop(), 10)
 

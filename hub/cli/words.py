@@ -1,0 +1,21 @@
+"""The words that options take. Apart from what they mean, so that defining a command imports nothing heavy."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Output(StrEnum):
+    """The forms of output beside the table."""
+
+    WIDE = "wide"
+    JSON = "json"
+    YAML = "yaml"
+    NAME = "name"
+
+
+class Goal(StrEnum):
+    """What to wait for."""
+
+    APPLIED = "applied"
+    HEALTHY = "healthy"
