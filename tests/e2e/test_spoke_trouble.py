@@ -1,0 +1,146 @@
+"""A spoke that is killed, restarted, or loses its API server goes on where it was."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from felloe.bundle import ApplyOptions
+from spoke.state import BundleStore
+from tests.cluster.controlplane import ControlPlane
+from tests.spoke.cluster import Admin
+from tests.spoke.driver import Spoke, asked, eventually, ready, running
+from tests.spoke.manifests import Wanted, commit, config_map, deployment, namespace
+
+pytestmark = pytest.mark.cluster
+
+
+@asynccontextmanager
+async def process(kubeconfig: Path, state: Path) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Run a spoke that can be killed."""
+    root = Path(__file__).parents[2]
+    environment = {**os.environ, "PYTHONPATH": f"{root}:{root / 'proto'}"}
+    spoke = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.spoke", str(kubeconfig), str(state), env=environment, cwd=root
+    )
+    try:
+        yield spoke
+    finally:
+        if spoke.returncode is None:
+            spoke.kill()
+        await spoke.wait()
+
+
+def put(state: Path, generation: int, *workloads: Wanted) -> None:
+    store = BundleStore(state)
+    commit(store, generation, workloads)
+    store.close()
+
+
+async def test_killed_at_any_moment_nothing_is_left_behind_and_nothing_is_missing(
+    cluster: ControlPlane, admin: Admin, tmp_path: Path
+) -> None:
+    state = tmp_path / "state"
+    chance = random.Random(7)  # noqa: S311
+    bound = [namespace("killed"), *(config_map("killed", f"a{number}", k="1") for number in range(150))]
+    put(state, 1, Wanted("apps", bound))
+    for generation in range(2, 8):
+        async with process(cluster.kubeconfig, state) as spoke:
+            # Anywhere between the first request and the last: the start of Python takes the first part of it.
+            mark = cluster.audit_mark()
+            many = chance.randrange(1, 120)
+            await eventually(lambda mark=mark, many=many: len(asked(cluster, mark)) >= many, "a spoke at work")  # type: ignore[misc]
+            spoke.kill()
+            await spoke.wait()
+        kept = chance.sample(bound[1:], 100)
+        new = [config_map("killed", f"b{generation}-{number}", k="1") for number in range(50)]
+        put(state, generation, Wanted("apps", [bound[0], *kept, *new]))
+        bound = [bound[0], *kept, *new]
+    async with running(cluster.kubeconfig, state) as spoke_again:
+        await spoke_again.until_applied("apps")
+    wanted = {manifest["metadata"]["name"] for manifest in bound[1:]}  # type: ignore[index]
+    assert admin.names("v1", "ConfigMap", "killed") - {"kube-root-ca.crt"} == wanted
+
+
+async def test_a_restart_with_nothing_changed_writes_nothing(
+    cluster: ControlPlane, admin: Admin, tmp_path: Path
+) -> None:
+    objects = [namespace("restart"), *(config_map("restart", f"a{number}") for number in range(50))]
+    async with running(cluster.kubeconfig, tmp_path) as spoke:
+        spoke.want(Wanted("apps", [*objects, deployment("restart", "web")], ApplyOptions(prune=True, wait=True)))
+        await spoke.until_applied("apps")
+    mark = cluster.audit_mark()
+    async with running(cluster.kubeconfig, tmp_path) as spoke:
+        status = await spoke.until_applied("apps")
+    assert status.applied_at.seconds
+    assert {verb for verb, *_ in asked(cluster, mark)} <= {"get", "list"}
+
+
+async def test_what_changed_while_the_spoke_was_away_is_healed(
+    cluster: ControlPlane, admin: Admin, tmp_path: Path
+) -> None:
+    objects = [namespace("away"), *(config_map("away", name, k="v") for name in ("edited", "deleted", "same"))]
+    async with running(cluster.kubeconfig, tmp_path) as spoke:
+        spoke.want(Wanted("apps", objects))
+        await spoke.until_applied("apps")
+    admin.patch("v1", "ConfigMap", "edited", "away", {"data": {"k": "w"}})
+    admin.delete("v1", "ConfigMap", "deleted", "away")
+    mark = cluster.audit_mark()
+    async with running(cluster.kubeconfig, tmp_path) as spoke:
+        await spoke.until_event("DriftHealed", "ConfigMap away/edited")
+        await spoke.until_event("DriftHealed", "ConfigMap away/deleted")
+        await spoke.until_applied("apps")
+    assert admin.config_map("away", "edited")["data"] == {"k": "v"}  # type: ignore[index]
+    patched = {name for verb, resource, _, name in asked(cluster, mark) if verb == "patch" and resource == "configmaps"}
+    assert {"edited", "deleted"} <= patched
+    assert "same" not in patched
+
+
+async def test_an_api_server_that_restarts_is_followed_again(spoke: Spoke, cluster: ControlPlane, admin: Admin) -> None:
+    spoke.want(Wanted("apps", [namespace("outage"), config_map("outage", "a", k="1")]))
+    await spoke.until_applied("apps")
+    await asyncio.to_thread(cluster.stop_apiserver)
+    try:
+        spoke.want(Wanted("apps", [namespace("outage"), config_map("outage", "a", k="2")]))
+        failing = await spoke.until("apps", lambda status: "can't be reached" in ready(status)[2], "tells")
+        assert failing.applied_digest != spoke.digest("apps")
+    finally:
+        await asyncio.to_thread(cluster.start_apiserver)
+    await spoke.until_applied("apps")
+    admin.patch("v1", "ConfigMap", "a", "outage", {"data": {"k": "by hand"}})
+    await eventually(lambda: admin.config_map("outage", "a")["data"] == {"k": "2"}, "healed")  # type: ignore[index]
+
+
+async def test_an_api_server_that_hangs_for_a_while_is_waited_for(
+    spoke: Spoke, cluster: ControlPlane, admin: Admin
+) -> None:
+    spoke.want(Wanted("apps", [namespace("hangs")]))
+    await spoke.until_applied("apps")
+    await asyncio.to_thread(cluster.pause_apiserver)
+    try:
+        spoke.want(Wanted("apps", [namespace("hangs"), *(config_map("hangs", f"a{number}") for number in range(60))]))
+        await asyncio.sleep(2.0)
+    finally:
+        await asyncio.to_thread(cluster.resume_apiserver)
+    await spoke.until_applied("apps")
+
+
+async def test_a_spoke_that_may_not_read_its_inventory_prunes_nothing_and_says_so(
+    cluster: ControlPlane, admin: Admin, tmp_path: Path
+) -> None:
+    async with running(cluster.kubeconfig, tmp_path) as spoke:
+        spoke.want(Wanted("apps", [namespace("denied"), config_map("denied", "a")]))
+        await spoke.until_applied("apps")
+    powerless = await asyncio.to_thread(cluster.kubeconfig_for, "nobody")
+    async with running(powerless, tmp_path) as spoke:
+        spoke.want(Wanted("apps", [namespace("denied")]))
+        status = await spoke.until("apps", lambda _: True, "tells")
+        assert 'User "nobody" cannot list resource "configmaps"' in ready(status)[2]
+    assert admin.config_map("denied", "a")
