@@ -97,11 +97,10 @@ class _Follower:
         return Closure(folder, join(folder, name), content, self.entries)
 
     def _kustomization_name(self, folder: str) -> str | None:
-        names = [
-            entry.name
-            for entry in self.tree.list(folder)
-            if entry.name in FILE_NAMES and entry.kind is not EntryKind.DIRECTORY
-        ]
+        found = [entry for entry in self.tree.list(folder) if entry.name in FILE_NAMES]
+        names = [entry.name for entry in found]
+        if any(entry.kind not in {*_FILES, EntryKind.SYMLINK} for entry in found):
+            raise RenderError(f"{join(folder, names[0])}: is a folder; kustomize wants a file of this name")
         if len(names) > 1:
             raise RenderError(f"{folder or '.'}: has {' and '.join(names)}; kustomize takes one of them only")
         return names[0] if names else None

@@ -1,7 +1,8 @@
 """Takes every privilege from its own process, then becomes kustomize.
 
 Run as ``python -I -S confine.py …`` in a process of its own, never imported by the hub: what it does can't be undone.
-It imports nothing of Felloe and decides nothing: `sandbox.py` computes the rules and passes them as arguments:
+It imports nothing of Felloe and little else, since every build waits for it. It decides nothing: `sandbox.py` computes
+the rules and passes them as arguments:
 
     LANDLOCK_ATTRIBUTES  SECCOMP_PROGRAM  OWN_PID_PLACEHOLDER  LIMIT=VALUE,…  [ACCESS PATH]…  --  PROGRAM [ARGUMENT]…
 
@@ -10,7 +11,6 @@ With the program ``probe`` it doesn't execute anything but tries to break out, a
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 import resource
@@ -84,9 +84,11 @@ def probe(outside: str, inside: str, executable: str) -> None:
         "exec": lambda: os.execve(executable, [executable, "-I", "-S", "-c", "print('exec')"], {}),  # noqa: S606
     }
     for name, attempt in attempts.items():
-        with contextlib.suppress(OSError):
+        try:
             attempt()
-            print(name, flush=True)
+        except OSError:
+            continue
+        print(name, flush=True)
     try:
         os.close(os.open(inside, os.O_RDONLY))
     except OSError:

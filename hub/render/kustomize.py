@@ -72,7 +72,10 @@ class Kustomize:
         origins: list[JsonValue] = [*(one for one in asked if one != _ORIGINS), _ORIGINS]
         folder = await asyncio.to_thread(self._private_folder)
         try:
-            await asyncio.to_thread(materialize, tree, closure, {**root, "buildMetadata": origins}, folder)
+            try:
+                await asyncio.to_thread(materialize, tree, closure, {**root, "buildMetadata": origins}, folder)
+            except OSError as error:  # a full disk, or a path longer than this system takes
+                raise SandboxError(f"the files of the build can't be written: {error.strerror}") from error
             finished = await self.run(folder, closure.folder)
             if finished.status != 0:
                 message = await asyncio.to_thread(_explain, tree, closure, finished, folder)
@@ -90,7 +93,7 @@ class Kustomize:
 
         Flux lets a kustomization read the whole source, beside and above its own folder: hence no load restrictions.
         """
-        arguments = [*self.command, path or ".", "--load-restrictor", "LoadRestrictionsNone"]
+        arguments = [*self.command, f"./{path}", "--load-restrictor", "LoadRestrictionsNone"]
         memory = f"{self.sandbox.limits.memory * 3 // 4}B"
         environment = {**_ENVIRONMENT, "GOMEMLIMIT": memory, "TMPDIR": str(folder)}
         return await self.sandbox.run(self.program, arguments, folder=folder, environment=environment)

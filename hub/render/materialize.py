@@ -33,7 +33,7 @@ def materialize(tree: SourceTree, closure: Closure, root: Mapping[str, JsonValue
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         if entry.kind is EntryKind.SYMLINK:
-            target.symlink_to(content.decode(errors="surrogateescape"))
+            target.symlink_to(content.decode(errors="replace"))
         else:
             target.write_bytes(content)
     # A file of its own even where the source has a link here: writing through it would change another kustomization.

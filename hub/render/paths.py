@@ -48,11 +48,13 @@ def join(folder: str, name: str) -> str:
 def find(tree: SourceTree, folder: str, reference: Reference) -> Found:
     """Follow what `reference` says, seen from `folder`, as kustomize would: ``..`` as text first, then links.
 
-    Raise RenderError for an absolute path, one that leaves the source, one that isn't there, a link in circles or out
-    of the source, and a submodule.
+    Raise RenderError for an absolute or impossible path, one that leaves the source, one that isn't there, a link in
+    circles or out of the source, and a submodule.
     """
     if posixpath.isabs(reference.value):
         raise reference.error("is an absolute path; a build reads only its own source: write a relative path")
+    if "\0" in reference.value:
+        raise reference.error("holds a zero byte, which no path can")
     path = posixpath.normpath(posixpath.join(folder, reference.value))
     if path == ".." or path.startswith("../"):
         raise reference.error("leads out of the source; a build reads only its own source")

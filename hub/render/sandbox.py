@@ -23,7 +23,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from felloe.errors import SandboxError
-from hub.render import confine
 from hub.render.seccomp import MACHINES, OWN_PID, filter_program
 
 _EXECUTE, _READ_FILE, _READ_FOLDER = 1 << 0, 1 << 2, 1 << 3
@@ -32,6 +31,7 @@ _FILE_RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}
 _NETWORK_SINCE, _NETWORK_RIGHTS = 4, 0b11
 _SCOPES_SINCE, _SCOPES = 6, 0b11
 _NO_MEMORY = ("cannot allocate memory", "out of memory", "pthread_create failed")
+_LAUNCHER = Path(__file__).with_name("confine.py")
 _MIB = 1024 * 1024
 
 
@@ -168,7 +168,7 @@ class Sandbox:
         """Prove that confinement holds, by trying to break out of it. Raise SandboxError naming what got through."""
         with tempfile.TemporaryDirectory(prefix="felloe-probe-") as name:
             folder = Path(name)
-            command = ["probe", str(Path(confine.__file__)), name, self._interpreter]
+            command = ["probe", str(_LAUNCHER), name, self._interpreter]
             finished = await self._start([(_READ_FILE | _READ_FOLDER, folder)], command, folder, {})
         if finished.status != 0:
             raise SandboxError(f"builds can't be confined: {finished.messages.strip() or 'the probe died'}")
@@ -182,7 +182,7 @@ class Sandbox:
         resources = f"CPU={limits.cpu_seconds},DATA={limits.memory},FSIZE=0,NOFILE=256,CORE=0,MEMLOCK=0"
         process = await asyncio.create_subprocess_exec(
             sys.executable,
-            *("-I", "-S", str(Path(confine.__file__))),
+            *("-I", "-S", str(_LAUNCHER)),
             *(self._attributes, self._filter, self._placeholder, resources),
             *(str(part) for rule in rules for part in rule),
             "--",

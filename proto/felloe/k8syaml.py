@@ -28,8 +28,8 @@ from felloe.errors import ConfigError, Place
 JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, JsonValue] | None"
 """What JSON can hold; a manifest is a ``dict[str, JsonValue]``."""
 
-MAX_DEPTH = 200
-"""How deep collections may nest; JSON encoders stop soon after."""
+MAX_DEPTH = 100
+"""How deep collections may nest: far beyond any manifest, and well within what encoders take."""
 
 MAX_ALIASED = 400_000
 """How many values the aliases of one text may add up to; sigs.k8s.io/yaml draws the line at about the same number."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from felloe.errors import ConfigError
@@ -165,6 +165,7 @@ VALUES: st.SearchStrategy[JsonValue] = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(VALUES)
 @example("y")
 @example("0o17")
@@ -179,6 +180,7 @@ def test_what_is_dumped_reads_back(found: JsonValue) -> None:
     assert same(value(text), found)
 
 
+@settings(deadline=None)
 @given(VALUES)
 def test_other_loaders_read_the_same(found: JsonValue) -> None:
     assert yaml.safe_load(dump(found)) == found
@@ -208,6 +210,11 @@ def test_a_dump_is_for_people() -> None:
         "  - null\n"
     ).replace('"on": "yes"', "'on': 'yes'")
     assert load_all(dump_all([manifest, {"a": 1}]), file="")[1].value == {"a": 1}
+
+
+def test_what_loads_at_its_deepest_dumps() -> None:
+    deepest = "[" * MAX_DEPTH + "]" * MAX_DEPTH
+    assert same(value(dump(value(deepest))), json.loads(deepest))
 
 
 def test_a_dump_refuses_what_json_cannot_hold() -> None:

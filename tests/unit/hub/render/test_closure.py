@@ -271,6 +271,16 @@ def test_two_kustomizations_in_a_folder_are_one_too_many(source: Write) -> None:
         find_closure(tree, "app")
 
 
+def test_a_folder_named_like_kustomizes_file_is_refused(source: Write) -> None:
+    with pytest.raises(RenderError, match=r"^app/kustomization\.yaml: is a folder"):
+        find_closure(source({"app/kustomization.yaml/a.yaml": A}), "app")
+
+
+def test_a_zero_byte_is_refused(source: Write) -> None:
+    with pytest.raises(RenderError, match=r"resources\[0\]: .* zero byte"):
+        find_closure(source(kustomization('resources: ["a\\0b"]')), "app")
+
+
 def test_circles_are_named(source: Write) -> None:
     tree = source(
         {

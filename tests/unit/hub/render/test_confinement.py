@@ -42,24 +42,29 @@ async def test_an_ordinary_build_works_confined(kustomize: Kustomize) -> None:
     assert b"name: a" in finished.output
 
 
-@pytest.mark.parametrize("path", ["{outside}/secret.yaml", "../../secret.yaml", "link.yaml", "folder-link/secret.yaml"])
-@pytest.mark.parametrize(
-    "field",
-    [
-        "resources: [{path}]",
-        "configMapGenerator: [{{name: a, files: [{path}]}}]",
-        "configMapGenerator: [{{name: a, envs: [{path}]}}]",
-        "secretGenerator: [{{name: a, files: [key={path}]}}]",
-        "patches: [{{path: {path}}}]",
-        "patchesStrategicMerge: [{path}]",
-        "replacements: [{{path: {path}}}]",
-        "transformers: [{path}]",
-        "generators: [{path}]",
-        "configurations: [{path}]",
-        "crds: [{path}]",
-        "openapi: {{path: {path}}}",
-    ],
-)
+ABSOLUTE = "{outside}/secret.yaml"
+PLACES = [
+    ("resources: [{path}]", ABSOLUTE),
+    ("resources: [{path}]", "../../secret.yaml"),
+    ("resources: [{path}]", "link.yaml"),
+    ("resources: [{path}]", "folder-link/secret.yaml"),
+    ("configMapGenerator: [{{name: a, files: [{path}]}}]", ABSOLUTE),
+    ("configMapGenerator: [{{name: a, files: [{path}]}}]", "../../secret.yaml"),
+    ("configMapGenerator: [{{name: a, files: [{path}]}}]", "link.yaml"),
+    ("configMapGenerator: [{{name: a, envs: [{path}]}}]", ABSOLUTE),
+    ("secretGenerator: [{{name: a, files: [key={path}]}}]", ABSOLUTE),
+    ("patches: [{{path: {path}}}]", ABSOLUTE),
+    ("patchesStrategicMerge: [{path}]", ABSOLUTE),
+    ("replacements: [{{path: {path}}}]", ABSOLUTE),
+    ("transformers: [{path}]", ABSOLUTE),
+    ("generators: [{path}]", ABSOLUTE),
+    ("configurations: [{path}]", ABSOLUTE),
+    ("crds: [{path}]", ABSOLUTE),
+    ("openapi: {{path: {path}}}", ABSOLUTE),
+]
+
+
+@pytest.mark.parametrize(("field", "path"), PLACES)
 async def test_nothing_outside_can_be_read(tmp_path: Path, kustomize_binary: Path, field: str, path: str) -> None:
     kustomize = await find_kustomize(Sandbox(), tmp_path / "builds", kustomize_binary)
     (tmp_path / "secret.yaml").write_text(config_map("outside", key=SECRET))

@@ -98,6 +98,11 @@ async def test_both_programs_render_the_same(tmp_path: Path, source: Write, eith
     ]
 
 
+@pytest.mark.parametrize("path", ["--enable-helm", "-h", "github.com/a/b", "a b", "x?ref=y", "ü"])
+async def test_no_path_is_taken_for_something_else(renderer: Renderer, source: Write, path: str) -> None:
+    assert ids(await render(renderer, source({f"{path}/a.yaml": config_map("a")}), path)) == ["ConfigMap a"]
+
+
 async def test_lists_are_flattened_and_status_is_dropped(renderer: Renderer, source: Write) -> None:
     crd = (
         "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata:\n  name: xs.example.com\n"
