@@ -42,6 +42,8 @@ class Lists:
         if name not in set(Collection):
             raise ApiError(404, f"there is no {name!r}; there are {', '.join(Collection)}")
         collection = Collection(name)
+        if collection is Collection.SOURCES and request.query_params.get("cluster"):
+            raise ApiError(400, "sources are the hub's, not a cluster's: leave the cluster out")
         match = _match(request)
         if _flag(request, "watch"):
             return _stream(self._watch(collection, match))
@@ -130,15 +132,21 @@ def _match(request: Request) -> Match:
         return (
             (not name or resource.name == name)
             and (not namespace or resource.namespace == namespace)
-            and (not cluster or cluster == (resource.cluster or _own_name(resource)))
+            and (not cluster or _is_about(resource, cluster))
             and selects(resource.labels)
         )
 
     return match
 
 
-def _own_name(resource: Resource) -> str:
-    return resource.name if resource.collection is Collection.CLUSTERS else ""
+def _is_about(resource: Resource, cluster: str) -> bool:
+    """Say whether a resource is a cluster, is on it, or counts it among its own (an environment, a placement)."""
+    if resource.collection is Collection.CLUSTERS:
+        return resource.name == cluster
+    if resource.collection is Collection.WORKLOADS:
+        return resource.cluster == cluster
+    clusters = resource.status.get("clusters")
+    return isinstance(clusters, list) and cluster in clusters
 
 
 def _no_other(request: Request, known: frozenset[str]) -> None:

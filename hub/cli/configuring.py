@@ -76,7 +76,9 @@ def import_context(
     name: Annotated[str, typer.Argument(metavar="NAME", help="What to call the hub.")],
     credential: Annotated[str, typer.Option(metavar="FILE", help="A credential file: the hub's DATA/admin.yaml.")],
 ) -> None:
-    """Take up a credential file under a name (replacing what had it) and talk to that hub from now on.
+    """Take up a credential file under a name.
+
+    It replaces what had the name, and commands talk to that hub from now on.
 
     \b
     Example:

@@ -44,7 +44,7 @@ def get(
     name: Annotated[
         str,
         typer.Argument(
-            metavar="[NAME]", help="NAME or NAMESPACE/NAME; all without.", autocompletion=complete_kind_and_name
+            metavar="NAME", help="NAME or NAMESPACE/NAME; all without.", autocompletion=complete_kind_and_name
         ),
     ] = "",
     selector: Selector = "",

@@ -8,7 +8,8 @@ from datetime import timedelta
 import httpx
 import pytest
 
-from hub.status.facts import EventFacts
+from hub.status.facts import EnvironmentFacts, EventFacts, PlacementFacts
+from hub.status.members import build_environment, build_placement
 from hub.status.resource import Collection
 from tests.unit.hub.api.inmemory import APPS, NOW, REVISION, Served, cluster, workload, workload_summary
 
@@ -62,6 +63,7 @@ async def test_lists_and_their_filters(admin: httpx.AsyncClient) -> None:
         ("nothing/at/all", 404, "/api/v1/nothing/at/all"),
         ("clusters?labelSelector=a+b", 422, "label selector"),
         ("clusters?watch=maybe", 400, "maybe"),
+        ("sources?cluster=dev-1", 400, "not a cluster's"),
         ("clusters?lableSelector=a", 400, "lableSelector"),
         ("events?since=yesterday", 400, "yesterday"),
         ("clusters/none/render", 404, "none"),
@@ -90,6 +92,19 @@ async def test_a_watch_tells_all_there_is_and_then_each_change(admin: httpx.Asyn
         assert await next_line(told) == ("DELETED", "prod-1")
         board.withdraw_cluster("prod-2")
         assert await next_line(told) == ("DELETED", "prod-2")
+
+
+async def test_environments_and_placements_of_a_cluster(admin: httpx.AsyncClient, running: Served) -> None:
+    facts = [EnvironmentFacts("dev", clusters=("dev-1",)), EnvironmentFacts("prod", clusters=("prod-1", "prod-2"))]
+    clusters = {posted.resource.name: posted.resource for posted in running.hub.board.list(Collection.CLUSTERS)}
+    running.hub.board.replace(Collection.ENVIRONMENTS, [build_environment(one, clusters, {}, NOW) for one in facts])
+    placement = PlacementFacts("flux-system", "apps", (APPS,), clusters=("dev-1", "prod-1"))
+    running.hub.board.replace(Collection.PLACEMENTS, [build_placement(placement, clusters, {}, NOW)])
+    assert await names(admin, "environments?cluster=prod-2") == ["prod"]
+    assert await names(admin, "placements?cluster=prod-2") == []
+    assert await names(admin, "placements?cluster=dev-1") == ["apps"]
+    shown = (await admin.get("/api/v1/environments?name=prod")).json()["items"][0]
+    assert (shown["status"]["readyClusters"], shown["status"]["conditions"][0]["status"]) == (1, "Unknown")
 
 
 async def test_a_quiet_watch_shows_that_it_is_alive(admin: httpx.AsyncClient) -> None:

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import fcntl
 import os
+import pty
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -167,3 +171,29 @@ def test_a_reader_that_goes_away_is_no_error(hub: Threaded) -> None:
         process.stdout.close()
         assert process.stderr is not None
         assert process.stderr.read() == ""
+
+
+def on_a_terminal(hub: Threaded, columns: int, **environ: str) -> str:
+    """Return what `felloe get clusters` writes to a terminal of some width."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    variables = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "NO_COLOR"}}
+    variables |= {"FELLOE_CREDENTIAL": str(hub.served.credential), "TERM": "xterm"} | environ
+    try:
+        command = [sys.executable, "-m", "felloe", "get", "clusters"]
+        subprocess.run(command, env=variables, stdout=theirs, timeout=30, check=True)
+        return os.read(ours, 65536).decode()
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
+def test_a_terminal_gets_colours_and_no_more_than_its_width(hub: Threaded) -> None:
+    message = "word " * 60
+    hub.do(lambda h: h.board.post(cluster("dev-1", ready=Condition("Ready", "False", "X", message, NOW))))
+    out = on_a_terminal(hub, 100)
+    assert "\x1b[31mFalse" in out
+    plain = on_a_terminal(hub, 100, NO_COLOR="1")
+    assert "\x1b" not in plain
+    assert max(len(one) for one in plain.splitlines()) <= 100
+    assert "…" in plain
