@@ -48,11 +48,11 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--quiet-minutes", type=float, default=3.0, help="how long requests are counted (default 3)")
     parser.add_argument("--objects", type=int, default=OBJECTS, help=f"ConfigMaps of the workload (default {OBJECTS})")
     options = parser.parse_args(arguments)
-    kustomize = binaries.ensure({"kustomize"}, say)["kustomize"]
+    kustomize = binaries.ensure(["kustomize"], say=say)["kustomize"]
     with (
         tempfile.TemporaryDirectory(prefix="felloe-bench-") as folder,
         ControlPlane("bench", audit=True) as cluster,
-        Fleet(Path(folder), {"bench": cluster}, kustomize, clean=False) as fleet,
+        Fleet(Path(folder), {"bench": cluster}, kustomize) as fleet,
     ):
         figures = measure(fleet, cluster, options.objects, options.quiet_minutes)
     report(figures)
@@ -95,7 +95,7 @@ def measure(fleet: Fleet, cluster: ControlPlane, count: int, quiet_minutes: floa
 
 def fleet_objects(url: str) -> str:
     """Return the fleet: one workload for every cluster."""
-    return documents(git_repository("fleet", url), kustomization("bench", "./bench"), placement("bench", "bench"))
+    return documents(git_repository("config", url), kustomization("bench", "./bench"), placement("bench", "bench"))
 
 
 def workload(value: str, count: int) -> dict[str, str]:
@@ -158,11 +158,11 @@ def watched(
     """Watch one ConfigMap; what is yielded waits for the first change to `wanted` and returns when it was seen."""
     core = fleet.core("bench")
     version = core.read_namespaced_config_map(item, "bench").metadata.resource_version
-    watch = kubernetes.watch.Watch()
+    watch = kubernetes.watch.Watch()  # type: ignore[no-untyped-call]
     opened = threading.Event()
 
     def follow() -> float:
-        stream = watch.stream(
+        stream = watch.stream(  # type: ignore[no-untyped-call]
             core.list_namespaced_config_map,
             "bench",
             field_selector=f"metadata.name={item}",

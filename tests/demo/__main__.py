@@ -50,15 +50,15 @@ def main(arguments: Sequence[str]) -> None:
 def set_up(stack: contextlib.ExitStack, folder: Path) -> Fleet:
     """Start everything and wait until the first commit is healthy everywhere."""
     title("The control planes: etcd, kube-apiserver, controllers, scheduler and kwok's nodes, three times")
-    kustomize = binaries.ensure({"kustomize"}, say)["kustomize"]
-    members = {name: ControlPlane(folder / name, name=name, nodes=True) for name in ENVIRONMENTS}
+    kustomize = binaries.ensure(["kustomize"], say=say)["kustomize"]
+    members = {name: ControlPlane(name, nodes=True) for name in ENVIRONMENTS}
     for cluster in members.values():
         stack.callback(cluster.stop)
     with timed("three clusters are up"):
         start_all(members.values(), say)
 
     title("A Git repository with a base and three overlays, the hub, and a spoke in each cluster")
-    fleet = stack.enter_context(Fleet(folder / "fleet", members, kustomize, clean=False))
+    fleet = stack.enter_context(Fleet(folder / "fleet", members, kustomize))
     fleet.repository.commit(shop(fleet.url), "the shop: a base and three overlays")
     say(f"repository  {fleet.url}")
     with timed("the hub is up"):
@@ -96,8 +96,7 @@ def show(fleet: Fleet) -> None:
 
     title("The commit is reverted")
     reverted = time.monotonic()
-    sha = fleet.repository.revert()
-    fleet.hub.felloe("reconcile", "source", "fleet")
+    sha = fleet.revert()
     say(f"commit {sha[:8]} pushed and announced")
     arrival(fleet, before["greeting"], reverted)
     fleet.hub.felloe("wait", "--for", "healthy", "--revision", sha, "--timeout", "1m", timeout=90)

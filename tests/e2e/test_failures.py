@@ -133,6 +133,5 @@ def test_overlays_that_stop_building_leave_the_last_good_state(fleet: Fleet) -> 
         lambda: "nowhere" in condition(fleet.hub.workload("dev", "shop"), "Ready")["message"], "the workload says why"
     )
     assert fleet.data("dev", "settings") == before
-    sha = fleet.repository.revert()
-    fleet.hub.felloe("reconcile", "source", "fleet")
+    sha = fleet.revert()
     fleet.hub.felloe("wait", "-l", "env=dev", "--for", "applied", "--revision", sha, "--timeout", "60s", timeout=90)

@@ -108,6 +108,5 @@ def test_a_cycle_is_reported_and_hurts_nobody_else(flux: Fleet) -> None:
         "it names the cycle",
     )
     assert flux.data("two", "settings", "apps") is not None
-    sha = flux.repository.revert()
-    flux.hub.felloe("reconcile", "source", "flux-system")
+    sha = flux.revert()
     flux.wait(sha)

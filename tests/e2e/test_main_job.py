@@ -70,8 +70,7 @@ def test_git_revert_restores(fleet: Fleet) -> None:
     before = {name: fleet.data(name, "settings") for name in ENVIRONMENTS}
     fleet.deliver({"base/settings.yaml": documents(config_map("settings", greeting="bye", cluster="x"))})
     assert fleet.data("dev", "settings") == {"greeting": "bye", "cluster": "x", "environment": "dev"}
-    sha = fleet.repository.revert()
-    fleet.hub.felloe("reconcile", "source", "fleet")
+    sha = fleet.revert()
     fleet.wait(sha)
     assert {name: fleet.data(name, "settings") for name in ENVIRONMENTS} == before
 
@@ -174,21 +173,8 @@ def test_two_tenants_share_a_cluster(fleet: Fleet) -> None:
                 namespace(f"tenant-{name}"), config_map("app", f"tenant-{name}", v=value)
             ),
             f"fleet/tenant-{name}.yaml": documents(
-                kustomization(name, f"./tenants/{name}")
-                | {"metadata": {"name": "app", "namespace": f"team-{name}"}}
-                | {
-                    "spec": kustomization(name, f"./tenants/{name}")["spec"]
-                    | {"sourceRef": {"kind": "GitRepository", "name": "fleet", "namespace": "flux-system"}}
-                },  # type: ignore[operator]
-                {
-                    "apiVersion": "fleet.felloe.io/v1alpha1",
-                    "kind": "Placement",
-                    "metadata": {"name": f"team-{name}"},
-                    "spec": {
-                        "clusterNames": ["dev"],
-                        "workloads": [{"kind": "Kustomization", "namespace": f"team-{name}", "name": "app"}],
-                    },
-                },
+                kustomization("app", f"./tenants/{name}", namespace=f"team-{name}"),
+                placement(f"team-{name}", f"team-{name}/app", clusterNames=["dev"]),
             ),
         }
 
@@ -217,8 +203,7 @@ def test_suspend_freezes_and_resume_heals(fleet: Fleet) -> None:
     assert fleet.data("dev", "settings")["greeting"] == "frozen"  # type: ignore[index]
     fleet.hub.felloe("resume", "workload", "shop")
     eventually(lambda: fleet.data("dev", "settings")["greeting"] == "new", "it goes on")  # type: ignore[index]
-    fleet.repository.revert()
-    fleet.hub.felloe("reconcile", "source", "fleet")
+    fleet.revert()
 
 
 def suspended(fleet: Fleet) -> bool:

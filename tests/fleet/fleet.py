@@ -16,12 +16,11 @@ from tests.cluster.controlplane import ControlPlane
 from tests.cluster.processes import ProcessKeeper
 from tests.fleet.processes import Hub, Spoke
 from tests.servers.git_http import GitHttpServer
-from tests.servers.repository import GitRepo
+from tests.servers.git_repo import GitRepo, git
 
 
 class Fleet:
-    """Everything that a fleet needs, in one folder. `clusters` are by the name that they join with;
-    `clean`: they are emptied at the end."""
+    """Everything that a fleet needs, in one folder. `clusters` are by the name that they join with."""
 
     def __init__(
         self,
@@ -31,14 +30,12 @@ class Fleet:
         *,
         options: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
-        clean: bool = True,
     ) -> None:
-        self._clean = clean
         self.folder = folder
         self.clusters = dict(clusters)
         self.keeper = ProcessKeeper()
         self.environment = dict(environment or {})
-        self.repository = GitRepo(folder / "repositories" / "fleet")
+        self.repository = GitRepo(folder / "repositories" / "fleet.git")
         self.server = GitHttpServer(folder / "repositories")
         self.spokes: dict[str, Spoke] = {}
         self.hub = Hub(
@@ -52,7 +49,7 @@ class Fleet:
     @property
     def url(self) -> str:
         """The repository as the hub reaches it."""
-        return self.server.url("fleet")
+        return f"{self.server.url}/fleet.git"
 
     def join(self, name: str, **labels: str) -> Spoke:
         """Let a cluster join with a fresh token."""
@@ -93,11 +90,18 @@ class Fleet:
         self.wait(sha, to)
         return sha
 
+    def revert(self, message: str = "revert") -> str:
+        """Undo the last commit by another one, and have the hub look at once; return the new commit."""
+        git("revert", "--no-edit", "HEAD", cwd=self.repository.work)
+        sha = self.repository.commit_all(message)
+        self.hub.felloe("reconcile", "source", "fleet")
+        return sha
+
     def wait(self, revision: str, to: str = "applied") -> None:
         """Wait until every cluster has a revision."""
         self.hub.felloe("wait", "--for", to, "--revision", revision, "--timeout", "90s", timeout=120)
 
-    def core(self, name: str) -> kubernetes.client.CoreV1Api:
+    def core(self, name: str) -> Any:  # the official client takes plain dicts; its stubs do not
         """The core API of a cluster."""
         return kubernetes.client.CoreV1Api(self.clusters[name].client())
 
@@ -124,7 +128,4 @@ class Fleet:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.keeper.close()
-        self.server.stop()
-        if self._clean:
-            for cluster in self.clusters.values():
-                cluster.clean()
+        self.server.close()

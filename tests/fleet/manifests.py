@@ -54,31 +54,40 @@ def git_repository(name: str, url: str, branch: str = "main", interval: str = "1
     }
 
 
-def kustomization(name: str, path: str, source: str = "fleet", **spec: object) -> dict[str, object]:
-    """Return Flux' Kustomization, pruning."""
+def kustomization(
+    name: str, path: str, source: str = "config", *, namespace: str = "flux-system", **spec: object
+) -> dict[str, object]:
+    """Return Flux' Kustomization, pruning; its source is in flux-system."""
     return {
         "apiVersion": "kustomize.toolkit.fluxcd.io/v1",
         "kind": "Kustomization",
-        "metadata": {"name": name, "namespace": "flux-system"},
+        "metadata": {"name": name, "namespace": namespace},
         "spec": {
             "interval": "10m",
             "prune": True,
             "path": path,
-            "sourceRef": {"kind": "GitRepository", "name": source},
+            "sourceRef": {"kind": "GitRepository", "name": source, "namespace": "flux-system"},
             **spec,
         },
     }
 
 
 def placement(name: str, *workloads: str, **spec: object) -> dict[str, object]:
-    """Return a Placement of Kustomizations; for every cluster unless `spec` says which."""
+    """Return a Placement of Kustomizations (``name`` in flux-system, or ``namespace/name``).
+
+    It is for every cluster unless `spec` says which.
+    """
+    named = [item.rpartition("/") for item in workloads]
     return {
         "apiVersion": "fleet.felloe.io/v1alpha1",
         "kind": "Placement",
         "metadata": {"name": name},
         "spec": {
             **(spec or {"clusterSelector": {}}),
-            "workloads": [{"kind": "Kustomization", "namespace": "flux-system", "name": item} for item in workloads],
+            "workloads": [
+                {"kind": "Kustomization", "namespace": namespace or "flux-system", "name": item}
+                for namespace, _, item in named
+            ],
         },
     }
 
@@ -120,7 +129,7 @@ def shop(url: str, environments: Sequence[str] = ENVIRONMENTS) -> Files:
     files = {
         "fleet/environments.yaml": documents(*(environment(name, tier=name) for name in environments)),
         "fleet/shop.yaml": documents(
-            git_repository("fleet", url),
+            git_repository("config", url),
             kustomization("shop", "./environments/${env}", wait=True, timeout="2m"),
             placement("shop", "shop"),
         ),
