@@ -10,7 +10,7 @@ from felloe.errors import ConfigError, Place
 from felloe.k8syaml import JsonValue
 from hub.fleet.durations import parse_duration
 from hub.fleet.errors import FleetError
-from hub.fleet.schema import Anything, Field, Findings, Record, Shape, Text, TextMap, UnsupportedField, check
+from hub.fleet.schema import Anything, Field, Findings, Record, Shape, Text, TextMap, UnsupportedField, check, kind_of
 
 DEFAULT_NAMESPACE: Final = "default"
 """Where an object without a namespace goes, as with kubectl."""
@@ -84,7 +84,10 @@ def header(manifest: JsonValue, place: Place) -> Header:
     name, namespace = (metadata.get("name"), metadata.get("namespace")) if isinstance(metadata, dict) else (None, None)
     if not isinstance(name, str) or not name:
         raise ConfigError("is required and missing or no text", Place(place.file, str(kind), "metadata.name"))
-    space = namespace if isinstance(namespace, str) else ""
+    if namespace is not None and not isinstance(namespace, str):
+        where = Place(place.file, f"{kind} {name}", "metadata.namespace")
+        raise ConfigError(f"must be a text, not {kind_of(namespace)}; put it in quotes", where)
+    space = namespace or ""
     shown = f"{kind} {space}/{name}" if space else f"{kind} {name}"
     return Header(str(api_version), str(kind), space, name, Place(place.file, shown))
 

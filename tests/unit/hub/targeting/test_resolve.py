@@ -95,7 +95,7 @@ class TestSyncPath:
         labels = "labels: {app.kubernetes.io/part-of: flux, app.kubernetes.io/instance: flux-system}"
         world.files["clusters/dev/flux-system/gotk-components.yaml"] = (
             f"apiVersion: v1\nkind: Namespace\nmetadata: {{name: flux-system, {labels}}}\n---\n"
-            f"apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: source-controller, namespace: flux-system, {labels}}}\n"
+            f"apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: source, namespace: flux-system, {labels}}}\n"
         )
         plan = world.plan()
         assert objects(plan, ROOT) == ["flux-system"]
@@ -109,7 +109,8 @@ class TestSyncPath:
     def test_a_declared_cluster_says_where_it_is_configured(self) -> None:
         world = monorepo()
         world.files["fleet/c.yaml"] = (
-            "apiVersion: fleet.felloe.io/v1alpha1\nkind: Cluster\nmetadata: {name: x}\nspec: {syncPath: clusters/dev, paused: true}"
+            "apiVersion: fleet.felloe.io/v1alpha1\nkind: Cluster\nmetadata: {name: x}\n"
+            "spec: {syncPath: clusters/dev, paused: true}\n"
         )
         plan = world.plan("x")
         assert objects(plan, "one") == ["one"]

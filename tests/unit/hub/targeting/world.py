@@ -121,7 +121,9 @@ def kustomization(name: str, path: str = "", spec: str = "", source: str = "flux
 apiVersion: kustomize.toolkit.fluxcd.io/v1
 kind: Kustomization
 metadata: {{name: {name}, namespace: flux-system}}
-spec: {{interval: 10m, path: "{path or "./apps/" + name}", prune: true, sourceRef: {{kind: GitRepository, name: {source}}}, {spec}}}
+spec:
+  {{interval: 10m, prune: true, sourceRef: {{kind: GitRepository, name: {source}}},
+  path: "{path or f"./apps/{name}"}", {spec}}}
 ---
 """
 
@@ -140,7 +142,7 @@ def config_map(name: str, data: str = "{}", namespace: str = "shop") -> str:
     return f"""
 apiVersion: v1
 kind: ConfigMap
-metadata: {{name: {name}, namespace: {namespace}}}
+metadata: {{name: '{name}', namespace: {namespace}}}
 data: {data}
 ---
 """
