@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 import yaml
 
 from felloe.errors import ConfigError, Place
+from hub.sources.spec import parse_fleet_url
 
 
 class Address(NamedTuple):
@@ -26,8 +27,8 @@ class Address(NamedTuple):
 class HubConfig:
     """The settings of one hub.
 
-    `fleet_ref` is the branch, tag or commit of the fleet repository, empty for its default branch. `sync_path` is a
-    template with ``${cluster_name}``, empty where clusters without a Cluster object get nothing. `instead_of` are pairs
+    `fleet` is the fleet repository as ``URL[@REF]`` (`hub.sources.spec.parse_fleet_url`). `sync_path` is a template
+    with ``${cluster_name}``, empty where clusters without a Cluster object get nothing. `instead_of` are pairs
     (prefix, replacement) as git's ``url.<base>.insteadOf``. `advertise` are the names and addresses, besides the one
     listened on, that the hub's certificate is good for; the first is what credentials and tokens point to.
     `kustomize` is the binary to use, None to look for it in PATH.
@@ -37,7 +38,6 @@ class HubConfig:
     fleet: str
     grpc: Address
     http: Address
-    fleet_ref: str = ""
     fleet_path: str = "fleet/"
     sync_path: str = ""
     secrets: Path | None = None
@@ -76,13 +76,11 @@ def load_config(flags: Given, file: Path | None) -> HubConfig:
     Raise ConfigError naming the flag or the file's key that is missing, unknown or impossible.
     """
     given = _Given({key: value for key, value in flags.items() if value not in (None, "", [], ())}, file)
-    fleet, ref = _split_ref(given.text("fleet"))
     return HubConfig(
         data=Path(given.text("data")).absolute(),
-        fleet=fleet,
+        fleet=given.repository("fleet"),
         grpc=given.address("grpc"),
         http=given.address("http"),
-        fleet_ref=ref,
         fleet_path=given.text("fleet-path", "fleet/"),
         sync_path=given.text("sync-path", ""),
         secrets=given.path("secrets"),
@@ -139,24 +137,20 @@ class _Given:
             raise ConfigError(message, self._place(key))
         return Address(host, int(port))
 
+    def repository(self, key: str) -> str:
+        text = self.text(key)
+        try:
+            parse_fleet_url(text)
+        except ConfigError as error:
+            raise ConfigError(error.message, self._place(key)) from error
+        return text
+
     def pair(self, text: str) -> tuple[str, str]:
         prefix, equals, replacement = text.partition("=")
         if not equals or not prefix or not replacement:
             message = f"{text!r} is no PREFIX=REPLACEMENT, as https://github.com/=https://mirror.example.com/github/"
             raise ConfigError(message, self._place("instead-of"))
         return prefix, replacement
-
-
-def _split_ref(text: str) -> tuple[str, str]:
-    """Split URL@REF: the ref is what follows an ``@`` after the last ``/`` or ``:`` of the path, never a user name."""
-    scheme, separator, rest = text.rpartition("://")
-    at = rest.rfind("@")
-    path_begins = rest.find("/") if separator else max(rest.find(":"), 0)
-    if at == -1 or path_begins == -1 or at < path_begins:
-        return text, ""
-    if at + 1 == len(rest):
-        raise ConfigError(f"{text!r} ends with @ but names no ref after it", Place("--fleet"))
-    return f"{scheme}{separator}{rest[:at]}", rest[at + 1 :]
 
 
 def _read(file: Path) -> dict[str, object]:

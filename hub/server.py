@@ -205,6 +205,6 @@ async def _start_api(
 
 def _fleet_source(config: HubConfig) -> GitSpec:
     """Return the fleet repository as a source."""
-    url, ref = parse_fleet_url(f"{config.fleet}@{config.fleet_ref}" if config.fleet_ref else config.fleet)
+    url, ref = parse_fleet_url(config.fleet)
     has_secret = config.secrets is not None and (config.secrets / FLEET_NAMESPACE / FLEET_NAME).is_dir()
     return GitSpec(FLEET_NAMESPACE, FLEET_NAME, url, ref, secret=FLEET_NAME if has_secret else None)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
 import os
 import secrets
 import tempfile
@@ -24,7 +23,6 @@ from felloe.errors import StoreError
 
 ADMIN_FILE: Final = "admin.yaml"
 WEBHOOK_FILE: Final = "webhook-secret"
-ENDPOINTS_FILE: Final = "hub.json"
 _HASH_FILE: Final = "admin-token.sha256"
 
 
@@ -77,19 +75,6 @@ def publish_admin(data: Path, known: ApiSecrets, *, server: str, ca: str) -> Pat
         write_private(path, yaml.safe_dump({"server": server, "ca": ca, "token": token}, sort_keys=False))
     except (OSError, yaml.YAMLError) as error:
         raise StoreError(f"the admin credential {path} can't be written: {error}") from error
-    return path
-
-
-def publish_endpoints(data: Path, *, grpc: str, http: str) -> Path:
-    """Write where the hub really listens (port 0 lets the system choose) into ``hub.json``; return its path.
-
-    `grpc` is HOST:PORT, `http` a URL. Raise StoreError where the file can't be written.
-    """
-    path = data / ENDPOINTS_FILE
-    try:
-        write_private(path, json.dumps({"grpc": grpc, "http": http}) + "\n")
-    except OSError as error:
-        raise StoreError(f"{path} can't be written: {error.strerror}") from error
     return path
 
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from felloe.errors import ConfigError, StoreError
 from hub.api.app import ApiApp
-from hub.api.credentials import open_secrets, publish_admin, publish_endpoints, webhook_secret
+from hub.api.credentials import open_secrets, publish_admin, webhook_secret
 from hub.api.serve import serve
 from tests.unit.hub.api.inmemory import InMemoryHub
 
@@ -45,11 +44,6 @@ def test_a_credential_that_was_moved_away_is_not_made_again(tmp_path: Path) -> N
     assert publish_admin(tmp_path, secrets, server="https://127.0.0.1:1", ca="pem") is None
     (tmp_path / "admin-token.sha256").unlink()
     assert open_secrets(tmp_path).admin_token_sha256 != secrets.admin_token_sha256
-
-
-def test_where_the_hub_listens_can_be_read_by_scripts(tmp_path: Path) -> None:
-    path = publish_endpoints(tmp_path, grpc="127.0.0.1:1", http="https://127.0.0.1:2")
-    assert json.loads(path.read_text()) == {"grpc": "127.0.0.1:1", "http": "https://127.0.0.1:2"}
 
 
 def test_damaged_secrets_are_told_not_replaced(tmp_path: Path) -> None:

@@ -26,8 +26,7 @@ def test_flags_win_over_the_file(tmp_path: Path) -> None:
     config = load_config({"fleet": "https://git/other.git@feature/x", "data": "", "advertise": []}, file)
     assert config == HubConfig(
         data=Path("/var/lib/felloe"),
-        fleet="https://git/other.git",
-        fleet_ref="feature/x",
+        fleet="https://git/other.git@feature/x",
         grpc=Address("::1", 9443),
         http=Address("0.0.0.0", 8443),  # noqa: S104 - not bound to
         instead_of=(("https://github.com/", "https://mirror/gh/"),),
@@ -38,27 +37,11 @@ def test_flags_win_over_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "url", "ref"),
-    [
-        ("https://git/f.git@main", "https://git/f.git", "main"),
-        ("https://user@git/f.git", "https://user@git/f.git", ""),
-        ("ssh://git@host:22/f.git@v1", "ssh://git@host:22/f.git", "v1"),
-        ("git@host:o/f.git", "git@host:o/f.git", ""),
-        ("git@host:o/f.git@release/1", "git@host:o/f.git", "release/1"),
-        ("/srv/fleet@main", "/srv/fleet", "main"),
-        ("file:///srv/fleet", "file:///srv/fleet", ""),
-    ],
-)
-def test_a_ref_is_told_from_a_user_name(text: str, url: str, ref: str) -> None:
-    config = load_config(NEEDED | {"fleet": text}, None)
-    assert (config.fleet, config.fleet_ref) == (url, ref)
-
-
-@pytest.mark.parametrize(
     ("given", "says"),
     [
         ({"fleet": None}, "--fleet"),
-        ({"fleet": "https://git/f.git@"}, "names no ref"),
+        ({"fleet": "https://git/f.git@"}, "--fleet: "),
+        ({"fleet": "nonsense"}, "--fleet: "),
         ({"grpc": "9443"}, "--grpc: '9443' is no HOST:PORT"),
         ({"http": "host:99999"}, "HOST:PORT"),
         ({"secrets": "/nowhere/at/all"}, "--secrets: there is no"),
@@ -91,7 +74,7 @@ def test_an_impossible_file_is_told_by_its_key(tmp_path: Path, text: str, says: 
 def test_hub_serve_without_its_settings_says_which(felloe: Felloe) -> None:
     done = felloe("hub", "serve")
     assert done.code == 1
-    assert "error: --fleet: is needed" in done.err
+    assert "error: --data: is needed" in done.err
     assert felloe("hub", "serve", "--config", "/nowhere.yaml").code == 1
 
 
