@@ -7,6 +7,8 @@ subfolder with a kustomization of its own is one resource.
 
 from __future__ import annotations
 
+import posixpath
+import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -40,6 +42,49 @@ class Closure:
     def read(self) -> frozenset[tuple[str, str]]:
         """Path and object id of everything that was read."""
         return frozenset((path, entry.oid) for path, entry in self.entries.items())
+
+
+class ClosureCache:
+    """Closures found before, by the path that was asked for.
+
+    One still holds when every folder it reads from has the id it had: then nothing in it can have changed, and nothing
+    has to be followed. A commit to one overlay leaves the folders of all others as they were.
+    """
+
+    def __init__(self, capacity: int = 2048) -> None:
+        """Hold at most `capacity` closures."""
+        self._capacity = capacity
+        self._known: OrderedDict[str, tuple[dict[str, str], Closure]] = OrderedDict()
+        self._lock = threading.Lock()  # closures are found in worker threads
+
+    def get(self, tree: SourceTree, path: str) -> Closure | None:
+        """Return the closure of `path` if it is known and still holds for `tree`."""
+        known = self._known.get(path)
+        if known is None:
+            return None
+        folders, closure = known
+        return closure if all(_folder_id(tree, folder) == oid for folder, oid in folders.items()) else None
+
+    def put(self, tree: SourceTree, path: str, closure: Closure) -> None:
+        """Remember a closure that was found in `tree`."""
+        folders: dict[str, str] = {}
+        for folder in sorted({closure.folder, *map(posixpath.dirname, closure.entries)}):
+            if any(not above or folder.startswith(f"{above}/") for above in folders):
+                continue
+            oid = _folder_id(tree, folder)
+            if oid is None:
+                return
+            folders[folder] = oid
+        with self._lock:
+            self._known[path] = folders, closure
+            self._known.move_to_end(path)
+            if len(self._known) > self._capacity:
+                self._known.popitem(last=False)
+
+
+def _folder_id(tree: SourceTree, folder: str) -> str | None:
+    entry = tree.entry(folder)
+    return entry.oid if entry is not None and entry.kind is EntryKind.DIRECTORY and entry.oid else None
 
 
 class ParseCache:
@@ -183,6 +228,9 @@ class _Follower:
             raise RenderError(f"{folder}: is more than {MAX_DEPTH} folders deep")
         for entry in self.tree.list(folder):
             path = join(prefix, entry.name)
+            if not path.isprintable():
+                shown = ascii(join(folder, entry.name))
+                raise RenderError(f"{shown}: has a name that is no printable text; rename it")
             if entry.kind is EntryKind.DIRECTORY:
                 if self._kustomization_name(join(folder, entry.name)) is not None:
                     yield path

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from felloe.digest import canonical_json
 from felloe.errors import RenderError, SandboxError
-from hub.render.closure import Closure, ParseCache, find_closure
+from hub.render.closure import Closure, ClosureCache, ParseCache, find_closure
 from hub.render.kustomize import Kustomize, find_kustomize
 from hub.render.memo import Memo, Result
 from hub.render.objects import RenderedObject
@@ -71,7 +71,8 @@ class Renderer:
         """Build at most `at_once` at a time, by default one per CPU."""
         self._kustomize = kustomize
         self._memo = memo
-        self._cache = ParseCache()
+        self._parsed = ParseCache()
+        self._closures = ClosureCache()
         self._slots = asyncio.Semaphore(at_once or len(os.sched_getaffinity(0)))
         self._flights: dict[str, _Flight] = {}
         self.builds = 0
@@ -87,12 +88,19 @@ class Renderer:
 
         Raise RenderError naming file and field when it doesn't build, SandboxError when it ran into a limit.
         """
-        closure = await asyncio.to_thread(find_closure, request.tree, request.path, self._cache)
+        closure = await asyncio.to_thread(self._find_closure, request)
         key = self._key(closure, request.target_namespace)
         async with self._flight(key):
             remembered = await asyncio.to_thread(self._memo.get, key)
             objects, warnings = remembered or await self._build(key, request, closure)
         return Rendered(key, objects, closure.read, warnings, remembered is not None)
+
+    def _find_closure(self, request: RenderRequest) -> Closure:
+        closure = self._closures.get(request.tree, request.path)
+        if closure is None:
+            closure = find_closure(request.tree, request.path, self._parsed)
+            self._closures.put(request.tree, request.path, closure)
+        return closure
 
     async def _build(self, key: str, request: RenderRequest, closure: Closure) -> Result:
         async with self._slots:

@@ -34,7 +34,10 @@ class FolderTree:
             kind = EntryKind.SUBMODULE if (file / ".gitmodule").exists() else EntryKind.DIRECTORY
         elif os.access(file, os.X_OK):
             kind = EntryKind.EXECUTABLE
-        content = b"" if file.is_dir() and not file.is_symlink() else self._content(file)
+        if kind in {EntryKind.DIRECTORY, EntryKind.SUBMODULE}:
+            content = repr([(one.name, one.kind, one.oid) for one in self.list(path)]).encode()
+        else:
+            content = self._content(file)
         return TreeEntry(file.name, kind, f"{hashlib.sha1(content).hexdigest()}:{path}")  # noqa: S324
 
     def list(self, path: str) -> list[TreeEntry]:

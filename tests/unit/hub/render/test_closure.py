@@ -265,6 +265,12 @@ def test_a_dangling_link_in_a_folder_without_kustomization_is_named(source: Writ
         find_closure(tree, "app")
 
 
+@pytest.mark.parametrize("name", ["a\udcff.yaml", "a\n.yaml"])
+def test_a_file_whose_name_is_no_text_is_refused(source: Write, name: str) -> None:
+    with pytest.raises(RenderError, match="rename it"):
+        find_closure(source({f"app/{name}": A}), "app")
+
+
 def test_two_kustomizations_in_a_folder_are_one_too_many(source: Write) -> None:
     tree = source({"app/kustomization.yaml": "{}", "app/Kustomization": "{}"})
     with pytest.raises(RenderError, match=r"^app: has Kustomization and kustomization\.yaml"):

@@ -161,6 +161,28 @@ async def test_a_commit_that_touches_one_overlay_renders_one(renderer: Renderer,
     assert renderer.builds == 7
 
 
+async def test_only_overlays_whose_folders_changed_are_followed_again(renderer: Renderer, source: Write) -> None:
+    tree = source(FLEET)
+    await render(renderer, tree, "overlays/dev")
+    await render(renderer, tree, "overlays/staging")
+    tree = source({"overlays/staging/kustomization.yaml": "resources: [../../base]\n", "README.md": "new"})
+    assert ids(await render(renderer, tree, "overlays/dev")) == ["ConfigMap a"]
+    assert tree.was_read == []
+    rendered = await render(renderer, tree, "overlays/staging")
+    assert rendered.objects[0].manifest["data"] == {"colour": "none"}
+
+
+async def test_a_file_that_becomes_a_link_is_noticed(renderer: Renderer, source: Write) -> None:
+    tree = source(
+        {"app/kustomization.yaml": "resources: [../lib/a.yaml]\n", "lib/a.yaml": config_map("a"), "other": "x"}
+    )
+    await render(renderer, tree, "app")
+    (tree.folder / "lib" / "a.yaml").unlink()
+    (tree.folder / "lib").rmdir()
+    source({"lib": "-> new", "new/a.yaml": config_map("b")})
+    assert ids(await render(renderer, tree, "app")) == ["ConfigMap b"]
+
+
 async def test_a_file_that_appears_in_a_folder_is_noticed(renderer: Renderer, source: Write) -> None:
     tree = source({"app/a.yaml": config_map("a")})
     await render(renderer, tree, "app")
