@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -47,13 +48,16 @@ OPTIONS: Final = (
 )
 
 
+STREAMS_PER_CLUSTER: Final = 4
+"""One is in use; the others are replaced ones whose spoke has not read their end yet."""
+
+
 @dataclass(frozen=True, slots=True)
 class LinkTimes:
-    """Seconds: between a quiet spoke's statuses; until the first message; until a stuck stream is torn down."""
+    """Seconds: between the statuses of a quiet spoke; until the first message of a stream."""
 
     heartbeat: float = 60.0
     hello: float = 15.0
-    closing: float = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +84,10 @@ class _Stream:
     reason: tuple[grpc.StatusCode, str] | None = None
 
     def end(self, code: grpc.StatusCode, message: str) -> None:
-        """End the stream with this status, unless it ends already."""
+        """End the stream with this status, unless it ends already.
+
+        A spoke that does not read gets it once it reads again: gRPC can't overtake the one frame that is under way.
+        """
         self.reason = self.reason or (code, message)
         self.changed.set()
 
@@ -106,6 +113,7 @@ class LinkServer:
         self._times = times or LinkTimes()
         self._frames = Frames(store, blobs)
         self._live: dict[str, tuple[_Stream, Session]] = {}
+        self._open: Counter[str] = Counter()
         self._server: aio.Server | None = None
 
     # -- life
@@ -173,7 +181,9 @@ class LinkServer:
 
     def _expel(self, cluster: str, message: str) -> None:
         if cluster in self._live:
-            self._live[cluster][0].end(grpc.StatusCode.PERMISSION_DENIED, message)
+            stream = self._live[cluster][0]
+            stream.end(grpc.StatusCode.PERMISSION_DENIED, message)
+            self._leave(cluster, stream)
 
     def sessions(self) -> Mapping[str, SessionInfo]:
         """Return every connected spoke by its cluster."""
@@ -198,6 +208,9 @@ class LinkServer:
             cluster = self._enrolment.member(peer)
         except RefusalError as error:
             await context.abort(error.code, str(error))
+        if self._open[cluster] >= STREAMS_PER_CLUSTER:
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"cluster {cluster} has too many open streams")
+        self._open[cluster] += 1
         stream = _Stream(peer, context.peer())
         session = Session(
             cluster,
@@ -210,11 +223,15 @@ class LinkServer:
         writer = asyncio.create_task(self._write(stream, session, context))
         try:
             await self._read(stream, session, messages)
+        except asyncio.CancelledError:  # the spoke is gone
+            writer.cancel()
+            raise
         finally:
             stream.end(grpc.StatusCode.OK, "")
             self._leave(cluster, stream)
-            with suppress(asyncio.CancelledError, aio.AbortError, TimeoutError):
-                await asyncio.wait_for(writer, self._times.closing)
+            with suppress(asyncio.CancelledError, aio.AbortError):
+                await writer
+            self._open[cluster] -= 1
 
     async def _read(self, stream: _Stream, session: Session, messages: AsyncIterator[pb.SpokeMessage]) -> None:
         async for message in messages:

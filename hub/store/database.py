@@ -26,7 +26,7 @@ class Database:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
             path.chmod(0o600)
-            self._db = sqlite3.connect(path, timeout=2.0, isolation_level=None)
+            self._db = sqlite3.connect(path, timeout=1.0, isolation_level=None)
         except (OSError, sqlite3.Error) as error:
             raise StoreError(f"can't open the hub's state {path}: {error}") from error
         try:

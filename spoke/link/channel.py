@@ -35,5 +35,5 @@ def link_error(hub: str, error: aio.AioRpcError) -> LinkError:
     if code in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.INVALID_ARGUMENT):
         return EnrolmentError(f"the hub {hub} refuses: {details}")
     if code is grpc.StatusCode.UNAVAILABLE:
-        return LinkError(f"the hub {hub} can't be reached: {details}")
+        return LinkError(f"the hub {hub} is not available: {details}")
     return LinkError(f"the hub {hub} ended the call: {details} ({code.name})")

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Final
 
-import grpc
 from grpc import aio
 
 from felloe import __version__
@@ -241,19 +240,9 @@ class _Stream:
                 await reporter
 
     async def _read(self) -> pb.HubMessage | None:
-        """Return the next message, None after the last one; raise AioRpcError for how a broken stream ended."""
+        """Return the next message, None after the last one; raise AioRpcError where the stream broke."""
         message = await self._call.read()
-        if isinstance(message, pb.HubMessage):
-            return message
-        if await self._call.code() is not grpc.StatusCode.OK:
-            raise aio.AioRpcError(
-                await self._call.code(),
-                await self._call.initial_metadata(),
-                await self._call.trailing_metadata(),
-                details=await self._call.details(),
-                debug_error_string="",
-            )
-        return None
+        return message if isinstance(message, pb.HubMessage) else None
 
     def _check(self, welcome: pb.Welcome) -> None:
         if welcome.protocol != pb.PROTOCOL_1:

@@ -92,9 +92,9 @@ class Receiver:
             if piece.WhichOneof("content") == "manifest":
                 return self._manifest(transfer, piece)
             return self._objects(transfer, piece)
-        except BundleError:
+        except BundleError as error:
             self._transfer = None
-            raise
+            raise error if isinstance(error, RefusedBundleError) else RefusedBundleError(str(error)) from None
 
     def _manifest(self, transfer: _Transfer, piece: pb.Piece) -> Step:
         if transfer.target is not None:

@@ -101,7 +101,7 @@ class BundleStore:
             os.close(os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
         except OSError as error:
             raise StoreError(f"can't open the spoke's state {self._path}: {error}") from error
-        db = sqlite3.connect(self._path, timeout=2.0, isolation_level=None)
+        db = sqlite3.connect(self._path, timeout=1.0, isolation_level=None)
         try:
             db.execute("PRAGMA cache_size=-512")
             db.execute("PRAGMA locking_mode=EXCLUSIVE")

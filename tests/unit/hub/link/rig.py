@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -12,9 +11,8 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric import ec
 from grpc import aio
 
-from felloe.bundle import Bundle, Entry, Workload
-from felloe.digest import Digest, canonical_json
-from felloe.identity import ObjectId, WorkloadId
+from felloe.bundle import Bundle
+from felloe.digest import Digest
 from felloe.jointoken import decode_token
 from felloe.v1 import enrolment_pb2, link_pb2_grpc, status_pb2
 from felloe.v1 import link_pb2 as pb
@@ -28,6 +26,7 @@ from spoke.link.channel import open_channel
 from spoke.link.enrol import make_csr
 from spoke.state import BundleStore, Identity, IdentityStore, StoredBundle
 from spoke.state.identity import certificate_pem, key_pem
+from tests.unit.hub.link.samples import make_bundle
 
 Call = aio.StreamStreamCall[pb.SpokeMessage, pb.HubMessage]
 
@@ -35,7 +34,7 @@ Call = aio.StreamStreamCall[pb.SpokeMessage, pb.HubMessage]
 async def eventually(condition: Callable[[], object], timeout: float = 20.0) -> None:
     """Wait until `condition` holds."""
     async with asyncio.timeout(timeout):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 -- a test asks from outside
             await asyncio.sleep(0.01)
 
 
@@ -130,7 +129,7 @@ class Hub:
         await self.server.stop(0.5)
         self.store.close()
 
-    def bundle(self, *workloads: Mapping[str, str], template: bool = False) -> Bundle:
+    def bundle(self, *workloads: Mapping[str, str]) -> Bundle:
         """Return a bundle of ConfigMaps, one workload for each mapping of names to content, its blobs in place."""
         return make_bundle(self.blobs.put, *workloads)
 
@@ -138,17 +137,6 @@ class Hub:
         bundle = self.bundle(*workloads)
         self.server.publish(cluster, bundle, revision="main@sha1:abc", traceparent=traceparent)
         return bundle
-
-
-def make_bundle(put: Callable[[bytes], Digest], *workloads: Mapping[str, str]) -> Bundle:
-    made = []
-    for number, contents in enumerate(workloads):
-        entries = []
-        for name, content in contents.items():
-            data = canonical_json({"kind": "ConfigMap", "metadata": {"name": name}, "data": {"v": content}})
-            entries.append(Entry(ObjectId("", "ConfigMap", "default", name), "v1", put(data), 3, len(data)))
-        made.append(Workload(WorkloadId("Kustomization", "flux-system", f"w{number}"), entries=tuple(entries)))
-    return Bundle(tuple(made))
 
 
 @asynccontextmanager
@@ -221,6 +209,13 @@ def hello(**fields: object) -> pb.SpokeMessage:
     return pb.SpokeMessage(hello=message)
 
 
+async def read(call: Call) -> pb.HubMessage:
+    async with asyncio.timeout(10):
+        message = await call.read()
+    assert isinstance(message, pb.HubMessage)
+    return message
+
+
 async def ending(call: Call) -> str:
     """Read a stream to its end and return ``CODE: details``."""
     async with asyncio.timeout(15):
@@ -230,7 +225,3 @@ async def ending(call: Call) -> str:
         except aio.AioRpcError:
             pass
         return f"{(await call.code()).name}: {await call.details()}"
-
-
-def sha(data: bytes) -> Digest:
-    return Digest(hashlib.sha256(data).digest())

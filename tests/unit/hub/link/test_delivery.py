@@ -8,20 +8,15 @@ import os
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from felloe.v1 import link_pb2 as pb
 from hub.link.frames import BlobMissingError
 from hub.link.server import LinkTimes
-from tests.unit.hub.link.rig import Call, Spoke, ending, eventually, hello, make_bundle, raw_stream, running_hub, sha
+from tests.unit.hub.link.rig import Call, Spoke, ending, eventually, hello, raw_stream, read, running_hub
+from tests.unit.hub.link.samples import make_bundle, sha
 
 TRACE = "00-0123456789abcdef0123456789abcdef-0123456789abcdef-01"
-
-
-async def read(call: Call) -> pb.HubMessage:
-    async with asyncio.timeout(10):
-        message = await call.read()
-    assert isinstance(message, pb.HubMessage)
-    return message
 
 
 async def quiet(call: Call) -> bool:
@@ -29,7 +24,7 @@ async def quiet(call: Call) -> bool:
     status = pb.SpokeMessage()
     status.status.sequence = 1
     await call.write(status)
-    return (await read(call)).WhichOneof("message") == "status_received"
+    return (await read(call)).HasField("status_received")
 
 
 async def test_first_sync_then_a_delta(tmp_path: Path) -> None:
@@ -121,6 +116,22 @@ async def test_pieces_wait_for_credit(tmp_path: Path) -> None:
             assert used <= 100 * 1024
             await call.write(pb.SpokeMessage(credit=pb.Credit(bytes=64 * 1024)))
             assert (await read(call)).HasField("piece")
+
+
+async def test_a_large_object_goes_on_at_the_offset_that_is_asked_for(tmp_path: Path) -> None:
+    async with running_hub(tmp_path / "hub") as hub, raw_stream(hub.member("dev")) as call:
+        (name,) = hub.publish("dev", {"big": os.urandom(100_000).hex()}).digests()
+        await call.write(hello())
+        for _ in range(3):
+            await read(call)
+        await call.write(pb.SpokeMessage(need=pb.Need(generation=1, wants=[pb.Want(digest=name, offset=123_456)])))
+        data, start, last = b"", 123_456, False
+        while not last:
+            piece = (await read(call)).piece
+            (part,) = pb.ObjectBatch.FromString(zstandard.decompress(piece.objects)).parts
+            assert part.offset == start + len(data)
+            data, last = data + part.data, piece.last
+        assert hub.blobs.get(name)[start:] == data  # type: ignore[index]
 
 
 async def test_the_newest_generation_replaces_what_is_under_way(tmp_path: Path) -> None:

@@ -1,0 +1,40 @@
+"""Who the spoke is survives a crash, belongs to it alone, and is never half written."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from felloe.errors import StoreError
+from spoke.state import Identity, IdentityStore
+from spoke.state.identity import key_pem
+
+IDENTITY = Identity("hub:1", "dev", "key", "certificate", "ca", 1000.0, 4000.0)
+
+
+def test_it_comes_back_as_it_was_and_only_its_owner_may_read_it(tmp_path: Path) -> None:
+    store = IdentityStore(tmp_path / "identity")
+    assert store.load() is None
+    store.save(IDENTITY)
+    assert IdentityStore(tmp_path / "identity").load() == IDENTITY
+    assert {stat.S_IMODE(file.stat().st_mode) for file in (tmp_path / "identity").iterdir()} == {0o600}
+    assert stat.S_IMODE((tmp_path / "identity").stat().st_mode) == 0o700
+    assert IDENTITY.renew_at == 3000.0
+    assert "key" not in repr(IDENTITY)
+
+
+def test_the_pending_key_stays_until_an_identity_is_saved(tmp_path: Path) -> None:
+    store = IdentityStore(tmp_path)
+    first = key_pem(store.pending_key())
+    assert key_pem(IdentityStore(tmp_path).pending_key()) == first
+    store.save(IDENTITY)
+    assert key_pem(store.pending_key()) != first
+
+
+def test_a_damaged_identity_says_what_to_do(tmp_path: Path) -> None:
+    store = IdentityStore(tmp_path)
+    (tmp_path / "identity.json").write_text("{")
+    with pytest.raises(StoreError, match="join again with a new token"):
+        store.load()
