@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Final
 
@@ -74,6 +74,10 @@ class ClusterPlan:
     def by_id(self) -> Mapping[WorkloadId, WorkloadPlan]:
         """Return the workloads by who they are."""
         return {workload.id: workload for workload in self.workloads}
+
+    def without_blobs(self) -> ClusterPlan:
+        """Return the plan as it is worth keeping, once its objects are stored."""
+        return replace(self, blobs={})
 
     @cached_property
     def children(self) -> Mapping[WorkloadId | None, tuple[WorkloadId, ...]]:

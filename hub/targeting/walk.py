@@ -274,7 +274,10 @@ class Walk:
         if folder is None:
             raise _Stop(ARTIFACT_FAILED, _at(definition, "spec.path", f"{path!r} leads out of its source"))
         if not is_folder(snapshot.tree, folder):
-            message = f"there is no folder {path!r} in {trail.source} at {snapshot.revision}; nothing was removed"
+            message = (
+                f"there is no folder {path!r} in {trail.source} at {snapshot.revision}, so nothing was changed; correct "
+                "the path, or to remove every object on purpose put a kustomization.yaml that says `resources: []` there"
+            )
             raise _Stop(ARTIFACT_FAILED, _at(definition, "spec.path", message))
         want = RenderWant(spec, snapshot.revision, folder, namespace or None)
         self.wanted_renders[want] = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from felloe.bundle import (
@@ -62,6 +62,7 @@ BUNDLES = st.lists(WORKLOADS, max_size=5, unique_by=lambda each: each.id).map(la
 
 
 @given(BUNDLES | st.none(), BUNDLES)
+@settings(deadline=None)
 def test_a_delta_leads_from_one_bundle_to_the_other(base: Bundle | None, target: Bundle) -> None:
     change = delta(base, target)
     patched = patch(base, change)
@@ -71,6 +72,7 @@ def test_a_delta_leads_from_one_bundle_to_the_other(base: Bundle | None, target:
 
 
 @given(BUNDLES)
+@settings(deadline=None)
 def test_a_bundle_survives_the_wire(bundle: Bundle) -> None:
     received = bundle_from_proto(pb.Bundle.FromString(bundle_to_proto(bundle).SerializeToString()))
     assert received == bundle
@@ -78,6 +80,7 @@ def test_a_bundle_survives_the_wire(bundle: Bundle) -> None:
 
 
 @given(BUNDLES, st.randoms(use_true_random=False))
+@settings(deadline=None)
 def test_order_does_not_matter(bundle: Bundle, random: st.DataObject) -> None:
     shuffled = [
         replace(each, entries=tuple(random.sample(each.entries, len(each.entries))))  # type: ignore[attr-defined]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from felloe.errors import SubstitutionError
@@ -187,6 +187,7 @@ def shape(value: JsonValue) -> JsonValue:
 
 
 @given(spec=MANIFESTS, value=st.text(max_size=30))
+@settings(deadline=None)
 def test_no_value_breaks_out_of_its_place_and_the_input_is_never_changed(spec: JsonValue, value: str) -> None:
     manifest = obj(spec=spec)
     before = copy.deepcopy(manifest)
@@ -200,6 +201,7 @@ def test_no_value_breaks_out_of_its_place_and_the_input_is_never_changed(spec: J
 
 
 @given(value=st.from_regex(r"[a-z0-9.:/+-]{1,12}", fullmatch=True))
+@settings(deadline=None)
 def test_a_harmless_value_gives_what_substitution_in_the_yaml_text_would(value: str) -> None:
     assume(": " not in f"{value} " and not value.startswith("-"))
     (document,) = load_all(f"x: {value}", file="")

@@ -386,3 +386,38 @@ def test_no_mistake_ever_takes_a_workload_or_its_objects_away(broken: dict[str, 
             assert any(entry.id == each.id for each in now.entries)
     again = world.plan(previous=plan)
     assert again.bundle.root == plan.bundle.root, "the same inputs settle at once"
+
+
+NAMES = ["a", "b", "c"]
+CONTENTS = st.one_of(
+    st.sampled_from(["BROKEN", "", config_map("one"), config_map("two"), config_map("three"), repository()]),
+    st.builds(
+        kustomization,
+        st.sampled_from([*NAMES, "flux-system"]),
+        st.sampled_from(["./apps/a", "./apps/b", "./apps/c", "./clusters/dev", "."]),
+        st.sampled_from(
+            ["", "suspend: true", "dependsOn: [{name: a}]", "dependsOn: [{name: b}]", "images: [{name: x}]"]
+        ),
+        st.sampled_from(["flux-system", "gone"]),
+    ),
+)
+PATHS = st.sampled_from([f"{folder}/{file}.yaml" for folder in ("clusters/dev", "apps/a", "apps/b") for file in "xyz"])
+REPOSITORIES = st.dictionaries(PATHS, CONTENTS, max_size=6)
+
+
+@given(commits=st.lists(REPOSITORIES, min_size=1, max_size=3))
+@settings(max_examples=150, deadline=None)
+def test_whatever_is_in_git_a_cluster_keeps_what_is_not_provably_unwanted(commits: list[dict[str, str]]) -> None:
+    before: ClusterPlan | None = None
+    for number, files in enumerate(commits):
+        world = World(files, revision=f"main@sha1:{number}")
+        plan = world.plan(previous=before)
+        owners = [entry.id for each in plan.bundle.workloads for entry in each.entries]
+        assert len(owners) == len(set(owners)), "no object is in two workloads"
+        for each in plan.workloads:
+            had = before.bundle.by_id.get(each.id) if before else None
+            if any(found.type == "Ready" for found in each.conditions):
+                now = plan.bundle.by_id.get(each.id)
+                assert (now.entries if now else None) == (had.entries if had else None)
+        assert world.plan(previous=plan).bundle.root == plan.bundle.root, "the same inputs settle at once"
+        before = plan
