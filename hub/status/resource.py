@@ -90,6 +90,11 @@ def timestamp(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def exact_timestamp(moment: datetime) -> str:
+    """Return a time as Kubernetes' MicroTime has it: for moments whose distance is of interest."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
 def settle(conditions: tuple[Condition, ...], previous: Resource | None, now: datetime) -> tuple[Condition, ...]:
     """Give each condition the time of its last transition: its own, else the previous one while its status is the same.
 

@@ -17,7 +17,7 @@ from felloe.digest import short
 from felloe.identity import ObjectId, WorkloadId
 from felloe.v1 import status_pb2 as pb
 from hub.status.facts import ClusterFacts, Condition, ConditionStatus, WorkloadFacts
-from hub.status.resource import CLUSTER_LABEL, ENVIRONMENT_LABEL, Collection, Key, Resource, settle, timestamp
+from hub.status.resource import CLUSTER_LABEL, ENVIRONMENT_LABEL, Collection, Key, Resource, exact_timestamp, settle
 
 _STATUS: Final[Mapping[int, ConditionStatus]] = {
     pb.CONDITION_STATUS_TRUE: "True",
@@ -174,7 +174,7 @@ def _counts(said: pb.WorkloadStatus | None) -> dict[str, object]:
     for name in ("received_at", "applied_at", "healthy_at"):
         if said.HasField(name):
             moment: datetime = getattr(said, name).ToDatetime(tzinfo=UTC)
-            counts[f"{name.removesuffix('_at')}At"] = timestamp(moment)
+            counts[f"{name.removesuffix('_at')}At"] = exact_timestamp(moment)
     return counts
 
 

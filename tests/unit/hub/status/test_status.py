@@ -192,6 +192,16 @@ def test_while_between_two_revisions_the_last_known_one_is_shown() -> None:
     assert view(known, previous).cluster.status["revision"] == "main@sha1:2"
 
 
+def test_the_moments_of_a_delivery_are_told_exactly() -> None:
+    status = said()
+    status.received_at.CopyFrom(stamp(NOW))
+    status.applied_at.CopyFrom(stamp(NOW + timedelta(microseconds=1500)))
+    (workload,) = view(cluster(wanted(), reported=report(status))).workloads
+    assert workload.status["receivedAt"] == "2026-01-02T03:04:05.000000Z"
+    assert workload.status["appliedAt"] == "2026-01-02T03:04:05.001500Z"
+    assert "healthyAt" not in workload.status
+
+
 def test_a_suspended_workload_keeps_no_cluster_from_being_ready() -> None:
     facts = cluster(wanted(), wanted(INFRA, OLD, suspended=True), reported=report(said()))
     shown = view(facts)
