@@ -79,6 +79,7 @@ def probe(outside: str, inside: str, executable: str) -> None:
         "change-mode": lambda: os.chmod(inside, 0o700),  # noqa: PTH101
         "socket-inet": lambda: _must_raise(_libc.socket(2, 1, 0)),
         "socket-unix": lambda: _must_raise(_libc.socket(1, 1, 0)),
+        "inherited-descriptors": _use_descriptors,
         "fork": _fork,
         "signal-others": lambda: os.kill(os.getppid(), 0),
         "exec": lambda: os.execve(executable, [executable, "-I", "-S", "-c", "print('exec')"], {}),  # noqa: S606
@@ -98,6 +99,17 @@ def probe(outside: str, inside: str, executable: str) -> None:
 def _must_raise(result: int) -> None:
     if result < 0:
         raise OSError(ctypes.get_errno(), "refused")
+
+
+def _use_descriptors() -> None:
+    """Raise OSError unless there is any beside input, output and messages."""
+    for descriptor in range(3, 255):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            continue
+        return
+    raise OSError
 
 
 def _fork() -> None:

@@ -231,6 +231,12 @@ async def test_the_check_notices_that_files_are_open() -> None:
         await sandbox.check()
 
 
+async def test_a_build_inherits_no_descriptor(tmp_path: Path) -> None:
+    with (tmp_path / "secret").open("w") as file:
+        os.set_inheritable(file.fileno(), True)
+        await Sandbox().check()
+
+
 async def test_the_check_notices_a_launcher_that_dies() -> None:
     sandbox = Sandbox()
     sandbox._attributes = "00"
