@@ -275,8 +275,9 @@ class Walk:
             raise _Stop(ARTIFACT_FAILED, _at(definition, "spec.path", f"{path!r} leads out of its source"))
         if not is_folder(snapshot.tree, folder):
             message = (
-                f"there is no folder {path!r} in {trail.source} at {snapshot.revision}, so nothing was changed; correct "
-                "the path, or to remove every object on purpose put a kustomization.yaml that says `resources: []` there"
+                f"there is no folder {path!r} in {trail.source} at {snapshot.revision}, so nothing was changed; "
+                "correct the path, or to remove every object on purpose put a kustomization.yaml there that says "
+                "`resources: []`"
             )
             raise _Stop(ARTIFACT_FAILED, _at(definition, "spec.path", message))
         want = RenderWant(spec, snapshot.revision, folder, namespace or None)
