@@ -21,6 +21,7 @@ TYPE_CHECKING = False  # the typing module would cost every build some milliseco
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_CLOSE_RANGE = 436
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _CAPSET = {"x86_64": 126, "aarch64": 91}
 _SET_NO_NEW_PRIVS, _SET_SECCOMP, _FILTER = 38, 22, 2
@@ -72,6 +73,7 @@ def set_limits(limits: str) -> None:
 def probe(outside: str, inside: str, executable: str) -> None:
     """Try to break out and print, one word a line, what succeeded; then what must work and doesn't."""
     attempts: dict[str, Callable[[], object]] = {
+        "inherited-descriptors": _use_descriptors,
         "read-outside": lambda: os.close(os.open(outside, os.O_RDONLY)),
         "read-proc": lambda: os.close(os.open("/proc/self/environ", os.O_RDONLY)),
         "list-root": lambda: os.close(os.open("/", os.O_RDONLY)),
@@ -79,7 +81,6 @@ def probe(outside: str, inside: str, executable: str) -> None:
         "change-mode": lambda: os.chmod(inside, 0o700),  # noqa: PTH101
         "socket-inet": lambda: _must_raise(_libc.socket(2, 1, 0)),
         "socket-unix": lambda: _must_raise(_libc.socket(1, 1, 0)),
-        "inherited-descriptors": _use_descriptors,
         "fork": _fork,
         "signal-others": lambda: os.kill(os.getppid(), 0),
         "exec": lambda: os.execve(executable, [executable, "-I", "-S", "-c", "print('exec')"], {}),  # noqa: S606
@@ -123,6 +124,8 @@ def main() -> None:
     split = rest.index("--")
     rules = [(int(rest[at]), rest[at + 1]) for at in range(0, split, 2)]
     command = rest[split + 1 :]
+    # Not every event loop closes what was opened without close-on-exec (uvloop doesn't, and C libraries open some).
+    _must(_libc.syscall(_CLOSE_RANGE, 3, ctypes.c_uint(0xFFFF_FFFF), 0), "close_range")
     set_limits(limits)
     drop_capabilities()
     _must(_libc.prctl(_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")

@@ -9,11 +9,12 @@ import asyncio
 import os
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import psutil
 import pytest
+import uvloop
 
 from felloe.errors import SandboxError
 from hub.render.kustomize import Kustomize, find_kustomize
@@ -231,10 +232,11 @@ async def test_the_check_notices_that_files_are_open() -> None:
         await sandbox.check()
 
 
-async def test_a_build_inherits_no_descriptor(tmp_path: Path) -> None:
-    with (tmp_path / "secret").open("w") as file:
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_a_build_inherits_no_descriptor(tmp_path: Path, new_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    with (tmp_path / "secret").open("w") as file, asyncio.Runner(loop_factory=new_loop) as runner:
         os.set_inheritable(file.fileno(), True)
-        await Sandbox().check()
+        runner.run(Sandbox().check())
 
 
 async def test_the_check_notices_a_launcher_that_dies() -> None:
