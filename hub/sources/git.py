@@ -21,7 +21,7 @@ from felloe.errors import SourceError
 from hub.sources.deadline import Deadline
 from hub.sources.http import TlsTrust
 from hub.sources.ignore import IgnoringTree
-from hub.sources.mirror import Mirror, Tip
+from hub.sources.mirror import FetchLimits, Mirror, Tip
 from hub.sources.objects import CommitInfo, DamagedRepositoryError
 from hub.sources.secrets import SecretFolder
 from hub.sources.spec import GitSpec
@@ -29,7 +29,6 @@ from hub.sources.transport import open_remote
 from hub.sources.tree import SourceTree, TreeEntry
 from hub.sources.url import UrlRewriter, check_url
 
-DEFAULT_MAX_FETCH_BYTES = 1 << 30
 _THREADS = 16
 
 
@@ -50,12 +49,12 @@ class GitSources:
         secrets: SecretFolder | None = None,
         rewriter: UrlRewriter | None = None,
         *,
-        max_fetch_bytes: int = DEFAULT_MAX_FETCH_BYTES,
+        limits: FetchLimits | None = None,
     ) -> None:
         self._data = data
         self._secrets = secrets or SecretFolder()
         self._rewriter = rewriter or UrlRewriter()
-        self._max_fetch_bytes = max_fetch_bytes
+        self._limits = limits or FetchLimits()
         self._mirrors: dict[str, Mirror] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         self._trust = TlsTrust()
@@ -131,7 +130,7 @@ class GitSources:
                 return mirror
             name = hashlib.sha256(url.encode()).hexdigest()[:32]
             try:
-                mirror = self._mirrors[url] = Mirror(self._data / name, self._max_fetch_bytes)
+                mirror = self._mirrors[url] = Mirror(self._data / name, self._limits)
             except OSError as error:
                 raise SourceError(
                     f"the hub's folder for Git mirrors, {self._data}, can't be used: {error.strerror or error}"

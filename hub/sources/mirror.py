@@ -29,6 +29,7 @@ from dulwich.repo import Repo
 from felloe.errors import SourceError
 from hub.sources import refs as ref_choice
 from hub.sources.objects import CommitInfo, DamagedRepositoryError, GitTree, ObjectReader
+from hub.sources.pack import check_sizes
 from hub.sources.refs import Choice
 from hub.sources.spec import GitRef
 
@@ -50,6 +51,14 @@ class Tip:
     oid: str
     commit: str
     revision: str
+
+
+@dataclass(frozen=True, slots=True)
+class FetchLimits:
+    """How many bytes a fetch may bring over the wire, and how large a single object in it may be."""
+
+    fetch_bytes: int = 1 << 30
+    object_bytes: int = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +114,9 @@ class _Generation:
 class Mirror:
     """The revisions of one remote, safe from any thread; fetches take turns."""
 
-    def __init__(self, folder: Path, max_pack_bytes: int) -> None:
+    def __init__(self, folder: Path, limits: FetchLimits) -> None:
         self._folder = folder
-        self._max_pack_bytes = max_pack_bytes
+        self._limits = limits
         self._damaged = threading.Event()
         self._turn = threading.Lock()
         folder.mkdir(parents=True, exist_ok=True)
@@ -169,7 +178,7 @@ class Mirror:
         return tip
 
     def _fetch_into(self, generation: _Generation, remote: Remote, ref: GitRef, key: str) -> Tip:
-        fetch = _Fetch(generation, remote, ref, self._max_pack_bytes)
+        fetch = _Fetch(generation, remote, ref, self._limits)
         choice = fetch.run()
         commit = generation.reader.peel(choice.oid)
         known = generation.tip(key)
@@ -197,11 +206,11 @@ class Mirror:
 class _Fetch:
     """One conversation with a remote: what it has, what we want of it, and the pack it sends."""
 
-    def __init__(self, generation: _Generation, remote: Remote, ref: GitRef, max_bytes: int) -> None:
+    def __init__(self, generation: _Generation, remote: Remote, ref: GitRef, limits: FetchLimits) -> None:
         self._generation = generation
         self._remote = remote
         self._ref = ref
-        self._max_bytes = max_bytes
+        self._limits = limits
         self._advertised: dict[str, str] = {}
         self._choice: Choice | None = None
 
@@ -279,16 +288,22 @@ class _Fetch:
             )
             repo.update_shallow(result.new_shallow, result.new_unshallow)
             if pack.tell() > _EMPTY_PACK:
+                self._check(pack)
                 pack.seek(0)
                 repo.object_store.add_thin_pack(pack.read, None)
             return result
 
+    def _check(self, pack: IO[bytes]) -> None:
+        try:
+            check_sizes(pack, self._limits.object_bytes)
+        except SourceError as error:
+            raise SourceError(f"{self._remote.where}: {error}") from error
+
     def _bounded(self, pack: IO[bytes]) -> Callable[[bytes], int]:
         def write(data: bytes) -> int:
-            if pack.tell() + len(data) > self._max_bytes:
-                raise SourceError(
-                    f"{self._remote.where}: the fetch is larger than the limit of {self._max_bytes >> 20} MiB"
-                )
+            if pack.tell() + len(data) > self._limits.fetch_bytes:
+                limit = f"{self._limits.fetch_bytes >> 20} MiB"
+                raise SourceError(f"{self._remote.where}: the fetch is larger than the limit of {limit}")
             return pack.write(data)
 
         return write

@@ -7,6 +7,7 @@ error and never learned: a hub that trusts on first use hands its fleet to whoev
 from __future__ import annotations
 
 import io
+import logging
 import socket
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, BinaryIO
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 _DEFAULT_PORT = 22
 _DEFAULT_USER = "git"
+_LOG_CHANNEL = f"{__name__}.paramiko"
 _OPENSSH_FORMAT = (serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption())
 
 
@@ -91,6 +93,7 @@ class _Vendor(SSHVendor):
             raise SourceError(f"{where} can't be reached: {error.strerror or error}") from error
         self._deadline.guard_socket(sock)
         transport = paramiko.Transport(sock)
+        transport.set_log_channel(_quiet_channel())
         name = host if port == _DEFAULT_PORT else f"[{host}]:{port}"
         known = self._known.keys_of(name)
         if not known:
@@ -208,6 +211,12 @@ def _load_open_key(data: bytes, secret: Secret) -> serialization.ssh.SSHPrivateK
         return serialization.load_ssh_private_key(data, None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         raise SourceError(f"secret {secret.name}: identity is no private key that can be read") from None
+
+
+def _quiet_channel() -> str:
+    """Name a log channel that passes on nothing: paramiko logs tracebacks of what is raised here anyway."""
+    logging.getLogger(_LOG_CHANNEL).setLevel(logging.CRITICAL + 1)
+    return _LOG_CHANNEL
 
 
 class KnownHosts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from urllib.parse import unquote
@@ -18,6 +19,8 @@ from hub.sources.mirror import Remote
 from hub.sources.secrets import Secret
 from hub.sources.ssh import ssh_client
 from hub.sources.url import shown, split_url
+
+_log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -68,4 +71,5 @@ def _meaning(error: Exception) -> str:
         case OSError():
             return f"the fetch failed: {error.strerror or error}"
         case _:
+            _log.warning("an error of an unexpected kind in a fetch", exc_info=error)
             return f"the server sent what is not valid Git data ({type(error).__name__}: {error})"

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from felloe.errors import SourceError
 from hub.sources.git import GitSources
+from hub.sources.mirror import FetchLimits
 from hub.sources.spec import GitRef, GitSpec
 from tests.cluster.pki import Authority
 from tests.servers.git_http import GitHttpServer
@@ -240,7 +243,58 @@ async def test_a_fetch_beyond_the_limit_is_refused(
     tmp_path: Path, repo: GitRepo, http: GitHttpServer, spec: Spec
 ) -> None:
     repo.commit({"big": os.urandom(200_000)})
-    git = GitSources(tmp_path / "mirrors", max_fetch_bytes=100_000)
+    git = GitSources(tmp_path / "mirrors", limits=FetchLimits(fetch_bytes=100_000))
     with pytest.raises(SourceError, match="larger than the limit"):
         await git.resolve(spec(f"{http.url}/fleet.git"))
     git.close()
+
+
+async def test_a_small_fetch_that_inflates_to_a_large_file_is_refused(
+    tmp_path: Path, repo: GitRepo, http: GitHttpServer, spec: Spec
+) -> None:
+    repo.commit({"zeros": bytes(3 << 20)})
+    git = GitSources(tmp_path / "mirrors", limits=FetchLimits(object_bytes=1 << 20))
+    for url in (f"{http.url}/fleet.git", repo.url):
+        with pytest.raises(SourceError, match="a file larger than the limit of 1 MiB"):
+            await git.resolve(spec(url))
+    repo.commit({"zeros": None})
+    assert (await git.resolve(spec(f"{http.url}/fleet.git"))).commit.id == repo.head
+    git.close()
+
+
+async def test_a_server_that_drips_bytes_ends_at_the_timeout_too(git: GitSources, spec: Spec) -> None:
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/x-git-upload-pack-advertisement\r\n\r\nffff")
+        with suppress(ConnectionError):
+            while True:
+                writer.write(b".")
+                await writer.drain()
+                await asyncio.sleep(0.05)
+
+    server = await asyncio.start_server(drip, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with asyncio.timeout(30):
+        with pytest.raises(SourceError, match="not finished within the timeout"):
+            await git.resolve(spec(f"http://127.0.0.1:{port}/fleet", timeout=0.5))
+    server.close()
+
+
+async def test_what_answers_but_speaks_no_git_is_an_error_of_the_source(git: GitSources, spec: Spec) -> None:
+    answers = [b"", b"0", b"zzzz", b"001e# service=git-upload-pack\n0000", b"001e# service=git-upload-pack\n0000zzzz"]
+    answers += [b"000eversion 2\n0000", b"000eversion 9\n0000", b"\xff" * 100]
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        kind = b"application/x-git-upload-pack-advertisement"
+        body = answers[0]
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n%b" % (kind, len(body), body))
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    while answers:
+        with pytest.raises(SourceError, match=f"^http://127.0.0.1:{port}/fleet"):
+            await git.resolve(spec(f"http://127.0.0.1:{port}/fleet", timeout=10.0))
+        answers.pop(0)
+    server.close()

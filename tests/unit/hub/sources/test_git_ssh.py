@@ -11,6 +11,7 @@ import pytest
 from felloe.errors import SourceError
 from hub.sources.git import GitSources
 from hub.sources.spec import GitRef, GitSpec
+from tests.servers.git_http import GitHttpServer
 from tests.servers.git_repo import GitRepo
 from tests.servers.sshd import SshdUnavailableError, SshServer, generate_key
 
@@ -150,3 +151,19 @@ async def test_a_host_that_is_not_reached_says_so(
     name = secret(identity=keys["ed25519"].read_bytes(), known_hosts="x")
     with pytest.raises(SourceError, match="can't be reached: Connection refused"):
         await git.resolve(spec("ssh://git@127.0.0.1:1/fleet.git", secret=name))
+
+
+async def test_what_speaks_no_ssh_is_an_error_of_the_source_and_prints_nothing(
+    git: GitSources,
+    http: GitHttpServer,
+    keys: dict[str, Path],
+    spec: Spec,
+    secret: Secret,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    port = http.url.rpartition(":")[2]
+    public = " ".join(keys["stranger"].with_suffix(".pub").read_text().split()[:2])
+    name = secret(identity=keys["ed25519"].read_bytes(), known_hosts=f"[127.0.0.1]:{port} {public}")
+    with pytest.raises(SourceError, match="no ssh connection"):
+        await git.resolve(spec(f"ssh://git@127.0.0.1:{port}/fleet.git", secret=name))
+    assert capfd.readouterr().err == ""
