@@ -40,6 +40,9 @@ class Kind:
         return [column.cell(resource, now) or "-" for column in self.columns if wide or not column.wide]
 
 
+_HELD: Final = {"suspended": "suspend", "paused": "paused"}
+
+
 def _at(*path: str) -> Callable[[Json, datetime], str]:
     return lambda resource, now: text(resource, *path)
 
@@ -53,10 +56,12 @@ def _since(resource: Json, now: datetime) -> str:
 
 
 def message(resource: Json, now: datetime) -> str:
-    """Return the message of Ready, or of Healthy where Ready is fine and Healthy is not."""
+    """Return the message of Ready, or of Healthy where Ready is fine and Healthy is not; first, that it is held."""
     ready, healthy = condition(resource, "Ready"), condition(resource, "Healthy")
     shown = healthy if text(ready, "status") == "True" and text(healthy, "status") in {"False", "Unknown"} else ready
-    return one_line(text(shown, "message"))
+    said = one_line(text(shown, "message"))
+    held = next((word for word, key in _HELD.items() if flag(resource, "spec", key)), "")
+    return said if not held or said.startswith(held) else f"{held}; {said}"
 
 
 def _revision(*path: str) -> Callable[[Json, datetime], str]:

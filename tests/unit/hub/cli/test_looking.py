@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -121,6 +122,14 @@ def test_render_prints_yaml_that_kubectl_reads_the_same(hub: Threaded, felloe: F
     assert 'answer: "y"' in done.out
     assert felloe("render", "--cluster", "none").err == "error: there is no cluster 'none'\n"
     assert felloe("render").code == 2
+
+
+def test_what_is_held_says_so(hub: Threaded, felloe: Felloe) -> None:
+    held = replace(workload("dev-1"), spec={"suspend": True})
+    hub.do(lambda h: h.board.post(held))
+    hub.do(lambda h: h.board.post(replace(cluster("prod-1"), spec={"paused": True})))
+    assert rows(felloe("get", "workloads", "--cluster", "dev-1").out)[1][-1] == "suspended; Applied revision"
+    assert rows(felloe("get", "cluster", "prod-1").out)[1][-1] == "paused; 0 workloads"
 
 
 def test_events(hub: Threaded, felloe: Felloe) -> None:
