@@ -8,6 +8,7 @@ and 1.2 (v1beta2, v1beta1), defaults the controllers' code. One extension: a Git
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from felloe.bundle import HealthCheck
@@ -27,6 +28,7 @@ from hub.fleet.schema import (
     Support,
     Text,
     TextMap,
+    UnsupportedField,
     did_you_mean,
 )
 from hub.sources.spec import DEFAULT_INTERVAL, DEFAULT_TIMEOUT, GitRef, GitSpec
@@ -282,9 +284,15 @@ def _kustomization(manifest: Mapping[str, JsonValue], about: Header) -> Kustomiz
         ),
         suspend=spec.flag("suspend"),
         wait=spec.flag("wait"),
-        unsupported=unsupported,
+        unsupported=tuple(_weighed(each, spec) for each in unsupported),
         place=about.place,
     )
+
+
+def _weighed(unsupported: UnsupportedField, spec: Spec) -> UnsupportedField:
+    """Hold back what says Orphan: going on without it, a later removal would delete what was to stay."""
+    orphans = spec.text("deletionPolicy") == "Orphan" and spec.flag("prune")
+    return replace(unsupported, holds=True) if unsupported.field == "spec.deletionPolicy" and orphans else unsupported
 
 
 def _repository(manifest: Mapping[str, JsonValue], about: Header) -> GitRepository:

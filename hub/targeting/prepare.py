@@ -10,12 +10,13 @@ from typing import Final, Generic, TypeAlias, TypeVar
 
 from felloe.bundle import ApplyOptions, Entry, Workload
 from felloe.digest import Digest, canonical_json, digest
-from felloe.errors import ConfigError, SubstitutionError
+from felloe.errors import ConfigError, Place, SubstitutionError
 from felloe.expansion import has_expressions
 from felloe.identity import ObjectId, WorkloadId, object_id, split_api_version
 from felloe.k8syaml import JsonValue
 from felloe.substitute import is_template, substitute, variables_used
-from hub.fleet import is_fleet_group
+from hub.fleet import is_fleet_group, parse_object
+from hub.fleet.load import FleetObject
 from hub.render.objects import RenderedObject
 from hub.targeting.waves import wave_of
 
@@ -27,12 +28,23 @@ _INSTANCE: Final = "app.kubernetes.io/instance"
 
 
 @dataclass(frozen=True, slots=True)
+class FleetPart:
+    """An object of Flux' or Felloe's kinds that a workload holds, and what it says or what is wrong with it.
+
+    `says` is None for one that holds variables: it says something else to each cluster.
+    """
+
+    rendered: RenderedObject
+    says: FleetObject | ConfigError | None
+
+
+@dataclass(frozen=True, slots=True)
 class Prepared:
     """A render, sorted out.
 
     `entries` and `blobs` are what every cluster gets alike; `templates` are the objects among them that a spoke fills
     in, `variables` what they use. `unnamed` are objects whose identity holds a variable: each cluster's are its own.
-    `fleet_objects` are the hub's to read and go to no cluster. `left_out` counts Flux' own controllers and CRDs.
+    `fleet_parts` are the hub's to read and go to no cluster. `left_out` counts Flux' own controllers and CRDs.
     """
 
     entries: tuple[Entry, ...] = ()
@@ -40,23 +52,32 @@ class Prepared:
     templates: tuple[Manifest, ...] = ()
     variables: frozenset[str] = frozenset()
     unnamed: tuple[Manifest, ...] = ()
-    fleet_objects: tuple[RenderedObject, ...] = ()
+    fleet_parts: tuple[FleetPart, ...] = ()
     left_out: int = 0
 
 
-def prepare(objects: Sequence[RenderedObject], *, templated: bool) -> Prepared:
-    """Sort out what a render gave; `templated`: its objects use the cluster's variables.
+def read_part(rendered: RenderedObject, folder: str) -> FleetObject | ConfigError:
+    """Return what an object of Flux' or Felloe's kinds says, or what is wrong with it; `folder` is for messages."""
+    try:
+        return parse_object(rendered.manifest, Place(rendered.file or folder))
+    except ConfigError as error:
+        return error
+
+
+def prepare(objects: Sequence[RenderedObject], folder: str, *, templated: bool) -> Prepared:
+    """Sort out what a folder rendered to; `templated`: its objects use the cluster's variables.
 
     Raise SubstitutionError for an expression that is none of Flux'.
     """
     plain: list[tuple[ObjectId, Manifest]] = []
     unnamed: list[Manifest] = []
-    fleet_objects: list[RenderedObject] = []
+    fleet_parts: list[FleetPart] = []
     left_out = 0
     for each in objects:
         manifest = each.manifest
         if is_fleet_group(str(manifest.get("apiVersion"))):
-            fleet_objects.append(each)
+            varies = templated and is_template(manifest)
+            fleet_parts.append(FleetPart(each, None if varies else read_part(each, folder)))
         elif _is_flux_itself(manifest):
             left_out += 1
         elif templated and _identity_varies(manifest) and is_template(manifest):
@@ -70,7 +91,7 @@ def prepare(objects: Sequence[RenderedObject], *, templated: bool) -> Prepared:
         templates=templates,
         variables=frozenset[str]().union(*map(variables_used, templates)),
         unnamed=tuple(unnamed),
-        fleet_objects=tuple(fleet_objects),
+        fleet_parts=tuple(fleet_parts),
         left_out=left_out,
     )
 
@@ -148,12 +169,12 @@ class RenderCache:
         self._renders = _Recent[Prepared | SubstitutionError](renders)
         self._workloads = _Recent[Workload](workloads)
 
-    def prepare(self, key: Hashable, objects: Sequence[RenderedObject], *, templated: bool) -> Prepared:
+    def prepare(self, key: Hashable, objects: Sequence[RenderedObject], folder: str, *, templated: bool) -> Prepared:
         """Return `prepare` of a render whose content `key` names. Raise what it raises."""
         found = self._renders.get((key, templated))
         if found is None:
             try:
-                found = prepare(objects, templated=templated)
+                found = prepare(objects, folder, templated=templated)
             except SubstitutionError as error:
                 found = error
             self._renders.put((key, templated), found)

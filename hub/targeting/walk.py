@@ -13,9 +13,9 @@ from typing import Final
 from felloe.bundle import ApplyOptions, Entry, Workload
 from felloe.digest import Digest
 from felloe.errors import ConfigError, Place, RenderError, SubstitutionError
-from felloe.identity import ObjectId, WorkloadId
+from felloe.identity import ObjectId, WorkloadId, object_id
 from felloe.substitute import substitute, substitute_text
-from hub.fleet import Fleet, GitRepository, Kustomization, SourceRef, UnsupportedObject, parse_object
+from hub.fleet import Fleet, GitRepository, Kustomization, SourceRef, UnsupportedObject
 from hub.fleet.document import DEFAULT_NAMESPACE
 from hub.fleet.flux import KUSTOMIZE_GROUP, SOURCE_GROUP
 from hub.render.objects import RenderedObject
@@ -24,7 +24,7 @@ from hub.sources.spec import GitSpec
 from hub.targeting.inputs import Inputs, RenderWant, Snapshot
 from hub.targeting.paths import folder_of, is_empty_on_purpose, is_folder
 from hub.targeting.plan import READY, UNSUPPORTED, Condition
-from hub.targeting.prepare import Prepared, RenderCache, entries_for
+from hub.targeting.prepare import FleetPart, Prepared, RenderCache, entries_for, read_part
 from hub.targeting.repositories import is_fleets_own, rewritten
 from hub.targeting.roots import Definition
 from hub.targeting.variables import ClusterView
@@ -87,6 +87,7 @@ class Walk:
         self._cache = cache
         self._holds = holds
         self._repositories: dict[tuple[str, str], GitRepository | ConfigError] = {}
+        self._specs: dict[GitSpec, GitSpec] = {}
         self._waiting: list[WorkloadId] = []
         self._adopted = False
 
@@ -208,15 +209,11 @@ class Walk:
         return self._repositories.get(key) or (fleet.repositories.get(key) if fleet else None)
 
     def _snapshot(self, repository: GitRepository) -> tuple[GitSpec, Snapshot]:
-        if is_fleets_own(repository.spec, self._inputs):
-            spec: GitSpec = self._inputs.fleet_source
-            content: Snapshot | str | None = self._inputs.fleet_snapshot
-        else:
-            try:
-                spec = rewritten(repository, self._inputs)
-            except ConfigError as error:
-                raise _Stop(ARTIFACT_FAILED, str(error)) from None
-            content = self._inputs.snapshots.get(spec)
+        spec = self._specs.get(repository.spec) or self._meant(repository)
+        self._specs[repository.spec] = spec
+        content: Snapshot | str | None = self._inputs.snapshots.get(spec)
+        if spec == self._inputs.fleet_source:
+            content = self._inputs.fleet_snapshot
         name = f"GitRepository/{repository.spec.namespace}/{repository.spec.name}"
         holding = [each.field for each in repository.unsupported if each.holds]
         self.sources[spec] = _source_conditions(repository)
@@ -232,6 +229,14 @@ class Walk:
             raise _Stop(PROGRESSING, f"{name} {why}", "Unknown")
         return spec, content
 
+    def _meant(self, repository: GitRepository) -> GitSpec:
+        if is_fleets_own(repository.spec, self._inputs):
+            return self._inputs.fleet_source
+        try:
+            return rewritten(repository, self._inputs)
+        except ConfigError as error:
+            raise _Stop(ARTIFACT_FAILED, str(error)) from None
+
     # --- from a source to objects -------------------------------------------------------------------------------------
 
     def _finish(
@@ -242,10 +247,10 @@ class Walk:
         rendered = self._rendered(definition, kustomization, spec, snapshot, trail)
         trail.notes.extend(rendered.warnings)
         try:
-            prepared = self._cache.prepare(rendered.key, rendered.objects, templated=definition.templated)
+            prepared = self._cache.prepare(rendered.key, rendered.objects, trail.path, templated=definition.templated)
             variables = self._view.variables if definition.templated else {}
             entries, blobs = entries_for(prepared, variables)
-            children = [self._filled_in(definition, each) for each in prepared.fleet_objects]
+            children = [self._filled_in(each, trail.path) for each in prepared.fleet_parts]
         except SubstitutionError as error:
             message = f"{trail.path or '.'}: cluster {self._view.name}: {error}"
             raise _Stop("SubstitutionFailed", _at(definition, "", message)) from None
@@ -322,19 +327,21 @@ class Walk:
 
     # --- from objects to workloads ------------------------------------------------------------------------------------
 
-    def _filled_in(self, definition: Definition, each: RenderedObject) -> RenderedObject:
-        if not definition.templated:
-            return each
-        return RenderedObject(each.id, substitute(each.manifest, self._view.variables), each.file)
+    def _filled_in(self, part: FleetPart, folder: str) -> FleetPart:
+        if part.says is not None:
+            return part
+        manifest = substitute(part.rendered.manifest, self._view.variables)
+        filled = RenderedObject(object_id(manifest), manifest, part.rendered.file)
+        return FleetPart(filled, read_part(filled, folder))
 
-    def _take_up(self, definition: Definition, children: list[RenderedObject], trail: _Trail) -> bool:
+    def _take_up(self, definition: Definition, children: list[FleetPart], trail: _Trail) -> bool:
         """Take up the fleet objects of a workload. Return True where it is to be looked at again, now with the
         definition of itself that it holds."""
         found: list[Definition] = []
         repositories: dict[tuple[str, str], GitRepository | ConfigError] = {}
         ancestors = self._ancestors(definition)
-        for each in children:
-            parsed = _parsed(each, trail.path)
+        for part in children:
+            each, parsed = part.rendered, part.says
             if isinstance(parsed, ConfigError):
                 self._take_up_broken(definition, each, parsed, found, repositories, trail)
             elif isinstance(parsed, GitRepository):
@@ -415,13 +422,6 @@ def _at(definition: Definition, field_: str, message: str) -> str:
     place = definition.kustomization.place if definition.kustomization else Place()
     where = str(Place(place.file, place.object, field_))
     return f"{where}: {message}" if where else message
-
-
-def _parsed(each: RenderedObject, folder: str) -> object:
-    try:
-        return parse_object(each.manifest, Place(each.file or folder))
-    except ConfigError as error:
-        return error
 
 
 def _not_taken_up(parsed: object, each: RenderedObject) -> str:
