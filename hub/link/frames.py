@@ -28,6 +28,8 @@ from hub.store import Blobs, Store
 PIECE: Final = 60 * 1024
 """Bytes of plain data in one frame: with the bytes of zstd and protobuf it stays below 64 KiB even if nothing packs."""
 _LEVEL: Final = 3
+_BUNDLES: Final = 16
+"""Bundles kept decoded: what a commit changes, most clusters of an environment share."""
 
 
 class BlobMissingError(StoreError):
@@ -43,23 +45,27 @@ class Frames:
         self._capacity = capacity
         self._kept: OrderedDict[object, bytes] = OrderedDict()
         self._size = 0
-        self._digests: OrderedDict[Digest, frozenset[Digest]] = OrderedDict()
+        self._bundles: OrderedDict[Digest, tuple[Bundle, frozenset[Digest]]] = OrderedDict()
+
+    def remember(self, bundle: Bundle) -> None:
+        """Keep a bundle at hand that is going to be sent."""
+        self._bundles[bundle.root] = (bundle, frozenset(bundle.digests()))
+        self._bundles.move_to_end(bundle.root)
+        if len(self._bundles) > _BUNDLES:
+            self._bundles.popitem(last=False)
 
     def bundle(self, root: Digest) -> Bundle | None:
         """Return the bundle of a root, None where it is not known any more."""
-        packed = self._store.bundle(root)
-        return None if packed is None else unpack_bundle(packed)
+        if root not in self._bundles:
+            packed = self._store.bundle(root)
+            if packed is None:
+                return None
+            self.remember(unpack_bundle(packed))
+        return self._bundles[root][0]
 
     def digests(self, root: Digest) -> frozenset[Digest]:
         """Return what a spoke that was offered `root` may ask for."""
-        known = self._digests.get(root)
-        if known is None:
-            bundle = self.bundle(root)
-            known = frozenset(bundle.digests()) if bundle else frozenset()
-            self._digests[root] = known
-            if len(self._digests) > 16:
-                self._digests.popitem(last=False)
-        return known
+        return frozenset() if self.bundle(root) is None else self._bundles[root][1]
 
     def manifest(self, root: Digest, base: Digest | None) -> bytes:
         """Return the compressed ManifestDelta from `base` to `root`. Raise StoreError where `root` is unknown."""

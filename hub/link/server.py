@@ -24,7 +24,7 @@ from felloe.errors import EnrolmentError, FelloeError, LinkError, StoreError
 from felloe.v1 import enrolment_pb2, enrolment_pb2_grpc, link_pb2_grpc
 from felloe.v1 import link_pb2 as pb
 from hub.link.enrolment import Enrolment, RefusalError
-from hub.link.frames import BlobMissingError, Frames, pack_bundle
+from hub.link.frames import BlobMissingError, Frames, pack_bundle, unpack_bundle
 from hub.link.session import Listener, ProtocolError, Session
 from hub.pki import Authority, Peer, peer_of
 from hub.store import Blobs, Publication, Store
@@ -162,6 +162,8 @@ class LinkServer:
             if name not in self._blobs:
                 raise BlobMissingError(f"can't publish for {cluster}: the object {short(name)} is not in the blobs")
         packed = self._store.bundle(bundle.root) or pack_bundle(bundle)
+        if cluster in self._live:
+            self._frames.remember(bundle)
         publication = Publication(cluster, bundle.root, packed, revision, plan, traceparent)
         generation = self._store.publish(publication, time.time()).generation
         if cluster in self._live:
@@ -198,6 +200,15 @@ class LinkServer:
             )
             for cluster, (stream, session) in self._live.items()
         }
+
+    def needed(self) -> set[Digest]:
+        """Return the objects that a spoke may still ask for: those of every cluster's newest published bundle.
+
+        Bundles are read one by one: with thousands of different ones this takes seconds.
+        """
+        roots = {desired.root for desired in self._store.all_desired()}
+        packed = (self._store.bundle(root) for root in roots)
+        return set().union(*(unpack_bundle(bundle).digests() for bundle in packed if bundle))
 
     # -- one stream
 

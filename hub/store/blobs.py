@@ -7,6 +7,7 @@ a power cut damaged shows when it is read (its digest is wrong), counts as missi
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
@@ -43,14 +44,17 @@ class Blobs(Protocol):
 
 
 class FolderBlobs:
-    """Blobs as zstd files ``ab/cdef…`` in a folder; which ones there are is known in memory (about 150 bytes each)."""
+    """Blobs as zstd files ``ab/cdef…`` in a folder; which ones there are is known in memory (about 150 bytes each).
+
+    Safe to use from several threads: collecting takes long and may run in one of its own.
+    """
 
     def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
         """Open or create the folder. Raise StoreError where that fails."""
         self._folder = folder
         self._clock = clock
+        self._changing = threading.Lock()
         self._compressor = zstandard.ZstdCompressor(level=3)
-        self._decompressor = zstandard.ZstdDecompressor()
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._put_at = dict(self._scan())
@@ -82,11 +86,12 @@ class FolderBlobs:
     def put(self, data: bytes) -> Digest:
         """Keep `data` and return its digest. Raise StoreError where it is too large or the disk refuses it."""
         name = digest(data)
-        if name not in self._put_at:
-            if len(data) > MAX_BLOB:
-                raise StoreError(f"an object has {len(data)} bytes, more than {MAX_BLOB}")
-            self._write(self._path(name), self._compressor.compress(data))
-        self._put_at[name] = self._clock()
+        if len(data) > MAX_BLOB:
+            raise StoreError(f"an object has {len(data)} bytes, more than {MAX_BLOB}")
+        with self._changing:
+            if name not in self._put_at:
+                self._write(self._path(name), self._compressor.compress(data))
+            self._put_at[name] = self._clock()
         return name
 
     def _write(self, path: Path, content: bytes) -> None:
@@ -103,12 +108,14 @@ class FolderBlobs:
         if name not in self._put_at:
             return None
         try:
-            data = self._decompressor.decompress(self._path(name).read_bytes(), max_output_size=MAX_BLOB)
+            packed = self._path(name).read_bytes()
+            data = zstandard.ZstdDecompressor().decompress(packed, max_output_size=MAX_BLOB)
             if digest(data) == name:
                 return data
         except (OSError, zstandard.ZstdError):
             pass
-        self._drop(name)
+        with self._changing:
+            self._drop(name)
         return None
 
     def _drop(self, name: Digest) -> None:
@@ -121,7 +128,10 @@ class FolderBlobs:
     def collect(self, keep: AbstractSet[Digest], *, older_than: float) -> int:
         """Remove what is not in `keep` and was last put more than `older_than` seconds ago; return how many."""
         limit = self._clock() - older_than
-        gone = [name for name, at in self._put_at.items() if at < limit and name not in keep]
-        for name in gone:
-            self._drop(name)
-        return len(gone)
+        gone = 0
+        for name in [name for name in list(self._put_at) if name not in keep]:
+            with self._changing:
+                if self._put_at.get(name, limit) < limit:  # it may have been put again meanwhile
+                    self._drop(name)
+                    gone += 1
+        return gone

@@ -270,8 +270,6 @@ class _Stream:
             case "status_received":
                 for sequence in [s for s in self._unconfirmed if s <= message.status_received.sequence]:
                     del self._unconfirmed[sequence]
-            case "status_request":
-                await self._send_status(self._feed.full())
             case _:
                 pass  # of a newer hub of the same protocol: it may be left alone
 
