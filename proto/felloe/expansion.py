@@ -25,6 +25,8 @@ MAX_NESTING: Final = 16
 """How deep expressions may stand in each other's defaults and arguments."""
 
 _NAME: Final = re.compile(r"[_a-zA-Z][_a-zA-Z0-9]*")
+_SHORT: Final = 256
+_LONGEST_CUT: Final = 4096
 _DEFAULTS: Final = (":-", ":=", "-", "=")
 _REFUSED: Final = (":+", ":?", "+", "?")
 _PLAIN_ESCAPES: Final = frozenset({"$$"})
@@ -79,11 +81,18 @@ def has_expressions(text: str) -> bool:
     return "${" in text or "$$" in text
 
 
-@lru_cache(maxsize=4096)
 def parse(text: str) -> Template:
     """Return the pieces of a text. Raise SubstitutionError where an expression is none of Flux'."""
+    return _remembered(text) if len(text) <= _SHORT else _parse(text)
+
+
+def _parse(text: str) -> Template:
     pieces, _ = _Parser(text).template(0, stops="", escapes=_PLAIN_ESCAPES)
     return pieces
+
+
+# Most texts are short and come again for every object and cluster; a long one would only take a spoke's memory.
+_remembered = lru_cache(maxsize=1024)(_parse)
 
 
 class _Parser:
@@ -235,6 +244,10 @@ def _slice(value: str, arguments: list[str]) -> str:
 
 
 def _cut(operator: str, value: str, pattern: str) -> str:
+    if len(value) > _LONGEST_CUT:
+        raise SubstitutionError(
+            f"a value of {len(value):,} characters is too long for {operator}, which takes at most {_LONGEST_CUT:,}"
+        )
     sizes = range(1, len(value) + 1) if len(operator) == 1 else range(len(value), 0, -1)
     for size in sizes:
         if operator[0] == "#" and glob_matches(pattern, value[:size]):

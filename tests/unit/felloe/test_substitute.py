@@ -85,6 +85,12 @@ def test_what_is_no_expression_of_fluxs_is_an_error_and_not_a_guess(text: str) -
         substitute_text(text, VALUES)
 
 
+def test_a_costly_pattern_is_refused_or_cheap() -> None:
+    assert substitute_text("${a##" + "*a" * 200 + "b}", {"a": "a" * 200}) == "a" * 200
+    with pytest.raises(SubstitutionError, match="too long for %%"):
+        substitute_text("${a%%*b}", {"a": "a" * 5000})
+
+
 def obj(kind: str = "Thing", **fields: JsonValue) -> dict[str, JsonValue]:
     return {"apiVersion": "v1", "kind": kind, "metadata": {"name": "web", "namespace": "shop"}, **fields}
 
