@@ -19,9 +19,10 @@ from spoke.apply.inventories import Inventories
 from spoke.apply.inventory import Inventory
 from spoke.apply.objects import Objects
 from spoke.apply.plan import CRD, NAMESPACE, claims
+from spoke.apply.removal import removed
 from spoke.apply.standing import Standing, Verdict
 from spoke.apply.step import State
-from spoke.apply.workload import WorkloadTask, removed
+from spoke.apply.workload import WorkloadTask
 from spoke.drift.live import Live, LiveObjects
 from spoke.drift.watches import Watches
 from spoke.health import HealthStatus
@@ -29,6 +30,7 @@ from spoke.kube.client import KubeClient
 from spoke.kube.discovery import Discovery
 
 _LONGEST_PAUSE_SECONDS: Final = 15.0
+_AFTER_A_BUG_SECONDS: Final = 60.0
 _log = logging.getLogger(__name__)
 
 
@@ -224,7 +226,7 @@ class Engine:
                 work = WorkloadTask(context, workload, state, delivery)
                 foreign = frozenset(owned_elsewhere(wanted, workload))
                 # Started only after this loop, when every dependency can be found.
-                self._running[workload.id] = _Running(tasks.create_task(work.run()), work, foreign)
+                self._running[workload.id] = _Running(tasks.create_task(_guarded(work)), work, foreign)
         for identity in self._states.keys() - stored.bundle.by_id.keys() - self._running.keys():
             self._running[identity] = _Running(tasks.create_task(self._remove(context, identity)), None, frozenset())
         _log.info(
@@ -239,10 +241,14 @@ class Engine:
 
     @staticmethod
     def _still_right(running: _Running, newest: Workload | None, wanted: Mapping[ObjectId, WorkloadId]) -> bool:
-        if newest is None:
-            return running.work is None
+        """Return whether a task may go on under a newer bundle.
+
+        One that has not come to its end yet may be about to delete what another workload wants now: it begins again.
+        """
         return (
-            running.work is not None
+            newest is not None
+            and running.work is not None
+            and running.work.settled
             and running.work.workload.digest == newest.digest
             and running.foreign == frozenset(owned_elsewhere(wanted, newest))
         )
@@ -257,6 +263,17 @@ class Engine:
         kinds = {identity[:2] for identity in self._claims}
         kinds |= {identity[:2] for state in self._states.values() for identity in state.inventory.items}
         context.watches.retain(kinds)
+
+
+async def _guarded(work: WorkloadTask) -> None:
+    """Run a workload's task; a bug that one workload brings to light must not stop the others."""
+    while True:
+        try:
+            await work.run()
+        except Exception as error:  # noqa: BLE001
+            _log.exception("event=bug workload=%s", work.workload.id)
+            work.stumbled(error)
+            await asyncio.sleep(_AFTER_A_BUG_SECONDS)
 
 
 def _usable(live: Live | None) -> bool:

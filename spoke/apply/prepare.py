@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import orjson
 
@@ -12,9 +12,10 @@ from felloe.bundle import Entry, Workload
 from felloe.digest import canonical_json
 from felloe.errors import BundleError
 from felloe.identity import WorkloadId, object_id
-from felloe.k8syaml import JsonValue
 from felloe.labels import WORKLOAD_KIND, WORKLOAD_NAME, WORKLOAD_NAMESPACE
-from felloe.substitute import substitute
+
+if TYPE_CHECKING:
+    from felloe.k8syaml import JsonValue
 
 KEY_BYTES: Final = 16
 
@@ -37,10 +38,16 @@ def desired(blob: bytes, entry: Entry, workload: Workload) -> dict[str, JsonValu
     content = orjson.loads(blob)
     if not isinstance(content, dict):
         raise BundleError(f"what the bundle holds for {entry.id} is no object")
-    obj: dict[str, JsonValue] = substitute(content, workload.variables) if entry.template else content
+    obj: dict[str, JsonValue] = _filled_in(content, workload) if entry.template else content
     if object_id(obj) != entry.id:
         raise BundleError(f"what the bundle holds for {entry.id} is {object_id(obj)}")
     return _normalized(obj, entry)
+
+
+def _filled_in(content: dict[str, JsonValue], workload: Workload) -> dict[str, JsonValue]:
+    from felloe.substitute import substitute  # brings a YAML parser, which a spoke without templates does not need
+
+    return substitute(content, workload.variables)
 
 
 def manifest(obj: dict[str, JsonValue], owner: WorkloadId) -> bytes:
@@ -59,6 +66,24 @@ def expires(obj: dict[str, JsonValue]) -> bool:
     """Return whether the cluster removes this object by itself: its absence is then no drift."""
     spec = obj.get("spec")
     return obj.get("kind") == "Job" and isinstance(spec, dict) and spec.get("ttlSecondsAfterFinished") is not None
+
+
+def without_values(message: str, obj: dict[str, JsonValue]) -> str:
+    """Return what the API server says about an object without what a Secret holds, which it may quote."""
+    data = obj.get("data")
+    if obj.get("kind") != "Secret" or not isinstance(data, dict):
+        return message
+    for value in data.values():
+        for text in {str(value), _decoded(value)} - {""}:
+            message = message.replace(text, "***")
+    return message
+
+
+def _decoded(value: JsonValue) -> str:
+    try:
+        return base64.b64decode(str(value), validate=True).decode()
+    except ValueError:
+        return ""
 
 
 def _normalized(obj: dict[str, JsonValue], entry: Entry) -> dict[str, JsonValue]:

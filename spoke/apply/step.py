@@ -7,16 +7,16 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from felloe.bundle import Entry, Workload
 from felloe.errors import BundleError, FelloeError, KubernetesError, StoreError, SubstitutionError
 from felloe.identity import ObjectId
-from felloe.k8syaml import JsonValue
 from spoke.apply.context import Context
 from spoke.apply.inventory import Inventory, Item
+from spoke.apply.objects import Applied
 from spoke.apply.plan import CRD, NAMESPACE, Why, waves, why_apply
-from spoke.apply.prepare import applied_key, desired, expires, manifest, variables_digest
+from spoke.apply.prepare import applied_key, desired, expires, manifest, variables_digest, without_values
 from spoke.apply.standing import Failure, Standing
 from spoke.drift.contest import Contest
 from spoke.drift.fields import change
@@ -24,6 +24,9 @@ from spoke.drift.live import Live
 from spoke.health import HealthStatus
 from spoke.kube.client import IN_FLIGHT
 from spoke.kube.discovery import NoSuchKindError, Resource
+
+if TYPE_CHECKING:
+    from felloe.k8syaml import JsonValue
 
 _ESTABLISHED_SECONDS: Final = 30.0
 _SERVED_SECONDS: Final = 5.0
@@ -135,7 +138,7 @@ class Step:
                 self._state.expired.add(entry.id)
                 return
             before = self._context.live.get(entry.id)
-            applied = await self._context.objects.apply(entry.id, resource, manifest(obj, self._workload.id))
+            applied = await self._send(entry, resource, obj)
         except FelloeError as error:
             self._fail(entry.id, error)
             return
@@ -155,6 +158,13 @@ class Step:
         self._context.live.take(entry.id, applied.live)
         if why.drift:
             self._healed(entry.id, obj, why, before, applied.created)
+
+    async def _send(self, entry: Entry, resource: Resource, obj: dict[str, JsonValue]) -> Applied:
+        try:
+            return await self._context.objects.apply(entry.id, resource, manifest(obj, self._workload.id))
+        except KubernetesError as error:
+            message = without_values(str(error), obj)
+            raise KubernetesError(message, status=error.status, reason=error.reason) from None
 
     def _healed(self, identity: ObjectId, obj: dict[str, JsonValue], why: Why, before: Live | None, new: bool) -> None:
         """Tell what was healed, who did it as far as the object says, and step back from a fight."""

@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Final
 
 from felloe.bundle import HealthCheck, Workload
-from felloe.errors import FelloeError, KubernetesError
+from felloe.errors import KubernetesError
 from felloe.identity import ObjectId, split_api_version
 from felloe.tracing import Span
 from spoke.apply import standing
@@ -71,6 +71,17 @@ class WorkloadTask:
         if self._state.inventory.applied_digest != digest or self.workload.options.suspend:
             return False
         return not self._gated or self._state.standing.healthy_digest == digest
+
+    @property
+    def settled(self) -> bool:
+        """Return whether all is applied, and all that is not wanted deleted or handed over."""
+        return self._settled and not self._handing_over
+
+    def stumbled(self, error: Exception) -> None:
+        """Tell that the task ended by an error that should not be: a bug of ours."""
+        self._settled = False
+        message = f"the spoke stumbled over this workload ({type(error).__name__}): please report it, with its log"
+        self._publish(Verdict(standing.FALSE, "ReconciliationFailed", message))
 
     def wake(self) -> None:
         """Look again: something that this workload may wait for happened."""
@@ -142,6 +153,8 @@ class WorkloadTask:
         if due or (first and not self._wanted):
             await self._step.run(due, requested=requested and first)
             self._retry_failures(due)
+            for identity in due:
+                self._judge(identity, self._context.live.get(identity))
         if not self._step.failures and (first or self._handing_over) and time.monotonic() >= self._prune_at:
             await self._settle()
         elif self._step.unsaved:
@@ -378,43 +391,3 @@ class WorkloadTask:
 
 def _checked(check: HealthCheck) -> ObjectId:
     return ObjectId(split_api_version(check.api_version)[0], check.kind, check.namespace, check.name)
-
-
-async def removed(context: Context, state: State) -> None:
-    """Take down a workload that is in the bundle no more, as its inventory says; return when nothing of it is left."""
-    inventory = state.inventory
-    pause = _FIRST_RETRY_SECONDS
-    while True:
-        failures: dict[ObjectId, Failure] = {}
-        message = ""
-        try:
-            keep = inventory.suspend or not inventory.prune
-            left = leftovers(inventory, (), context.fleet.claims, context.fleet.recorded, prune=not keep)
-            outcome = await prune(context, inventory, left)
-            inventory.items = {i: item for i, item in inventory.items.items() if i not in outcome.dropped}
-            failures = outcome.failures
-            if not inventory.items:
-                await context.inventories.delete(inventory.id)
-                context.report.removed(inventory.id)
-                return
-        except FelloeError as error:
-            message = str(error)
-        if failures or message:
-            verdict = (
-                standing.ready_while_failing(failures, len(inventory.items))
-                if failures
-                else Verdict(standing.FALSE, "PruneFailed", message)
-            )
-            state.standing.set("Ready", verdict, time.time())
-            context.report.workload(
-                standing.status(
-                    state.standing,
-                    digest=inventory.applied_digest or b"",  # type: ignore[arg-type]
-                    applied_digest=inventory.applied_digest,
-                    applied_at=inventory.applied_at,
-                    objects=len(inventory.items),
-                    troubles=standing.problems(failures, {}),
-                )
-            )
-        await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311
-        pause = min(pause * 2, _LONGEST_OUTAGE_PAUSE_SECONDS)
