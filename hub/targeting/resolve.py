@@ -51,11 +51,12 @@ def resolve(inputs: Inputs, cache: RenderCache | None = None) -> Resolution:
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """A workload that stays as it was; `because` is None where a suspended parent is all the reason."""
+    """A workload that stays as it was; `because` is None where nothing is wrong and `note` says all."""
 
     plan: WorkloadPlan
     workload: Workload | None
     because: Condition | None = None
+    note: str = ""
 
 
 def _kept(inputs: Inputs, walk: Walk) -> dict[WorkloadId, _Kept]:
@@ -65,19 +66,23 @@ def _kept(inputs: Inputs, walk: Walk) -> dict[WorkloadId, _Kept]:
         return {}
     found: dict[WorkloadId, _Kept] = {}
 
-    def keep(identity: WorkloadId, because: Condition | None) -> None:
-        found.setdefault(identity, _Kept(previous.by_id[identity], previous.bundle.by_id.get(identity), because))
+    def keep(identity: WorkloadId, because: Condition | None, note: str = "") -> None:
+        kept = _Kept(previous.by_id[identity], previous.bundle.by_id.get(identity), because, note)
+        found.setdefault(identity, kept)
 
     for identity, outcome in walk.outcomes.items():
         if outcome.workload is not None or identity not in previous.by_id:
             continue
         keep(identity, outcome.hold)
         for child in _below(previous, identity, walk.outcomes):
-            keep(child, None if outcome.hold is None else _parent_not_ready(identity, outcome.hold))
+            if outcome.hold is not None:
+                keep(child, _parent_not_ready(identity, outcome.hold))
+            else:
+                keep(child, None, f"stays as it was while {identity}, which defines it, is suspended")
     for orphan in _orphans(previous, walk):
         keep(orphan, _orphaned(previous.by_id[orphan]))
         for child in _below(previous, orphan, walk.outcomes):
-            keep(child, None)
+            keep(child, None, f"stays as it was with {orphan}, which defines it")
     return found
 
 
@@ -249,7 +254,8 @@ def _plan(inputs: Inputs, view: ClusterView, roots: Roots, walk: Walk, kept: Map
         if each.workload is not None:
             workloads.append(_as_it_was(each.workload, each.plan.suspend, inputs))
         conditions = (each.because,) if each.because else ()
-        plans.append(replace(each.plan, kept_previous=each.workload is not None, conditions=conditions))
+        notes = (each.note,) if each.note else ()
+        plans.append(replace(each.plan, kept_previous=each.workload is not None, conditions=conditions, notes=notes))
     declared = view.declared
     return ClusterPlan(
         cluster=inputs.cluster,

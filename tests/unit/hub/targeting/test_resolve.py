@@ -308,6 +308,15 @@ class TestSuspension:
         world.files["clusters/dev/apps.yaml"] = kustomization("one", spec="suspend: true") + kustomization("two")
         return world.plan(previous=before)
 
+    def test_what_a_suspended_workload_defines_stays_and_says_why(self) -> None:
+        world = monorepo()
+        before = world.plan()
+        world.files["apps/one/map.yaml"] = config_map("one", "{text: changed}")
+        plan = world.plan(previous=before, suspended=frozenset({ROOT}))
+        assert unchanged(plan, before, "one", "two")
+        assert condition(plan, "one") is None
+        assert "is suspended" in plan.by_id[workload("one")].notes[0]
+
     def test_a_mistake_after_resuming_does_not_suspend_again(self) -> None:
         world = monorepo()
         suspended = world.plan(previous=world.plan(), suspended=frozenset({workload("one")}))
