@@ -22,7 +22,7 @@ class Deadline:
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
-        self._end = time.monotonic() + seconds
+        self._end = float("inf")  # time begins to run when the context is entered
         self._closers: list[Callable[[], None]] = []
         self._lock = threading.Lock()
         self._over = False
@@ -30,6 +30,7 @@ class Deadline:
         self._timer.daemon = True
 
     def __enter__(self) -> Self:
+        self._end = time.monotonic() + self.seconds
         self._timer.start()
         return self
 

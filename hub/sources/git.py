@@ -29,7 +29,7 @@ from hub.sources.transport import open_remote
 from hub.sources.tree import SourceTree, TreeEntry
 from hub.sources.url import UrlRewriter, check_url
 
-_THREADS = 16
+_THREADS = 32
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,10 @@ from __future__ import annotations
 import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import NoReturn
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
+from urllib.request import getproxies_environment, proxy_bypass
 
 import urllib3
 from dulwich.client import Urllib3HttpGitClient
@@ -97,7 +99,7 @@ class GitPool:
         self._auth = auth
         self._deadline = deadline
         context = trust.context(auth.ca) if base.startswith("https:") else None
-        self._pool = urllib3.PoolManager(maxsize=1, retries=False, ssl_context=context)
+        self._pool = _pool_manager(base, context)
         self._pool.pool_classes_by_scheme = _guarded_classes(deadline)
 
     def close(self) -> None:
@@ -192,6 +194,34 @@ class _HttpClient(Urllib3HttpGitClient):
 
     def close(self) -> None:
         self._git_pool.close()
+
+
+def _pool_manager(base: str, context: ssl.SSLContext | None) -> urllib3.PoolManager:
+    """Return the pool for a host, by way of the proxy that ``https_proxy``, ``http_proxy`` and ``no_proxy`` name.
+
+    As Go's (and so Flux's) client does, no proxy is asked for a loopback address.
+    """
+    parts = urlsplit(base)
+    host = parts.hostname or ""
+    proxy = getproxies_environment().get(parts.scheme)
+    if not proxy or _is_loopback(host) or proxy_bypass(parts.netloc.rpartition("@")[2]):
+        return urllib3.PoolManager(maxsize=1, retries=False, ssl_context=context)
+    user = urlsplit(proxy)
+    credentials = f"{unquote(user.username)}:{unquote(user.password or '')}" if user.username else None
+    return urllib3.ProxyManager(
+        proxy,
+        maxsize=1,
+        retries=False,
+        ssl_context=context,
+        proxy_headers=urllib3.make_headers(proxy_basic_auth=credentials),
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _guarded_classes(deadline: Deadline) -> dict[str, type[HTTPConnectionPool]]:

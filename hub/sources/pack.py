@@ -14,6 +14,7 @@ from felloe.errors import SourceError
 _HEADER = 12
 _TRAILER = 20
 _CHUNK = 1 << 16
+_LONGEST_NUMBER = 10
 _OFFSET_DELTA, _REF_DELTA = 6, 7
 
 
@@ -30,8 +31,7 @@ def check_sizes(pack: IO[bytes], largest: int) -> None:
     for _ in range(int.from_bytes(head[8:12], "big")):
         kind, size = _object_header(stream)
         if kind == _OFFSET_DELTA:
-            while stream.byte() & 0x80:
-                pass
+            _number_bytes(stream)
         elif kind == _REF_DELTA:
             for _ in range(_TRAILER):
                 stream.byte()
@@ -66,7 +66,10 @@ class _Stream:
             if not data:
                 self._refill()
                 data = self._rest
-            content = inflater.decompress(data, _CHUNK)
+            try:
+                content = inflater.decompress(data, _CHUNK)
+            except zlib.error as error:
+                raise SourceError(f"the server sent a broken pack: {error}") from error
             start = start or content[:_TRAILER]
             length += len(content)
             _judge(length, largest)
@@ -81,13 +84,21 @@ class _Stream:
 
 
 def _object_header(stream: _Stream) -> tuple[int, int]:
-    byte = stream.byte()
-    kind, size, shift = (byte >> 4) & 7, byte & 15, 4
-    while byte & 0x80:
-        byte = stream.byte()
-        size |= (byte & 0x7F) << shift
-        shift += 7
-    return kind, size
+    first, *more = _number_bytes(stream)
+    size = first & 15
+    for position, byte in enumerate(more):
+        size |= (byte & 0x7F) << (4 + 7 * position)
+    return (first >> 4) & 7, size
+
+
+def _number_bytes(stream: _Stream) -> list[int]:
+    """Read the bytes of one number: each but the last has its highest bit set."""
+    read = [stream.byte()]
+    while read[-1] & 0x80:
+        if len(read) == _LONGEST_NUMBER:
+            raise SourceError("the server sent a broken pack: a number without an end")
+        read.append(stream.byte())
+    return read
 
 
 def _delta_result(start: bytes) -> int:

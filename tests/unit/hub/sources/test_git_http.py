@@ -298,3 +298,17 @@ async def test_what_answers_but_speaks_no_git_is_an_error_of_the_source(git: Git
             await git.resolve(spec(f"http://127.0.0.1:{port}/fleet", timeout=10.0))
         answers.pop(0)
     server.close()
+
+
+async def test_a_proxy_of_the_environment_is_used_but_not_for_loopback(
+    git: GitSources, repo: GitRepo, http: GitHttpServer, spec: Spec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # a plain http request to a proxy names the whole URL; the server takes it for one to itself
+    monkeypatch.setenv("http_proxy", http.url)
+    monkeypatch.setenv("no_proxy", "internal.example")
+    assert (await git.resolve(spec("http://git.example/fleet.git"))).commit.id == repo.head
+    assert http.requests[0].path.startswith("http://git.example/fleet.git/")
+    assert (await git.resolve(spec(f"{http.url}/fleet.git"))).commit.id == repo.head
+    assert http.requests[-1].path.startswith("/fleet.git/")
+    with pytest.raises(SourceError, match="can't be reached"):
+        await git.resolve(spec("http://internal.example/fleet.git", timeout=20.0))
