@@ -26,6 +26,8 @@ from hub.store import Desired, Store
 MAX_CREDIT: Final = 4 * 1024 * 1024
 MIN_CREDIT: Final = 64 * 1024
 """Bytes: less than this could never take the largest piece."""
+_MAX_FACTS: Final = 64 * 1024
+_MAX_REASON: Final = 4096
 _FIRST_RETRY: Final = 5.0
 _LAST_RETRY: Final = 300.0
 
@@ -149,6 +151,8 @@ class Session:
             )
         if hello.credit < MIN_CREDIT:
             raise ProtocolError(grpc.StatusCode.INVALID_ARGUMENT, f"the first credit is below {MIN_CREDIT} bytes")
+        if sum(len(name) + len(value) for name, value in hello.facts.items()) > _MAX_FACTS:
+            raise ProtocolError(grpc.StatusCode.INVALID_ARGUMENT, f"more than {_MAX_FACTS} characters of facts")
         self.hello = hello
         self._welcome = True
         self._on_credit(hello.credit)
@@ -184,6 +188,7 @@ class Session:
 
     def _on_nack(self, nack: pb.Nack) -> None:
         root = _root(nack.root)
+        nack.message = nack.message[:_MAX_REASON]
         self._store.refused(self.cluster, root, nack.message)
         self._listener.refused(self.cluster, nack)
         if self._offered is not None and self._offered.root == root:

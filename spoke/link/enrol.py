@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import ssl
 import time
 from typing import Final
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from grpc import aio
@@ -42,9 +44,6 @@ async def enrol(
     hub is not the right one, LinkError where the patience ran out, StoreError where the disk refuses.
     """
     token = decode_token(token_text)
-    expires = x509.load_der_x509_certificate(token.bootstrap_certificate).not_valid_after_utc.timestamp()
-    if time.time() > expires:
-        raise EnrolmentError("the join token has expired; make another with `felloe token create`")
     backoff = backoff or Backoff()
     deadline = time.monotonic() + patience
     while True:
@@ -62,13 +61,14 @@ async def enrol(
 
 
 async def check_hub(hub: str, token: pb.JoinToken) -> None:
-    """Make sure that `hub` is the one that the token is for, sending it nothing.
+    """Make sure that `hub` is the one that the token is for, telling it nothing before that is sure.
 
     Raise EnrolmentError where it shows another certificate or speaks no TLS, LinkError where it can't be reached.
     """
     host, port = split_address(hub)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(cadata=token.ca_certificate)
+    _present(context, _bootstrap(token))
     context.set_alpn_protocols(["h2"])
     try:
         async with asyncio.timeout(_TRY):
@@ -80,6 +80,31 @@ async def check_hub(hub: str, token: pb.JoinToken) -> None:
     except (OSError, TimeoutError) as error:
         raise LinkError(f"the hub {hub} can't be reached: {error or 'no answer'}") from error
     writer.transport.abort()
+
+
+def _bootstrap(token: pb.JoinToken) -> tuple[str, str]:
+    """Return (key, certificate) of a token, PEM. Raise EnrolmentError where they are none, or not valid any more."""
+    try:
+        key = serialization.load_der_private_key(token.bootstrap_key, None)
+        expires = x509.load_der_x509_certificate(token.bootstrap_certificate).not_valid_after_utc.timestamp()
+    except (ValueError, UnsupportedAlgorithm):
+        key, expires = None, 0.0
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise EnrolmentError("the join token is damaged: make another with `felloe token create`")
+    if time.time() > expires:
+        raise EnrolmentError("the join token has expired; make another with `felloe token create`")
+    return key_pem(key), certificate_pem(token.bootstrap_certificate)
+
+
+def _present(context: ssl.SSLContext, bootstrap: tuple[str, str]) -> None:
+    """Let the handshake end well for the right hub: TLS shows it the bootstrap certificate once it has proved itself.
+
+    The ssl module takes files only, so this one lives in memory (Linux' memfd).
+    """
+    with os.fdopen(os.memfd_create("bootstrap", os.MFD_CLOEXEC), "wb") as file:
+        file.write("".join(bootstrap).encode())
+        file.flush()
+        context.load_cert_chain(f"/proc/self/fd/{file.fileno()}")
 
 
 def _wrong_certificate(hub: str, token: pb.JoinToken, error: ssl.SSLCertVerificationError) -> str:
@@ -99,11 +124,8 @@ def _wrong_certificate(hub: str, token: pb.JoinToken, error: ssl.SSLCertVerifica
 async def _enrol_once(token: pb.JoinToken, hub: str, identities: IdentityStore) -> Identity:
     key = identities.pending_key()
     ca = certificate_pem(token.ca_certificate)
-    bootstrap_key = serialization.load_der_private_key(token.bootstrap_key, None)
-    if not isinstance(bootstrap_key, ec.EllipticCurvePrivateKey):
-        raise EnrolmentError("the join token is damaged: its key is of an unknown kind")
-    bootstrap = certificate_pem(token.bootstrap_certificate)
-    channel = open_channel(hub, ca=ca.encode(), key=key_pem(bootstrap_key).encode(), certificate=bootstrap.encode())
+    bootstrap_key, bootstrap = _bootstrap(token)
+    channel = open_channel(hub, ca=ca.encode(), key=bootstrap_key.encode(), certificate=bootstrap.encode())
     request = pb.EnrolRequest(token_id=token.id, token_secret=token.secret, csr=make_csr(key))
     asked_at = time.time()
     try:

@@ -20,6 +20,12 @@ def need(*wants: pb.Want) -> pb.SpokeMessage:
     return pb.SpokeMessage(need=pb.Need(generation=1, wants=wants))
 
 
+def boastful() -> pb.SpokeMessage:
+    message = hello()
+    message.hello.facts["x"] = "y" * 100_000
+    return message
+
+
 async def test_an_old_protocol_is_told_both_versions(tmp_path: Path) -> None:
     async with running_hub(tmp_path / "hub") as hub, raw_stream(hub.member("dev")) as call:
         await call.write(hello(protocol=7, spoke_version="9.9.9"))
@@ -44,6 +50,7 @@ async def test_a_spoke_of_a_later_epoch_is_told_what_to_do(tmp_path: Path) -> No
         ([hello(), pb.SpokeMessage()], "INVALID_ARGUMENT: the message is of a kind"),
         ([hello(credit=10)], "INVALID_ARGUMENT: the first credit is below"),
         ([hello(), pb.SpokeMessage(credit=pb.Credit(bytes=2**63))], "INVALID_ARGUMENT: more than"),
+        ([boastful()], "INVALID_ARGUMENT: more than 65536 characters of facts"),
         ([hello(root=b"short")], "INVALID_ARGUMENT: a root has 5 bytes"),
         ([hello(), pb.SpokeMessage(ack=pb.Ack(root=b"short"))], "INVALID_ARGUMENT: a root has 5 bytes"),
         ([hello(), need(pb.Want(digest=b"?"))], "PERMISSION_DENIED: dev asked for an object"),

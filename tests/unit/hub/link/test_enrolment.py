@@ -81,6 +81,18 @@ async def test_an_expired_token(tmp_path: Path) -> None:
         assert hub.store.clusters() == []
 
 
+async def test_a_token_whose_key_is_damaged_or_whose_time_is_long_over(tmp_path: Path) -> None:
+    async with running_hub(tmp_path / "hub") as hub:
+        token = decode_token(hub.enrolment.create_token("dev", {}, 600.0))
+        token.bootstrap_key = b"garbage"
+        with pytest.raises(EnrolmentError, match="the join token is damaged"):
+            await attempt(hub, encode_token(token), tmp_path / "spoke")
+        token = decode_token(hub.enrolment.create_token("dev", {}, 600.0))
+        token.bootstrap_key, token.bootstrap_certificate = hub.authority.bootstrap(token.id, -1.0)
+        with pytest.raises(EnrolmentError, match="the join token has expired"):
+            await attempt(hub, encode_token(token), tmp_path / "spoke")
+
+
 async def test_a_withdrawn_token_and_a_wrong_secret(tmp_path: Path) -> None:
     async with running_hub(tmp_path / "hub") as hub:
         token = hub.enrolment.create_token("dev", {}, 600.0)
