@@ -1,0 +1,62 @@
+"""An inventory survives writing, splitting and damage without losing an object."""
+
+from __future__ import annotations
+
+import pytest
+
+from felloe.digest import Digest
+from felloe.errors import StoreError
+from felloe.identity import ObjectId, WorkloadId
+from spoke.apply.inventory import Inventory, Item, decode, encode
+
+ID = WorkloadId("Kustomization", "flux-system", "apps")
+
+
+def inventory(count: int, **facts: object) -> Inventory:
+    items = {
+        ObjectId("apps", "Deployment", "shop", f"web-{number}"): Item("v1", 3, bytes([number % 256] * 16), b"f" * 12)
+        for number in range(count)
+    }
+    return Inventory(ID, items, **facts)  # type: ignore[arg-type]
+
+
+def test_what_is_written_is_read() -> None:
+    written = inventory(3, prune=True, requested_at="now", applied_digest=Digest(b"d" * 32), applied_at=12.5, serial=4)
+    written.items[ObjectId("", "Namespace", "", "shop")] = Item("v1", 0, created=True)
+    assert decode(encode(written).items()) == {ID: written}
+
+
+def test_an_empty_inventory_is_one_piece() -> None:
+    assert decode(encode(inventory(0)).items()) == {ID: inventory(0)}
+
+
+def test_twenty_thousand_objects_are_split_below_the_limit_of_an_object() -> None:
+    large = inventory(20_000)
+    pieces = encode(large)
+    assert len(pieces) == 3
+    assert max(map(len, pieces.values())) * 4 / 3 < 1_000_000
+    assert decode(pieces.items()) == {ID: large}
+
+
+def test_after_a_crash_between_pieces_nothing_is_lost_and_the_later_one_wins() -> None:
+    old, new = inventory(9_000, serial=1), inventory(17_000, serial=2, prune=True)
+    changed = ObjectId("apps", "Deployment", "shop", "web-0")
+    new.items[changed] = Item("v1", 3, b"new")
+    half = dict(list(encode(new).items())[:2])
+    read = decode([*half.items(), *encode(old).items()])[ID]
+    assert read.items.keys() >= old.items.keys()
+    assert read.prune
+    whole = decode([*encode(new).items(), *encode(old).items()])[ID]
+    assert whole.items[changed].applied == b"new"
+
+
+def test_workloads_are_kept_apart() -> None:
+    other = Inventory(WorkloadId("Kustomization", "flux-system", "other"))
+    assert set(decode([*encode(inventory(1)).items(), *encode(other).items()])) == {ID, other.id}
+    assert inventory(0).name != other.name
+
+
+@pytest.mark.parametrize("damage", [b"", b"\0" * 20, encode(inventory(1)).popitem()[1][:-3]])
+def test_a_damaged_piece_is_an_error_that_names_it(damage: bytes) -> None:
+    with pytest.raises(StoreError, match="the inventory piece-1 can't be read"):
+        decode([("piece-1", damage)])

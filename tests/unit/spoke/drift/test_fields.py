@@ -1,0 +1,80 @@
+"""Who changed what, read from managedFields."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from spoke.drift.fields import change, fingerprint
+
+OURS = {
+    "f:data": {"f:kept": {}},
+    "f:metadata": {"f:labels": {"f:app": {}}},
+    "f:spec": {
+        "f:containers": {'k:{"name":"web"}': {".": {}, "f:image": {}, "f:name": {}}},
+        "f:ports": {'k:{"port":80,"protocol":"TCP"}': {".": {}, "f:port": {}}},
+        "f:finalizers": {'v:"one"': {}},
+        "f:selector": {},
+    },
+}
+
+
+def metadata(own: object, *others: dict[str, Any]) -> dict[str, Any]:
+    entry = {"manager": "felloe", "operation": "Apply", "apiVersion": "v1", "time": "1", "fieldsV1": own}
+    return {"managedFields": [*others, entry]}
+
+
+def other(manager: str, time: str, fields: object, **more: str) -> dict[str, Any]:
+    return {"manager": manager, "operation": "Update", "apiVersion": "v1", "time": time, "fieldsV1": fields} | more
+
+
+def test_the_fingerprint_is_of_our_fields_only() -> None:
+    alone = fingerprint(metadata(OURS))
+    assert fingerprint(metadata(OURS, other("kubectl", "9", {"f:status": {}}))) == alone
+    assert fingerprint(metadata(OURS | {"f:data": {}})) != alone
+
+
+@pytest.mark.parametrize("broken", [{}, {"managedFields": None}, {"managedFields": [{"manager": "felloe"}]}])
+def test_an_object_of_which_we_own_nothing_has_no_fingerprint(broken: dict[str, Any]) -> None:
+    assert fingerprint(broken) == b""
+
+
+def test_our_updates_by_another_way_are_not_our_apply() -> None:
+    assert fingerprint({"managedFields": [other("felloe", "1", OURS)]}) == b""
+    scaled = {**other("felloe", "1", OURS, subresource="scale"), "operation": "Apply"}
+    assert fingerprint({"managedFields": [scaled]}) == b""
+
+
+@pytest.mark.parametrize(
+    ("desired", "paths"),
+    [
+        ({"data": {"kept": "1", "lost": "2"}}, ("data.lost",)),
+        ({"metadata": {"name": "a", "labels": {"app": "x", "tier": "y"}}}, ("metadata.labels.tier",)),
+        ({"spec": {"containers": [{"name": "web", "image": "i", "args": []}]}}, ("spec.containers[web].args",)),
+        ({"spec": {"containers": [{"name": "gone", "image": "i"}]}}, ("spec.containers[gone]",)),
+        ({"spec": {"ports": [{"port": 80}]}}, ()),
+        ({"spec": {"finalizers": ["one", "two"]}}, ("spec.finalizers[]",)),
+        ({"spec": {"selector": {"anything": "inside what is owned whole"}}}, ()),
+        ({"apiVersion": "v1", "kind": "X", "data": {"kept": "1"}}, ()),
+    ],
+)
+def test_what_was_lost(desired: dict[str, Any], paths: tuple[str, ...]) -> None:
+    assert change(desired, metadata(OURS)).paths == paths
+
+
+def test_who_took_a_field_is_named_even_if_another_wrote_later() -> None:
+    taker = other("kubectl-edit", "2026-01-01T00:00:00Z", {"f:data": {"f:lost": {}}})
+    later = other("autoscaler", "2026-01-02T00:00:00Z", {"f:spec": {"f:replicas": {}}})
+    status = other("controller", "2026-01-03T00:00:00Z", {"f:status": {}}, subresource="status")
+    found = change({"data": {"lost": "secret"}}, metadata(OURS, taker, later, status))
+    assert str(found) == "kubectl-edit changed data.lost at 2026-01-01T00:00:00Z"
+
+
+def test_who_removed_a_field_is_who_wrote_last() -> None:
+    first, last = other("first", "1", {}), other("last", "2", {})
+    assert change({"data": {"lost": "x"}}, metadata(OURS, last, first)).manager == "last"
+
+
+def test_without_an_entry_of_ours_everything_is_lost() -> None:
+    assert change({"data": {"a": "1", "b": "2"}}, {}).paths == ("data.a", "data.b")
