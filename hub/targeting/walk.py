@@ -340,12 +340,15 @@ class Walk:
         found: list[Definition] = []
         repositories: dict[tuple[str, str], GitRepository | ConfigError] = {}
         ancestors = self._ancestors(definition)
+        for part in children:  # all of them first: what the workload says of itself may refer to any
+            if isinstance(part.says, GitRepository):
+                repositories[part.says.spec.namespace, part.says.spec.name] = part.says
         for part in children:
             each, parsed = part.rendered, part.says
             if isinstance(parsed, ConfigError):
                 self._take_up_broken(definition, each, parsed, found, repositories, trail)
             elif isinstance(parsed, GitRepository):
-                repositories[parsed.spec.namespace, parsed.spec.name] = parsed
+                continue
             elif not isinstance(parsed, Kustomization):
                 trail.unsupported.append(_not_taken_up(parsed, each))
             elif parsed.id == definition.id:
