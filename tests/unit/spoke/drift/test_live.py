@@ -23,7 +23,7 @@ class Recorder:
         self.live = LiveObjects(lambda _: self.expected, self.changed)
 
     def changed(self, identity: ObjectId, before: Live | None, now: Live | None) -> None:
-        self.changes.append((before and before.version, now and now.version))
+        self.changes.append((before.version if before else None, now.version if now else None))
 
 
 def obj(version: int, uid: str = "u", **labels: str) -> dict[str, Any]:
