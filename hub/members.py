@@ -7,32 +7,39 @@ from typing import Final
 
 from hub.fleet import Fleet, LabelSelector
 from hub.sources.follow import SourceState
-from hub.sources.spec import GitSpec
+from hub.sources.spec import SourceKey
 from hub.sources.url import shown
 from hub.status.facts import Condition, ConditionStatus, EnvironmentFacts, PlacementFacts, SourceFacts
-from hub.targeting import ClusterPlan
+from hub.targeting import ClusterPlan, DeclaredSource
 from hub.targeting import Condition as PlanCondition
 from hub.targeting.select import matches
 
 _STATUSES: Final[Mapping[str, ConditionStatus]] = {"True": "True", "False": "False"}
 
 
-def source_facts(
-    states: Iterable[SourceState], conditions: Mapping[GitSpec, tuple[PlanCondition, ...]]
-) -> list[SourceFacts]:
-    """Return every source that is followed; `conditions` is what its own object has against it."""
-    return [_source(state, conditions.get(state.spec, ())) for state in states]
+def source_facts(states: Iterable[SourceState], declared: Iterable[DeclaredSource]) -> list[SourceFacts]:
+    """Return every source that is followed, each by the name under which it is declared.
+
+    Where clusters mean different repositories by one name, one is shown, and that there are others.
+    """
+    by_spec = {state.spec: state for state in states}
+    used = [each for each in declared if each.followed in by_spec]
+    named = {each.declared.key for each in used}
+    shown_ones = used + [DeclaredSource(spec, spec) for spec in by_spec if spec.key not in named]
+    by_name: dict[SourceKey, list[DeclaredSource]] = {}
+    for each in shown_ones:
+        by_name.setdefault(each.declared.key, []).append(each)
+    return [_source(each[0], by_spec[each[0].followed], len(set(each)) - 1) for _, each in sorted(by_name.items())]
 
 
-def _source(state: SourceState, own: tuple[PlanCondition, ...]) -> SourceFacts:
-    spec, fetched = state.spec, state.fetched
+def _source(source: DeclaredSource, state: SourceState, others: int) -> SourceFacts:
+    spec, fetched = source.declared, state.fetched
+    ready: list[Condition] = []
     if state.error:
         ready = [Condition("Ready", "False", "GitOperationFailed", state.error)]
     elif fetched:
         said = f"{fetched.revision}: {fetched.commit.subject} ({fetched.commit.author})"
         ready = [Condition("Ready", "True", "Succeeded", said)]
-    else:
-        ready = []
     return SourceFacts(
         kind="GitRepository",
         namespace=spec.namespace,
@@ -43,7 +50,8 @@ def _source(state: SourceState, own: tuple[PlanCondition, ...]) -> SourceFacts:
         suspended=spec.suspend,
         revision=fetched.revision if fetched else "",
         checked_at=state.looked_at,
-        conditions=(*ready, *(shown_condition(one) for one in own)),
+        conditions=(*ready, *(shown_condition(one) for one in source.conditions)),
+        notes=(f"other clusters mean something else by this name ({others} more)",) if others > 0 else (),
     )
 
 

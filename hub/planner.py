@@ -12,11 +12,12 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 import orjson
 
 from felloe.bundle import Bundle
-from felloe.errors import FelloeError, RenderError
+from felloe.errors import FelloeError, RenderError, SandboxError
 from felloe.tracing import Tracer, traced
 from hub.commits import Commits, TimedGitSources
 from hub.deliveries import Deliveries
@@ -31,7 +32,7 @@ from hub.sources.spec import GitSpec, SourceKey
 from hub.store import Blobs, Cluster, Store
 from hub.targeting import (
     ClusterPlan,
-    Condition,
+    DeclaredSource,
     Inputs,
     RenderCache,
     RenderWant,
@@ -43,6 +44,8 @@ from hub.targeting import (
 )
 
 log = logging.getLogger(__name__)
+
+_RETRY_SECONDS: Final = 60.0
 
 Renders = dict[RenderWant, Rendered | RenderError]
 
@@ -69,7 +72,7 @@ class Plans:
     attempted: str = ""
     problem: str = ""
     clusters: dict[str, ClusterPlan] = field(default_factory=dict)
-    sources: dict[GitSpec, tuple[Condition, ...]] = field(default_factory=dict)
+    sources: tuple[DeclaredSource, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +115,7 @@ class Planner:
         self._commits = Commits(tracer)
         self._cache = RenderCache()
         self._renders: Renders = {}
+        self._passing: set[RenderWant] = set()
         self._trees: dict[GitSpec, Snapshot] = {}
         self._published: dict[str, _Published] = {}
         self._due = asyncio.Event()
@@ -154,7 +158,9 @@ class Planner:
 
     async def refresh(self, key: SourceKey) -> list[SourceState]:
         """Look at the sources of a name now, and return how they are then; none where none has this name."""
-        return await self.sources.refresh(key)
+        followed = {each.followed for each in self.plans.sources if each.declared.key == key}
+        keys = {spec.key for spec in followed} or {key}
+        return [state for each in sorted(keys) for state in await self.sources.refresh(each)]
 
     async def _source_changed(self, state: SourceState) -> None:
         if state.error:
@@ -209,7 +215,7 @@ class Planner:
                 plan = self._held(plan)
             elif name in members:
                 await self._publish(plan, snapshot.revision)
-            self.plans.clusters[name] = plan
+            self.plans.clusters[name] = plan.without_blobs() if name in members else plan
         for gone in self.plans.clusters.keys() - resolutions.keys():
             del self.plans.clusters[gone]
 
@@ -279,8 +285,10 @@ class Planner:
         with traced(self._tracer, "render", parent=self._commits.parent, attributes=attributes) as span:
             try:
                 rendered = await self._renderer.render(RenderRequest(snapshot.tree, want.path, want.target_namespace))
-            except RenderError as error:
-                self._renders[want] = error
+            except FelloeError as error:
+                self._renders[want] = error if isinstance(error, RenderError) else RenderError(str(error))
+                if isinstance(error, SandboxError) or not isinstance(error, RenderError):
+                    self._passing.add(want)
                 span.fail(str(error))
                 self._metrics.rendered(time.perf_counter() - began, failed=True)
                 return
@@ -317,14 +325,18 @@ class Planner:
         """Follow the sources that the plans rest on, and forget what nothing rests on any more."""
         specs = {self._settings.fleet_source}
         wanted: set[RenderWant] = set()
-        conditions: dict[GitSpec, tuple[Condition, ...]] = {}
+        declared: dict[DeclaredSource, None] = {}
         for each in resolutions:
             specs.update(each.wanted_sources)
             wanted.update(each.wanted_renders)
-            conditions |= each.sources
+            declared.update(dict.fromkeys(each.sources))
         self.sources.set_sources(specs)
-        self.plans.sources = conditions
+        self.plans.sources = tuple(declared)
         self._trees = {spec: snapshot for spec, snapshot in self._trees.items() if spec in specs}
+        if self._passing:  # a limit of time that was hit, a mirror that is being repaired: worth another try
+            asyncio.get_running_loop().call_later(_RETRY_SECONDS, self.poke)
+        wanted -= self._passing
+        self._passing.clear()
         self._renders = {want: rendered for want, rendered in self._renders.items() if want in wanted}
 
     # -- publishing

@@ -14,6 +14,7 @@ import orjson
 from felloe.bundle import Entry, Workload
 from felloe.errors import ConfigError, FelloeError, SourceError, StoreError
 from felloe.identity import WorkloadId
+from felloe.k8syaml import JsonValue
 from felloe.substitute import substitute
 from hub.api.control import IssuedToken, RenderedWorkload
 from hub.link.enrolment import Enrolment
@@ -88,7 +89,7 @@ class Steward:
         blob = plan.blobs.get(entry.digest) or self._blobs.get(entry.digest)
         if blob is None:
             raise StoreError(f"the content of {entry.id} is not here; it comes back with the next fetch of its source")
-        manifest: dict[str, object] = orjson.loads(blob)
+        manifest: dict[str, JsonValue] = orjson.loads(blob)
         return substitute(manifest, workload.variables) if entry.template else manifest
 
     async def reconcile_source(self, kind: str, namespace: str, name: str) -> str:

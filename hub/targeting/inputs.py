@@ -62,17 +62,29 @@ class Inputs:
 
 
 @dataclass(frozen=True, slots=True)
+class DeclaredSource:
+    """A GitRepository that a workload uses: as it is declared, what is followed for it, and what speaks against it.
+
+    What is followed is the fleet's own source where it is the fleet's own repository, else itself at its rewritten URL.
+    """
+
+    declared: GitSpec
+    followed: GitSpec
+    conditions: tuple[Condition, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Resolution:
     """What came out. While something is wanted that is not there yet, `plan` is not to be published.
 
     `wanted_sources` and `wanted_renders` name everything that the plan rests on, whether it is there already or not,
-    but for the fleet's own source. `sources` says of each source what the fleet's own objects have against it.
+    but for the fleet's own source.
     """
 
     plan: ClusterPlan
     wanted_sources: tuple[GitSpec, ...] = ()
     wanted_renders: tuple[RenderWant, ...] = ()
-    sources: Mapping[GitSpec, tuple[Condition, ...]] = field(default_factory=dict)
+    sources: tuple[DeclaredSource, ...] = ()
 
     def missing(self, inputs: Inputs) -> bool:
         """Tell whether the caller still has to fetch or render something and to call `resolve` again."""

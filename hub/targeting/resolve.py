@@ -46,7 +46,7 @@ def resolve(inputs: Inputs, cache: RenderCache | None = None) -> Resolution:
             break
         holds = found | holds
     plan = _plan(inputs, view, roots, walk, kept)
-    return Resolution(plan, tuple(sources), tuple(renders), walk.sources)
+    return Resolution(plan, tuple(sources), tuple(renders), tuple(walk.sources.values()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from hub.fleet.flux import KUSTOMIZE_GROUP, SOURCE_GROUP
 from hub.render.objects import RenderedObject
 from hub.render.render import Rendered
 from hub.sources.spec import GitSpec
-from hub.targeting.inputs import Inputs, RenderWant, Snapshot
+from hub.targeting.inputs import DeclaredSource, Inputs, RenderWant, Snapshot
 from hub.targeting.paths import folder_of, is_empty_on_purpose, is_folder
 from hub.targeting.plan import READY, UNSUPPORTED, Condition
 from hub.targeting.prepare import FleetPart, Prepared, RenderCache, entries_for, read_part
@@ -81,7 +81,7 @@ class Walk:
         self.conflicts: dict[WorkloadId, list[str]] = {}
         self.wanted_sources: dict[GitSpec, None] = {}
         self.wanted_renders: dict[RenderWant, None] = {}
-        self.sources: dict[GitSpec, tuple[Condition, ...]] = {}
+        self.sources: dict[GitSpec, DeclaredSource] = {}
         self._inputs = inputs
         self._view = view
         self._cache = cache
@@ -216,7 +216,7 @@ class Walk:
             content = self._inputs.fleet_snapshot
         name = f"GitRepository/{repository.spec.namespace}/{repository.spec.name}"
         holding = [each.field for each in repository.unsupported if each.holds]
-        self.sources[spec] = _source_conditions(repository)
+        self.sources[repository.spec] = DeclaredSource(repository.spec, spec, _source_conditions(repository))
         if holding:
             message = f"{name} says {', '.join(holding)}, which is not supported yet"
             raise _Stop(NOT_SUPPORTED, f"{repository.place}: {message}")

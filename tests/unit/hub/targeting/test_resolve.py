@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from felloe.k8syaml import load_all
+from hub.sources.spec import GitRef, GitSpec
 from hub.targeting import ClusterPlan, plan_from_json, plan_to_json
 from tests.unit.hub.targeting.world import (
     FLEET_URL,
@@ -51,6 +52,13 @@ class TestSyncPath:
         assert plan.bundle.by_id[ROOT].options.interval == 600
         assert [each.conditions for each in plan.workloads] == [(), (), ()]
         assert world.asked == [], "the fleet's own repository is not fetched a second time"
+
+    def test_the_bootstrap_s_repository_is_the_fleet_s_own_whatever_that_is_called(self) -> None:
+        world = monorepo()
+        named = GitSpec("felloe-system", "fleet", FLEET_URL, GitRef(branch="main"))
+        plan = world.plan(fleet_source=named)
+        assert objects(plan, "one") == ["one"]
+        assert world.asked == []
 
     def test_the_bootstrap_says_how_the_root_is_applied(self) -> None:
         world = monorepo()

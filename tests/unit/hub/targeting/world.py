@@ -78,7 +78,7 @@ class World:
         inputs = Inputs(
             cluster=cluster,
             fleet=load_fleet(tree, "fleet"),
-            fleet_source=GitSpec("felloe-system", "fleet", FLEET_URL, GitRef(branch="main")),
+            fleet_source=GitSpec("flux-system", "flux-system", FLEET_URL, GitRef(branch="main")),
             fleet_snapshot=Snapshot(tree, self.revision),
             default_sync_path=self.default_sync_path,
         )
