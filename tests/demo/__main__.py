@@ -80,9 +80,10 @@ def show(fleet: Fleet) -> None:
     title("A commit changes the greeting in the base")
     before = fleet.data("dev", "settings") or {}
     changed = {"base/settings.yaml": documents(config_map("settings", greeting="good day", cluster="${cluster_name}"))}
+    sha = fleet.repository.commit(changed, "a politer greeting")
     pushed = time.monotonic()
-    sha = fleet.commit(changed, "a politer greeting")
-    say(f"commit {sha[:8]} pushed and announced")
+    fleet.announce()
+    say(f"commit {sha[:8]} is pushed, and the Git server's webhook tells the hub")
     arrival(fleet, "good day", pushed)
 
     title("Somebody edits production by hand")
@@ -95,9 +96,10 @@ def show(fleet: Fleet) -> None:
     felloe(fleet, "events")
 
     title("The commit is reverted")
+    sha = fleet.repository.revert()
     reverted = time.monotonic()
-    sha = fleet.revert()
-    say(f"commit {sha[:8]} pushed and announced")
+    fleet.announce()
+    say(f"commit {sha[:8]} is pushed, and the webhook tells the hub")
     arrival(fleet, before["greeting"], reverted)
     fleet.hub.felloe("wait", "--for", "healthy", "--revision", sha, "--timeout", "1m", timeout=90)
     felloe(fleet, "get", "clusters")
@@ -124,6 +126,7 @@ def arrival(fleet: Fleet, greeting: str, begin: float) -> None:
             if time.monotonic() > deadline:
                 raise SystemExit(f"the greeting did not arrive everywhere; see {fleet.folder}")
             time.sleep(0.01)
+    console.print()
 
 
 def leave(fleet: Fleet) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Mapping
+from functools import partial
 
 import pytest
 
@@ -31,11 +32,19 @@ def values(fleet: Fleet, label: str = "fleet.felloe.io/workload-name=many") -> M
     return {item.metadata.name: item.data["value"] for item in items}
 
 
+def has_begun(fleet: Fleet, value: str) -> bool:
+    return value in values(fleet).values()
+
+
+def greets(fleet: Fleet, name: str, greeting: str) -> bool:
+    return (fleet.data(name, "settings") or {}).get("greeting") == greeting
+
+
 def test_a_spoke_killed_in_the_middle_of_an_apply_finishes_it(fleet: Fleet) -> None:
     fleet.deliver(many("0"))
     for attempt in range(1, 4):
         sha = fleet.commit(many(str(attempt)))
-        eventually(lambda value=str(attempt): value in values(fleet).values(), "the apply has begun")
+        eventually(partial(has_begun, fleet, str(attempt)), "the apply has begun")
         fleet.spokes["dev"].kill()
         fleet.spokes["dev"].start()
         fleet.wait(sha)
@@ -60,10 +69,7 @@ def test_a_hub_killed_in_the_middle_of_a_delivery_goes_on(fleet: Fleet) -> None:
         fleet.hub.kill()
         fleet.hub.start()
         for name in fleet.clusters:
-            eventually(
-                lambda name=name, attempt=attempt: fleet.data(name, "settings")["greeting"] == f"hi {attempt}",  # type: ignore[index]
-                f"{name} has what was committed before the kill",
-            )
+            eventually(partial(greets, fleet, name, f"hi {attempt}"), f"{name} has what was committed before the kill")
 
 
 def test_a_restarted_hub_has_the_same_roots_and_sends_nothing(fleet: Fleet) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import kubernetes
 import pytest
-from tests.cluster.fixtures import ClusterPool
 
+from tests.cluster.fixtures import ClusterPool
 from tests.fleet.fleet import Fleet
 from tests.fleet.manifests import Files, config_map, documents, kustomization, namespace, overlay
 from tests.fleet.processes import condition, eventually
@@ -37,7 +37,7 @@ def components() -> str:
 
 def bootstrap(name: str) -> Files:
     """Return ``clusters/<name>`` as `flux bootstrap` writes it, with infrastructure and apps that it renders itself."""
-    sync = [
+    sync: list[dict[str, object]] = [
         {
             "apiVersion": "source.toolkit.fluxcd.io/v1",
             "kind": "GitRepository",

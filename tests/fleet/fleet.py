@@ -16,7 +16,7 @@ from tests.cluster.controlplane import ControlPlane
 from tests.cluster.processes import ProcessKeeper
 from tests.fleet.processes import Hub, Spoke
 from tests.servers.git_http import GitHttpServer
-from tests.servers.git_repo import GitRepo, git
+from tests.servers.git_repo import GitRepo
 
 
 class Fleet:
@@ -90,10 +90,9 @@ class Fleet:
         self.wait(sha, to)
         return sha
 
-    def revert(self, message: str = "revert") -> str:
+    def revert(self) -> str:
         """Undo the last commit by another one, and have the hub look at once; return the new commit."""
-        git("revert", "--no-edit", "HEAD", cwd=self.repository.work)
-        sha = self.repository.commit_all(message)
+        sha = self.repository.revert()
         self.hub.felloe("reconcile", "source", "fleet")
         return sha
 
