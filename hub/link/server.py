@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, NoReturn
@@ -132,7 +132,7 @@ class LinkServer:
         )
         server = aio.server(options=OPTIONS)
         link_pb2_grpc.add_LinkServicer_to_server(_LinkService(self), server)  # type: ignore[no-untyped-call]
-        enrolment_pb2_grpc.add_EnrolmentServicer_to_server(_EnrolmentService(self._enrolment), server)  # type: ignore[no-untyped-call]
+        enrolment_pb2_grpc.add_EnrolmentServicer_to_server(_EnrolmentService(self._enrolment, self._replaced), server)  # type: ignore[no-untyped-call]
         try:
             port = server.add_secure_port(address, credentials)
         except RuntimeError as error:
@@ -180,6 +180,9 @@ class LinkServer:
         """Forget `cluster` with all that the store has of it, and end its stream."""
         self._store.remove_cluster(cluster)
         self._expel(cluster, f"cluster {cluster} was removed")
+
+    def _replaced(self, cluster: str) -> None:
+        self._expel(cluster, f"the certificate of cluster {cluster} was replaced by a newer enrolment")
 
     def _expel(self, cluster: str, message: str) -> None:
         if cluster in self._live:
@@ -330,17 +333,20 @@ class _LinkService(link_pb2_grpc.LinkServicer):
 
 
 class _EnrolmentService(enrolment_pb2_grpc.EnrolmentServicer):
-    def __init__(self, enrolment: Enrolment) -> None:
+    def __init__(self, enrolment: Enrolment, enrolled: Callable[[str], None]) -> None:
         self._enrolment = enrolment
+        self._enrolled = enrolled
 
     async def Enrol(  # noqa: N802
         self, request: enrolment_pb2.EnrolRequest, context: Context
     ) -> enrolment_pb2.Certificate:
         peer = await _peer(context)
         try:
-            return self._enrolment.enrol(peer, request)
+            answer = self._enrolment.enrol(peer, request)
         except FelloeError as error:
             await _refuse(context, error)
+        self._enrolled(answer.cluster)
+        return answer
 
     async def Renew(  # noqa: N802
         self, request: enrolment_pb2.RenewRequest, context: Context

@@ -21,11 +21,12 @@ TRACE = "00-0123456789abcdef0123456789abcdef-0123456789abcdef-01"
 
 
 async def quiet(call: Call) -> bool:
-    """Tell whether the hub has nothing to say: a status that asks for confirmation is answered first."""
-    status = pb.SpokeMessage()
-    status.status.sequence = 1
-    await call.write(status)
-    return (await read(call)).HasField("status_received")
+    """Tell whether the hub has nothing to say but to confirm statuses: what it has comes between two of them."""
+    answers = []
+    for sequence in (1, 2):
+        await call.write(pb.SpokeMessage(status=status_pb2.ClusterStatus(sequence=sequence)))
+        answers.append(await read(call))
+    return all(answer.HasField("status_received") for answer in answers)
 
 
 async def test_first_sync_then_a_delta(tmp_path: Path) -> None:
@@ -113,6 +114,7 @@ async def test_pieces_wait_for_credit(tmp_path: Path) -> None:
                 used += len(message.piece.objects)
             assert message.HasField("status_received")
             assert 36 * 1024 < used <= 100 * 1024
+            assert await quiet(call)
             await call.write(pb.SpokeMessage(credit=pb.Credit(bytes=64 * 1024)))
             assert (await read(call)).HasField("piece")
 
@@ -152,6 +154,21 @@ async def test_the_newest_generation_replaces_what_is_under_way(tmp_path: Path) 
                 message = await read(call)
             assert message.offer.root == new.root
             assert (await read(call)).piece.generation == 2
+
+
+async def test_going_back_to_what_the_spoke_has_stops_what_is_under_way(tmp_path: Path) -> None:
+    async with running_hub(tmp_path / "hub") as hub, raw_stream(hub.member("dev")) as call:
+        old = hub.publish("dev", {"a": "1"})
+        hub.publish("dev", {f"c{n}": os.urandom(100).hex() for n in range(3000)})  # its manifest is in several pieces
+        await call.write(hello(root=old.root, generation=1, credit=64 * 1024))
+        await read(call)
+        assert (await read(call)).offer.generation == 2
+        assert (await read(call)).piece.generation == 2
+        hub.publish("dev", {"a": "1"})
+        offer = (await read(call)).offer
+        assert (offer.generation, offer.root) == (3, old.root)
+        await call.write(pb.SpokeMessage(credit=pb.Credit(bytes=1024 * 1024)))
+        assert await quiet(call)
 
 
 async def test_a_spoke_that_crossed_with_a_newer_offer_gets_there(tmp_path: Path) -> None:

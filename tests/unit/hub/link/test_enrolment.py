@@ -187,6 +187,14 @@ async def test_a_reinstalled_spoke_replaces_the_old_certificate(tmp_path: Path) 
             assert (await read(call)).HasField("welcome")
 
 
+async def test_enrolling_again_ends_the_old_stream(tmp_path: Path) -> None:
+    async with running_hub(tmp_path / "hub") as hub, raw_stream(hub.member("dev")) as call:
+        await call.write(hello())
+        assert (await read(call)).HasField("welcome")
+        await Spoke(tmp_path / "spoke").join(hub, "dev")
+        assert "was replaced by a newer enrolment" in await ending(call)
+
+
 async def test_a_certificate_of_another_ca_gets_no_connection(tmp_path: Path) -> None:
     async with running_hub(tmp_path / "hub") as hub, running_hub(tmp_path / "other") as other:
         stranger = dataclasses.replace(other.member("dev"), hub=hub.address, ca=hub.authority.certificate_pem.decode())

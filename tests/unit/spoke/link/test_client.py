@@ -101,6 +101,17 @@ async def test_a_hub_of_an_older_epoch_is_not_followed(tmp_path: Path) -> None:
         assert spoke.root == first.root
 
 
+async def test_a_deposed_hub_that_does_not_know_it_is_not_followed(tmp_path: Path) -> None:
+    spoke = Spoke(tmp_path / "spoke")
+    async with running_hub(tmp_path / "hub") as hub:
+        identity = await spoke.join(hub, "dev")
+        spoke.store.trust(identity.trust)
+        spoke.store.see_epoch(9)
+        async with odd_hub(hub, spoke, []) as odd, spoke.running():
+            await eventually(lambda: "the hub is at epoch 1, this spoke has followed epoch 9" in spoke.client.problem)
+        assert odd.statuses == []
+
+
 async def test_events_of_a_stream_that_broke_come_again(tmp_path: Path) -> None:
     """A hub that reads statuses but dies before it confirms them."""
     spoke = Spoke(tmp_path / "spoke")
