@@ -9,6 +9,7 @@ from typing import Final
 
 from felloe.errors import FelloeError, KubernetesError
 from felloe.identity import ObjectId, WorkloadId
+from spoke.drift.fields import taken_over
 from spoke.drift.live import Live, LiveObjects, owner
 from spoke.drift.watches import metadata_only, typed
 from spoke.kube.client import METADATA_ONLY, KubeClient
@@ -60,10 +61,23 @@ class Objects:
         return resource
 
     async def apply(self, identity: ObjectId, resource: Resource, manifest: bytes) -> Applied:
-        """Server-side apply an object; what the API server answers is not taken into what is live yet."""
+        """Server-side apply an object; what the API server answers is not taken into what is live yet.
+
+        What somebody owns by hand is taken over, and goes where it is not in the manifest.
+        """
         accept = METADATA_ONLY if metadata_only(resource.group, resource.kind) else "application/json"
-        answer = await self._client.apply(resource.path(identity.namespace, identity.name), manifest, accept=accept)
-        return Applied(self._live.read(identity, typed(answer.json(), resource)).settled, answer.created)
+        path = resource.path(identity.namespace, identity.name)
+        answer = await self._client.apply(path, manifest, accept=accept)
+        obj, created = typed(answer.json(), resource), answer.created
+        metadata = _metadata(obj)
+        if not created and (managers := taken_over(metadata)) is not None:
+            try:
+                await self._client.replace_managers(path, str(metadata.get("resourceVersion") or ""), managers)
+                obj = typed((await self._client.apply(path, manifest, accept=accept)).json(), resource)
+            except KubernetesError as error:
+                if error.status not in (CONFLICT, NOT_FOUND):
+                    raise  # else it changed meanwhile: the watch tells, and it is looked at again
+        return Applied(self._live.read(identity, obj).settled, created)
 
     async def exists(self, identity: ObjectId, version: str) -> bool:
         """Return whether an object is there, ours or not."""

@@ -117,7 +117,9 @@ class WorkloadTask:
                 await self._work()
         finally:
             for span in self._spans.values():
+                span.fail("it did not come to that before a newer bundle, or the end of the spoke")
                 span.end()
+            self._spans.clear()
 
     async def _work(self) -> None:
         self._publish(Verdict(standing.UNKNOWN, "Progressing", "reconciliation in progress"))

@@ -19,17 +19,60 @@ from felloe.labels import FIELD_MANAGER
 Json = Mapping[str, object]
 
 FINGERPRINT_BYTES: Final = 12
+_PREDECESSORS: Final = frozenset({"before-first-apply", "kustomize-controller"})
 _IDENTITY: Final = frozenset({"apiVersion", "kind"})
 _IDENTITY_METADATA: Final = frozenset({"name", "namespace"})
 
 
 def fingerprint(metadata: Json) -> bytes:
-    """Return what names the set of fields that we own on an object; empty where we own none."""
+    """Return what names the set of fields that we own on an object, or have to take over; empty where we own none."""
     own = _own(metadata)
     if own is None:
         return b""
-    text = orjson.dumps([own.get("apiVersion"), own.get("fieldsV1")], option=orjson.OPT_SORT_KEYS)
+    marks = [[entry.get("apiVersion"), entry.get("fieldsV1")] for entry in (own, *_by_hand(metadata))]
+    text = orjson.dumps(marks, option=orjson.OPT_SORT_KEYS)
     return hashlib.blake2b(text, digest_size=FINGERPRINT_BYTES).digest()
+
+
+def taken_over(metadata: Json) -> list[Json] | None:
+    """Return managedFields in which we own what was written by hand or by Flux; None where there is nothing to take.
+
+    Without this a field that leaves Git would stay, because kubectl, which created the object long ago, owns it too.
+    """
+    own = _own(metadata)
+    by_hand = _by_hand(metadata)
+    if own is None or not by_hand:
+        return None
+    fields = _mapping(own.get("fieldsV1"))
+    for entry in by_hand:
+        fields = _union(fields, _mapping(entry.get("fieldsV1")))
+    return [
+        entry if entry is not own else {**own, "fieldsV1": fields}
+        for entry in _entries(metadata)
+        if not any(entry is other for other in by_hand)
+    ]
+
+
+def _by_hand(metadata: Json) -> list[Json]:
+    """Return the entries that are taken over, as Flux takes them over (fluxcd/pkg, ssa).
+
+    Unlike there, ``kubectl rollout restart`` is left alone: undoing it would restart everything once more.
+    """
+    own = _own(metadata)
+    return [
+        entry
+        for entry in _entries(metadata)
+        if own is not None
+        and not entry.get("subresource")
+        and entry.get("apiVersion") == own.get("apiVersion")
+        and (manager := str(entry.get("manager") or "")) != "kubectl-rollout"
+        and (manager.startswith("kubectl") or manager in _PREDECESSORS)
+    ]
+
+
+def _union(one: Json, other: Json) -> dict[str, object]:
+    both = {key: _union(_mapping(one[key]), _mapping(other[key])) for key in one.keys() & other.keys()}
+    return {**one, **other, **both}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +87,7 @@ class Change:
         """Return a sentence such as ``kubectl-edit changed spec.replicas at 2026-11-21T08:00:00Z``."""
         shown = ", ".join(self.paths[:5]) + (f" and {len(self.paths) - 5} more" if len(self.paths) > 5 else "")
         at = f" at {self.time}" if self.time else ""
-        return f"{self.manager or 'somebody'} changed {shown or 'the ownership of its fields'}{at}"
+        return f"{self.manager or 'somebody'} changed {shown or 'fields that are not in Git'}{at}"
 
 
 def change(desired: Json, metadata: Json) -> Change:

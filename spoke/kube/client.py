@@ -106,6 +106,21 @@ class KubeClient:
             accept=accept,
         )
 
+    async def replace_managers(self, path: str, resource_version: str, managed_fields: object) -> None:
+        """Say who owns which fields of an object, if it still is at this version; its content stays as it is."""
+        operations = [
+            {"op": "replace", "path": "/metadata/managedFields", "value": managed_fields},
+            {"op": "replace", "path": "/metadata/resourceVersion", "value": resource_version},
+        ]
+        await self._request(
+            "PATCH",
+            path,
+            params={"fieldManager": FIELD_MANAGER},
+            body=orjson.dumps(operations),
+            content_type="application/json-patch+json",
+            accept=METADATA_ONLY,
+        )
+
     async def delete(self, path: str, uid: str, resource_version: str = "") -> None:
         """Delete just the object with this uid (at this version, if given), its dependents in the background."""
         preconditions = {"uid": uid} | ({"resourceVersion": resource_version} if resource_version else {})

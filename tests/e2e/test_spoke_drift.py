@@ -8,7 +8,7 @@ import pytest
 
 from tests.spoke.cluster import Admin
 from tests.spoke.driver import Spoke, asked, eventually
-from tests.spoke.manifests import Wanted, config_map, deployment, namespace, secret
+from tests.spoke.manifests import Manifest, Wanted, config_map, deployment, namespace, secret
 
 pytestmark = pytest.mark.cluster
 
@@ -69,13 +69,43 @@ async def test_what_others_add_and_the_api_server_respells_is_no_drift(spoke: Sp
     spoke.want(Wanted("apps", [namespace("spelling"), deployment("spelling", "web", cpu="1000m", memory="1024Mi")]))
     await spoke.until("apps", lambda status: bool(status.healthy_digest), "healthy")
     mark = admin.cluster.audit_mark()
-    admin.patch("apps/v1", "Deployment", "web", "spelling", {"metadata": {"annotations": {"note": "mine"}}})
-    admin.patch("apps/v1", "Deployment", "web", "spelling", {"spec": {"revisionHistoryLimit": 3}})
+    admin.patch("apps/v1", "Deployment", "web", "spelling", {"metadata": {"annotations": {"note": "mine"}}}, "tool")
+    admin.patch("apps/v1", "Deployment", "web", "spelling", {"spec": {"revisionHistoryLimit": 3}}, "tool")
     await asyncio.sleep(1.0)
     assert asked(admin.cluster, mark) == []
     found = admin.get("apps/v1", "Deployment", "web", "spelling")
     assert found
     assert found["metadata"]["annotations"]["note"] == "mine"
+
+
+async def test_a_field_that_somebody_adds_with_kubectl_goes(spoke: Spoke, admin: Admin) -> None:
+    spoke.want(Wanted("apps", [namespace("added"), config_map("added", "a", k="v")]))
+    await spoke.until_applied("apps")
+    admin.patch("v1", "ConfigMap", "a", "added", {"data": {"extra": "1"}})
+    await spoke.until_event("DriftHealed", "ConfigMap added/a kubectl-edit changed fields that are not in Git")
+    assert admin.config_map("added", "a")["data"] == {"k": "v"}  # type: ignore[index]
+
+
+async def test_a_restart_with_kubectl_is_not_undone(spoke: Spoke, admin: Admin) -> None:
+    spoke.want(Wanted("apps", [namespace("rollout"), deployment("rollout", "web")]))
+    await spoke.until("apps", lambda status: bool(status.healthy_digest), "healthy")
+    annotations: Manifest = {"kubectl.kubernetes.io/restartedAt": "2026-01-01T00:00:00Z"}
+    restart: Manifest = {"spec": {"template": {"metadata": {"annotations": annotations}}}}
+    mark = admin.cluster.audit_mark()
+    admin.patch("apps/v1", "Deployment", "web", "rollout", restart, "kubectl-rollout")
+    await asyncio.sleep(1.0)
+    assert asked(admin.cluster, mark) == []
+
+
+async def test_an_object_that_was_made_with_kubectl_loses_what_leaves_git(spoke: Spoke, admin: Admin) -> None:
+    admin.create(namespace("adopted"))
+    admin.create(config_map("adopted", "a", kept="1", left="2", never="3"))
+    spoke.want(Wanted("apps", [config_map("adopted", "a", kept="1", left="2")]))
+    await spoke.until_applied("apps")
+    assert admin.config_map("adopted", "a")["data"] == {"kept": "1", "left": "2"}  # type: ignore[index]
+    spoke.want(Wanted("apps", [config_map("adopted", "a", kept="1")]))
+    await spoke.until_applied("apps")
+    assert admin.config_map("adopted", "a")["data"] == {"kept": "1"}  # type: ignore[index]
 
 
 async def test_a_fight_is_told_and_not_fought_at_full_speed(spoke: Spoke, admin: Admin) -> None:

@@ -32,19 +32,21 @@ class Admin:
     def names(self, api: str, kind: str, namespace: str) -> set[str]:
         return {item.metadata.name for item in self._resource(api, kind).get(namespace=namespace).items}
 
-    def patch(self, api: str, kind: str, name: str, namespace: str, body: Manifest) -> None:
+    def patch(
+        self, api: str, kind: str, name: str, namespace: str, body: Manifest, manager: str = "kubectl-edit"
+    ) -> None:
         self._resource(api, kind).patch(
             name=name,
             namespace=namespace or None,
             body=body,
             content_type="application/merge-patch+json",
-            field_manager="kubectl-edit",
+            field_manager=manager,
         )
 
     def create(self, manifest: Manifest) -> None:
         metadata: Any = manifest["metadata"]
         self._resource(str(manifest["apiVersion"]), str(manifest["kind"])).create(
-            body=manifest, namespace=metadata.get("namespace")
+            body=manifest, namespace=metadata.get("namespace"), field_manager="kubectl-create"
         )
 
     def delete(self, api: str, kind: str, name: str, namespace: str = "") -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from spoke.drift.fields import change, fingerprint
+from spoke.drift.fields import change, fingerprint, taken_over
 
 OURS = {
     "f:data": {"f:kept": {}},
@@ -31,7 +31,7 @@ def other(manager: str, time: str, fields: object, **more: str) -> dict[str, Any
 
 def test_the_fingerprint_is_of_our_fields_only() -> None:
     alone = fingerprint(metadata(OURS))
-    assert fingerprint(metadata(OURS, other("kubectl", "9", {"f:status": {}}))) == alone
+    assert fingerprint(metadata(OURS, other("controller", "9", {"f:spec": {"f:replicas": {}}}))) == alone
     assert fingerprint(metadata(OURS | {"f:data": {}})) != alone
 
 
@@ -78,3 +78,21 @@ def test_who_removed_a_field_is_who_wrote_last() -> None:
 
 def test_without_an_entry_of_ours_everything_is_lost() -> None:
     assert change({"data": {"a": "1", "b": "2"}}, {}).paths == ("data.a", "data.b")
+
+
+def test_what_was_written_by_hand_becomes_ours_and_the_rest_stays_with_its_owners() -> None:
+    by_hand = other("kubectl-client-side-apply", "1", {"f:data": {"f:kept": {}, "f:old": {}}, "f:spec": {"f:x": {}}})
+    flux = {**other("kustomize-controller", "1", {"f:data": {"f:flux": {}}}), "operation": "Apply"}
+    stays = [
+        other("autoscaler", "1", {"f:spec": {"f:replicas": {}}}),
+        other("kubectl", "1", {"f:status": {}}, subresource="status"),
+        other("kubectl-rollout", "1", {"f:spec": {"f:restarted": {}}}),
+    ]
+    found = taken_over(metadata({"f:data": {"f:kept": {}}}, by_hand, flux, *stays))
+    assert found is not None
+    assert found[:-1] == stays
+    own: Any = found[-1]
+    assert own["manager"] == "felloe"
+    assert own["fieldsV1"] == {"f:data": {"f:kept": {}, "f:old": {}, "f:flux": {}}, "f:spec": {"f:x": {}}}
+    assert taken_over({"managedFields": found}) is None
+    assert fingerprint(metadata(OURS, by_hand)) != fingerprint(metadata(OURS))
