@@ -149,6 +149,11 @@ class Planner:
         self._asked += 1
         self._due.set()
 
+    def publish_again(self, cluster: str) -> None:
+        """Have a cluster's bundle published with all its objects, whether or not that was done before."""
+        self._published.pop(cluster, None)
+        self.poke()
+
     async def settled(self) -> None:
         """Have everything planned again and wait until a round that began after this call has ended."""
         self.poke()

@@ -53,8 +53,8 @@ class Reporter:
         self._events = events
         self._deliveries = deliveries
         self._metrics = metrics
-        self.on_newcomer: Callable[[], None] = lambda: None
-        """Called when a cluster connects for which nothing is planned yet."""
+        self.on_lack: Callable[[str], None] = lambda cluster: None
+        """Called with a cluster that lacks what it should have: it is new, or what it was sent could not be read."""
         self._connections: dict[str, Connection] = {}
         self._reported: dict[str, status_pb2.ClusterStatus] = {}
         self._roots: Revisions[str] = Revisions()
@@ -89,7 +89,7 @@ class Reporter:
         self._connections[cluster] = Connection(True, datetime.now(UTC), hello.spoke_version)
         self.event(cluster, "Normal", "Connected", f"the spoke is connected (version {hello.spoke_version})")
         if self._store.desired(cluster) is None:
-            self.on_newcomer()
+            self.on_lack(cluster)
         self._show(cluster)
 
     def disconnected(self, cluster: str) -> None:
@@ -127,6 +127,8 @@ class Reporter:
 
     def event(self, cluster: str, type_: str, reason: str, message: str) -> None:
         """Take an event of the hub's own; `cluster` is empty where it concerns none."""
+        if reason == "DeliveryFailed":
+            self.on_lack(cluster)
         kind: Literal["Normal", "Warning"] = "Warning" if type_ == "Warning" else "Normal"
         self._events.add(EventFacts(datetime.now(UTC), kind, reason, message, cluster))
 

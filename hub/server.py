@@ -111,14 +111,14 @@ class _Hub:
         config: HubConfig,
         planner: Planner,
         reporter: Reporter,
-        store: SqliteStore,
+        link: LinkServer,
         blobs: FolderBlobs,
         addresses: dict[str, str],
     ) -> None:
         self.planner = planner
         self.reporter = reporter
         self._config = config
-        self._store = store
+        self._link = link
         self._blobs = blobs
         self._addresses = addresses
 
@@ -134,7 +134,9 @@ class _Hub:
         """Remove, again and again, the blobs that no bundle of any cluster holds any more."""
         while True:
             await asyncio.sleep(_COLLECT_EVERY)
-            keep = {digest for plan in self.planner.plans.clusters.values() for digest in plan.bundle.digests()}
+            keep = self._link.needed()
+            for plan in self.planner.plans.clusters.values():
+                keep |= plan.bundle.digests()
             removed = await asyncio.to_thread(self._blobs.collect, keep, older_than=_COLLECT_AFTER)
             log.info("removed %d blobs that nothing needs any more", removed)
 
@@ -165,7 +167,7 @@ async def _open(config: HubConfig, stack: AsyncExitStack) -> _Hub:
     planner = Planner(
         settings, git, renderer, store, blobs, link, deliveries, tracing, metrics, plans, on_round=reporter.show
     )
-    reporter.on_newcomer = planner.poke
+    reporter.on_lack = planner.publish_again
     steward = Steward(planner, reporter, enrolment, store, blobs, board, events)
     planner.recall()
     reporter.recall()
@@ -178,7 +180,7 @@ async def _open(config: HubConfig, stack: AsyncExitStack) -> _Hub:
         "grpc": config.reachable(Address(config.grpc.host, port)),
         "http": config.reachable(Address(config.http.host, api.port)),
     }
-    return _Hub(config, planner, reporter, store, blobs, addresses)
+    return _Hub(config, planner, reporter, link, blobs, addresses)
 
 
 async def _start_api(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -97,6 +98,8 @@ def serve(
         "http": http,
     }
     settings = load_config(given, Path(config) if config else None)
+    # gRPC's C core speaks to stderr of what we log ourselves; it reads this once, when it is loaded.
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     from hub.server import run
 
     run(settings)

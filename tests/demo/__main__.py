@@ -141,9 +141,8 @@ def leave(fleet: Fleet) -> None:
         "felloe events -w",
     ):
         console.print(f"  {command}")
-    console.print(
-        f"  git clone {fleet.repository.path}   # commit, push, then: felloe reconcile source fleet", soft_wrap=True
-    )
+    where = fleet.repository.work
+    console.print(f"  cd {where}   # edit, git commit -a, then: felloe reconcile source fleet", soft_wrap=True)
     for name, cluster in fleet.clusters.items():
         console.print(f"  kubectl --kubeconfig {cluster.kubeconfig} -n shop get all   # {name}", soft_wrap=True)
     console.print("Ctrl-C ends and removes everything.")

@@ -122,6 +122,9 @@ def test_a_label_change_moves_a_cluster_to_another_environment(fleet: Fleet) -> 
 
 
 def test_a_cluster_that_joins_a_running_fleet_gets_its_placement(fleet: Fleet) -> None:
+    fleet.deliver(
+        {"base/settings.yaml": documents(config_map("settings", greeting="hello", cluster="${cluster_name}"))}
+    )
     # The same cluster joins anew, with an empty disk and another name: what a reinstalled spoke does.
     fleet.spokes["staging"].stop()
     fleet.clusters["newcomer"] = fleet.clusters.pop("staging")
