@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from felloe.tracing import OFF
+from felloe.tracing import OFF, Tracer
 from felloe.v1 import status_pb2 as pb
 from spoke.agent import Agent, agent
 from spoke.kube.config import load_kubeconfig
@@ -32,10 +32,10 @@ class Spoke:
         self.removed: set[str] = set()
         self.events: list[pb.Event] = []
 
-    def want(self, *workloads: Wanted) -> None:
+    def want(self, *workloads: Wanted, traceparent: str = "") -> None:
         """Make this the desired state."""
         self._generation += 1
-        self._agent.on_bundle(commit(self._store, self._generation, workloads))
+        self._agent.on_bundle(commit(self._store, self._generation, workloads, traceparent))
 
     def digest(self, name: str) -> bytes:
         assert self._store.current
@@ -95,11 +95,11 @@ class Spoke:
 
 
 @asynccontextmanager
-async def running(kubeconfig: Path, state: Path) -> AsyncIterator[Spoke]:
+async def running(kubeconfig: Path, state: Path, tracer: Tracer = OFF) -> AsyncIterator[Spoke]:
     """Run a spoke on a state folder for as long as the context."""
     store = BundleStore(state)
     try:
-        async with agent(load_kubeconfig(kubeconfig), store, OFF) as core:
+        async with agent(load_kubeconfig(kubeconfig), store, tracer) as core:
             spoke = Spoke(core, store)
             tasks = [asyncio.create_task(core.run()), asyncio.create_task(spoke.listen())]
             try:

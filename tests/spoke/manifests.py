@@ -30,7 +30,7 @@ def workload_id(name: str) -> WorkloadId:
     return WorkloadId("Kustomization", "flux-system", name)
 
 
-def commit(store: BundleStore, generation: int, workloads: Iterable[Wanted]) -> StoredBundle:
+def commit(store: BundleStore, generation: int, workloads: Iterable[Wanted], traceparent: str = "") -> StoredBundle:
     """Put a bundle on a spoke's disk, as the link does it."""
     built = []
     for wanted in workloads:
@@ -44,7 +44,7 @@ def commit(store: BundleStore, generation: int, workloads: Iterable[Wanted]) -> 
             wave = _WAVES.get(identity.kind, 3)
             entries.append(Entry(identity, version, name, wave, len(blob), template=b"${" in blob))
         built.append(Workload(workload_id(wanted.name), wanted.options, tuple(entries), wanted.variables))
-    stored = StoredBundle(1, generation, Bundle(tuple(built)), "", time.time())
+    stored = StoredBundle(1, generation, Bundle(tuple(built)), traceparent, time.time())
     store.commit(stored)
     return stored
 
