@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
+from typing import Final
 
 from felloe.errors import KubernetesError
 from felloe.identity import ObjectId
@@ -14,6 +15,7 @@ from spoke.apply.plan import Leftovers
 from spoke.apply.standing import Failure
 from spoke.apply.step import UnreachableError, bounded
 
+_NAMED_AT_MOST: Final = 20
 _log = logging.getLogger(__name__)
 
 
@@ -28,6 +30,7 @@ class Outcome:
 async def prune(context: Context, inventory: Inventory, left: Leftovers) -> Outcome:
     """Do what was decided about a workload's leftovers. Raise UnreachableError where the API server is away."""
     outcome = Outcome(dropped=set(left.released))
+    told: list[tuple[ObjectId, Pruned]] = []
 
     async def one(identity: ObjectId) -> None:
         try:
@@ -38,12 +41,27 @@ async def prune(context: Context, inventory: Inventory, left: Leftovers) -> Outc
             outcome.failures[identity] = Failure("PruneFailed", str(error))
             return
         outcome.dropped.add(identity)
-        _log.info("event=Pruned workload=%s object=%r became=%r", inventory.id, str(identity), became.value)
+        _log.debug("event=Pruned workload=%s object=%r became=%r", inventory.id, str(identity), became.value)
         if became is not Pruned.GONE:
-            context.report.event("Pruned", f"{identity} {became.value}", inventory.id, identity)
+            told.append((identity, became))
 
-    for wave in left.prune:
-        await bounded(one, wave)
-        if outcome.failures:
-            break  # what is of an earlier wave may be what the failed ones need to go away
+    try:
+        for wave in left.prune:
+            await bounded(one, wave)
+            if outcome.failures:
+                break  # what is of an earlier wave may be what the failed ones need to go away
+    finally:
+        _tell(context, inventory, told)
     return outcome
+
+
+def _tell(context: Context, inventory: Inventory, told: list[tuple[ObjectId, Pruned]]) -> None:
+    """Tell what became of each object; of many that were deleted, how many, so that they crowd out no other event."""
+    deleted = sum(became is Pruned.DELETED for _, became in told)
+    if deleted:
+        _log.info("event=Pruned workload=%s objects=%d", inventory.id, deleted)
+    for identity, became in told:
+        if became is not Pruned.DELETED or deleted <= _NAMED_AT_MOST:
+            context.report.event("Pruned", f"{identity} {became.value}", inventory.id, identity)
+    if deleted > _NAMED_AT_MOST:
+        context.report.event("Pruned", f"{deleted} objects deleted", inventory.id)
