@@ -73,11 +73,16 @@ async def test_a_restart_with_nothing_changed_writes_nothing(
     cluster: ControlPlane, admin: Admin, tmp_path: Path
 ) -> None:
     objects = [namespace("restart"), *(config_map("restart", f"a{number}") for number in range(50))]
+    apps = Wanted("apps", [*objects, deployment("restart", "web")], ApplyOptions(prune=True, wait=True))
+    more = [Wanted(f"more-{number}", [config_map("restart", f"m{number}")]) for number in range(12)]
     async with running(cluster.kubeconfig, tmp_path) as spoke:
-        spoke.want(Wanted("apps", [*objects, deployment("restart", "web")], ApplyOptions(prune=True, wait=True)))
-        await spoke.until_applied("apps")
+        spoke.want(apps, *more)
+        for wanted in (apps, *more):
+            await spoke.until_applied(wanted.name)
     mark = cluster.audit_mark()
     async with running(cluster.kubeconfig, tmp_path) as spoke:
+        for wanted in more:
+            await spoke.until_applied(wanted.name)
         status = await spoke.until_applied("apps")
     assert status.applied_at.seconds
     assert {verb for verb, *_ in asked(cluster, mark)} <= {"get", "list"}
