@@ -98,7 +98,9 @@ def serve(
         "http": http,
     }
     settings = load_config(given, Path(config) if config else None)
-    # gRPC's C core speaks to stderr of what we log ourselves; it reads this once, when it is loaded.
+    # gRPC's C core reads these once, when it is loaded. Its fork handlers abort some of the processes that builds start
+    # (Check failed: next_worker->state == KICKED), and what it says on stderr is logged by ourselves.
+    os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     from hub.server import run
 

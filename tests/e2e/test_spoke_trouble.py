@@ -149,3 +149,17 @@ async def test_a_spoke_that_may_not_read_its_inventory_prunes_nothing_and_says_s
         status = await spoke.until("apps", lambda _: True, "tells")
         assert 'User "nobody" cannot list resource "configmaps"' in ready(status)[2]
     assert admin.config_map("denied", "a")
+
+
+async def test_newer_bundles_win_at_any_moment(spoke: Spoke, admin: Admin) -> None:
+    chance = random.Random(11)  # noqa: S311
+    for number in range(60):
+        names = chance.sample("abcdefgh", 5)
+        wanted = [config_map("newer", name, k=str(number)) for name in names]
+        spoke.want(Wanted("apps", [namespace("newer"), *wanted]), Wanted("two", [config_map("newer", f"two-{number}")]))
+        await asyncio.sleep(chance.uniform(0, 0.06))
+    await spoke.until_applied("apps")
+    await spoke.until_applied("two")
+    assert admin.names("v1", "ConfigMap", "newer") - {"kube-root-ca.crt"} == {*names, "two-59"}
+    for name in names:
+        assert admin.config_map("newer", name)["data"] == {"k": "59"}  # type: ignore[index]

@@ -14,7 +14,7 @@ import yaml
 
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.processes import ProcessKeeper
-from tests.fleet.processes import Hub, Spoke
+from tests.fleet.processes import Hub, Spoke, eventually
 from tests.servers.git_http import GitHttpServer
 from tests.servers.git_repo import GitRepo
 
@@ -52,7 +52,7 @@ class Fleet:
         return f"{self.server.url}/fleet.git"
 
     def join(self, name: str, **labels: str) -> Spoke:
-        """Let a cluster join with a fresh token."""
+        """Let a cluster join with a fresh token, and wait until it is connected."""
         spoke = Spoke(
             self.keeper,
             self.folder / "spokes" / name,
@@ -61,8 +61,15 @@ class Fleet:
             self.hub.token(name, **labels),
             self.environment,
         )
-        self.spokes[name] = spoke
-        return spoke.start()
+        self.spokes[name] = spoke.start()
+        eventually(lambda: self.is_connected(name), f"{name} is connected; its log:\n{spoke.process.tail()}")
+        return spoke
+
+    def is_connected(self, name: str) -> bool:
+        """Say whether the hub has a stream of a cluster."""
+        (cluster,) = self.hub.get("clusters", name)
+        connected: bool = cluster["status"]["connected"]
+        return connected
 
     def commit(self, files: Mapping[str, str | bytes | None], message: str = "a change") -> str:
         """Commit, and have the hub look at once; return the commit."""
@@ -93,6 +100,12 @@ class Fleet:
     def revert(self) -> str:
         """Undo the last commit by another one, and have the hub look at once; return the new commit."""
         sha = self.repository.revert()
+        self.hub.felloe("reconcile", "source", "fleet")
+        return sha
+
+    def restore(self, commit: str) -> str:
+        """Make the repository what it was at a commit, and have the hub look at once; return the new commit."""
+        sha = self.repository.restore(commit)
         self.hub.felloe("reconcile", "source", "fleet")
         return sha
 

@@ -81,6 +81,11 @@ class GitRepo:
         git("revert", "--no-edit", "HEAD", cwd=self.work)
         return self.head
 
+    def restore(self, commit: str) -> str:
+        """Make everything what it was at a commit, by a new one, and return its id."""
+        git("restore", f"--source={commit}", "--staged", "--worktree", ".", cwd=self.work)
+        return self.commit({}, f"as at {commit}")
+
     def set_ref(self, name: str, commit: str) -> None:
         """Point a ref of the bare repository at a commit."""
         git("update-ref", name, commit, cwd=self.path)

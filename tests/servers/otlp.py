@@ -1,7 +1,7 @@
 """A receiver of OTLP/HTTP traces as a process: `python -m tests.servers.otlp FOLDER`.
 
-It listens on a free port of the loopback interface, writes the port to ``FOLDER/port`` and every span it is sent as one
-line of JSON to ``FOLDER/spans.jsonl``.
+It listens on a free port of the loopback interface, writes the port to ``FOLDER/port``, every span it is sent as one line
+of JSON to ``FOLDER/spans.jsonl``, and before that all it was sent, as it was sent, to ``FOLDER/exports.bin``.
 """
 
 from __future__ import annotations
@@ -57,12 +57,14 @@ def _value(value: AnyValue) -> Any:
 def main(folder: Path) -> None:
     """Serve until the process is ended."""
     output = (folder / "spans.jsonl").open("a", buffering=1)
+    exports = (folder / "exports.bin").open("ab", buffering=0)
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             if self.headers.get("Content-Encoding") == "gzip":
                 body = gzip.decompress(body)
+            exports.write(body)
             for span in spans_of(ExportTraceServiceRequest.FromString(body)):
                 output.write(json.dumps(span) + "\n")
             answer = ExportTraceServiceResponse().SerializeToString()
