@@ -11,13 +11,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from felloe.tracing import Span, Tracer
+from felloe.tracing import Attribute, Span, Tracer
 from hub.metrics import HubMetrics
 from hub.sources.follow import SourceState
 from hub.sources.git import Fetched, GitSources
 from hub.sources.secrets import SecretFolder
 from hub.sources.spec import GitSpec
 from hub.sources.url import UrlRewriter, shown
+from hub.targeting import RenderWant
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,19 @@ class Commits:
     def links(self) -> tuple[str, ...]:
         """Return the traceparents of this round's commits, or of those in force where there is none."""
         return tuple(span.traceparent for span in self._open) or tuple(self._in_force.values())
+
+    def rendered(self, want: RenderWant, began: int, *, objects: int = 0, error: str = "") -> None:
+        """Note a build of an overlay that began at a time in nanoseconds since 1970 and has just ended."""
+        attributes: dict[str, Attribute] = {
+            "felloe.path": want.path,
+            "felloe.source": str(want.source.key),
+            "felloe.revision": want.revision,
+            "felloe.objects": objects,
+        }
+        span = self._tracer.start("render", parent=self.parent, attributes=attributes, start_ns=began)
+        if error:
+            span.fail(error)
+        span.end()
 
     def end(self) -> None:
         """End the round: every cluster has its desired state."""

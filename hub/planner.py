@@ -18,7 +18,7 @@ import orjson
 
 from felloe.bundle import Bundle
 from felloe.errors import FelloeError, RenderError, SandboxError
-from felloe.tracing import Tracer, traced
+from felloe.tracing import Tracer
 from hub.commits import Commits, TimedGitSources
 from hub.deliveries import Deliveries
 from hub.fleet import Fleet, load_fleet
@@ -109,7 +109,6 @@ class Planner:
         self._blobs = blobs
         self._link = link
         self._deliveries = deliveries
-        self._tracer = tracer
         self._metrics = metrics
         self._on_round = on_round
         self._commits = Commits(tracer)
@@ -285,25 +284,22 @@ class Planner:
         if isinstance(snapshot, str):
             self._renders[want] = RenderError(snapshot)
             return
-        began = time.perf_counter()
-        attributes = {"felloe.path": want.path, "felloe.source": str(want.source.key), "felloe.revision": want.revision}
-        with traced(self._tracer, "render", parent=self._commits.parent, attributes=attributes) as span:
-            try:
-                rendered = await self._renderer.render(RenderRequest(snapshot.tree, want.path, want.target_namespace))
-            except FelloeError as error:
-                self._renders[want] = error if isinstance(error, RenderError) else RenderError(str(error))
-                if isinstance(error, SandboxError) or not isinstance(error, RenderError):
-                    self._passing.add(want)
-                span.fail(str(error))
-                self._metrics.rendered(time.perf_counter() - began, failed=True)
-                return
-            self._renders[want] = rendered
-            span.set("felloe.objects", len(rendered.objects))
-            span.set("felloe.cached", rendered.remembered)
+        began, began_ns = time.perf_counter(), time.time_ns()
+        try:
+            rendered = await self._renderer.render(RenderRequest(snapshot.tree, want.path, want.target_namespace))
+        except FelloeError as error:
+            self._renders[want] = error if isinstance(error, RenderError) else RenderError(str(error))
+            if isinstance(error, SandboxError) or not isinstance(error, RenderError):
+                self._passing.add(want)
+            self._metrics.rendered(time.perf_counter() - began, failed=True)
+            self._commits.rendered(want, began_ns, error=str(error))
+            return
+        self._renders[want] = rendered
         if rendered.remembered:
             self._metrics.render_cached()
         else:
             self._metrics.rendered(time.perf_counter() - began)
+            self._commits.rendered(want, began_ns, objects=len(rendered.objects))
 
     # -- sources
 

@@ -1,7 +1,7 @@
 """A receiver of OTLP/HTTP traces as a process: `python -m tests.servers.otlp FOLDER`.
 
-It listens on a free port of the loopback interface, writes the port to ``FOLDER/port``, every span it is sent as one line
-of JSON to ``FOLDER/spans.jsonl``, and before that all it was sent, as it was sent, to ``FOLDER/exports.bin``.
+It listens on a free port of the loopback interface and writes the port to ``FOLDER/port``, what it is sent to
+``FOLDER/exports.bin``, and then every span of that as one line of JSON to ``FOLDER/spans.jsonl``.
 """
 
 from __future__ import annotations
