@@ -258,12 +258,14 @@ async def bounded(work: Callable[[_T], Awaitable[None]], items: Iterable[_T], li
         for item in queue:
             await work(item)
 
+    # No TaskGroup: before Python 3.13 one whose child fails may lose the cancellation of its parent.
+    workers = [asyncio.create_task(worker()) for _ in range(limit)]
     try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(limit):
-                group.create_task(worker())
-    except* FelloeError as errors:
-        raise first_of(errors) from None
+        await asyncio.gather(*workers)
+    finally:
+        for task in workers:
+            task.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
 
 
 def first_of(errors: BaseExceptionGroup[FelloeError]) -> FelloeError:

@@ -11,6 +11,7 @@ import logging
 import random
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
@@ -230,12 +231,12 @@ class WorkloadTask:
             if deadline > time.monotonic():
                 deadlines.append(deadline)
         timeout = max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
-        try:
-            await asyncio.wait_for(self._wake.wait(), timeout)
-            # What one request or one rollout does arrives as many events: take them together.
-            await asyncio.sleep(_GATHER_SECONDS)
-        except TimeoutError:
-            pass
+        # No wait_for: before Python 3.12 it loses a cancellation that comes together with the event.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await self._wake.wait()
+        # What one request or one rollout does arrives as many events: take them together.
+        await asyncio.sleep(_GATHER_SECONDS)
         self._wake.clear()
 
     async def _dependencies(self) -> None:

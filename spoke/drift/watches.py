@@ -77,7 +77,8 @@ class Watches:
             self._watches[kind] = (feed, task)
         feed = self._watches[kind][0]
         try:
-            await asyncio.wait_for(feed.answered.wait(), timeout)
+            async with asyncio.timeout(timeout):
+                await feed.answered.wait()
         except TimeoutError:
             return False
         return feed.synced
