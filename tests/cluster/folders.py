@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import TextIO
 
-from tests.cluster.binaries.lock import try_lock
+from tests.cluster.binaries.lock import held, try_lock
 
 PREFIX = "felloe-cluster-"
 
@@ -22,10 +22,12 @@ class ClusterFolder:
 
     def __init__(self, name: str, base: Path | None = None) -> None:
         base = base or Path(tempfile.gettempdir())
-        sweep(base)
-        self.path = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{name}-", dir=base))
-        self._lock: TextIO = (self.path / ".lock").open("w")
-        try_lock(self._lock.fileno())
+        # Between its making and its lock a folder looks like one whose run is gone: one at a time makes and sweeps.
+        with held(base / f".{PREFIX}{os.getuid()}.lock", lambda: None):
+            sweep(base)
+            self.path = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{name}-", dir=base))
+            self._lock: TextIO = (self.path / ".lock").open("w")
+            try_lock(self._lock.fileno())
 
     def close(self) -> None:
         """Remove the folder and all in it."""
