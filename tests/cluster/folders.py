@@ -6,13 +6,16 @@ its cluster runs, and whoever makes a folder first removes those whose lock nobo
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from tests.cluster.binaries.lock import held, try_lock
+from tests.cluster.binaries.lock import try_lock
 
 PREFIX = "felloe-cluster-"
 
@@ -23,7 +26,7 @@ class ClusterFolder:
     def __init__(self, name: str, base: Path | None = None) -> None:
         base = base or Path(tempfile.gettempdir())
         # Between its making and its lock a folder looks like one whose run is gone: one at a time makes and sweeps.
-        with held(base / f".{PREFIX}{os.getuid()}.lock", lambda: None):
+        with _alone_in(base):
             sweep(base)
             self.path = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{name}-", dir=base))
             self._lock: TextIO = (self.path / ".lock").open("w")
@@ -33,6 +36,16 @@ class ClusterFolder:
         """Remove the folder and all in it."""
         shutil.rmtree(self.path, ignore_errors=True)
         self._lock.close()
+
+
+@contextmanager
+def _alone_in(base: Path) -> Iterator[None]:
+    descriptor = os.open(base, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def sweep(base: Path) -> None:
