@@ -1,42 +1,46 @@
-"""Both charts lint, render what a restricted cluster admits, and refuse values that would be ignored."""
+"""Both charts lint, start what the images hold, grant what is asked for, and refuse values that would be ignored."""
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
-from typing import Any
 
 import helm_python as helm
 import pytest
-import yaml
+from typer.main import get_command
 
-CHARTS = Path(__file__).parents[3] / "charts"
-VALUES: dict[str, dict[str, object]] = {
-    "hub": {
-        "fleet": {"url": "https://git.example.com/fleet.git@main", "insteadOf": ["https://a/=https://b/"]},
-        "advertise": ["hub.example.com"],
-        "sourceSecrets": [{"namespace": "flux-system", "name": "git", "secretName": "git-credentials"}],
-    },
-    "spoke": {"hub": {"address": "hub.example.com:8443"}, "token": "felloe1.abc"},
-}
+from felloe.cli import Side, build_app
+from hub.cli import register
+from hub.config import Address, HubConfig, load_config
+from spoke.__main__ import Settings
+from spoke.__main__ import _parse as parse
+from tests.charts import CHARTS, VALUES, of_kind, pod, render
 
-
-def render(chart: str, values: dict[str, object] | None = None) -> list[dict[str, Any]]:
-    rendered = helm.Chart.load(CHARTS / chart).render(
-        VALUES[chart] | (values or {}), name=f"felloe-{chart}", namespace="felloe-system"
-    )
-    return [
-        document
-        for name, text in sorted(rendered.items())
-        if name.endswith(".yaml")
-        for document in yaml.safe_load_all(text)
-        if document
-    ]
+RULES = [
+    {
+        "apiGroups": ["apps"],
+        "resources": ["deployments"],
+        "verbs": ["get", "list", "watch", "create", "patch", "delete"],
+    }
+]
 
 
-def pod(objects: list[dict[str, Any]]) -> dict[str, Any]:
-    (found,) = (item for item in objects if item["kind"] == "StatefulSet")
-    spec: dict[str, Any] = found["spec"]["template"]["spec"]
-    return spec
+def container_arguments(chart: str, values: dict[str, object] | None = None) -> list[str]:
+    (container,) = pod(render(chart, values))["containers"]
+    arguments: list[str] = container["args"]
+    assert "command" not in container
+    return arguments
+
+
+def hub_config(arguments: list[str]) -> HubConfig:
+    """What `felloe` makes of the hub's arguments; an unknown one is an error."""
+    command = get_command(build_app([Side("hub", lambda: register)]))
+    for name in arguments[:2]:
+        command = command.commands[name]  # type: ignore[attr-defined]  # a group's
+    given = command.make_context("serve", arguments[2:]).params
+    assert not given.pop("config")
+    return load_config({name.replace("_", "-"): value for name, value in given.items()}, None)
 
 
 @pytest.mark.parametrize("chart", VALUES)
@@ -59,6 +63,57 @@ def test_meets_the_restricted_pod_security_standard(chart: str) -> None:
     }
 
 
+def test_the_spoke_s_arguments_are_what_its_process_takes() -> None:
+    assert parse(container_arguments("spoke")) == Settings(
+        "hub.example.com:8443", Path("/state"), None, "", Path("/token/token"), "info"
+    )
+
+
+def test_the_hub_s_arguments_are_what_its_command_takes(tmp_path: Path) -> None:
+    arguments = container_arguments("hub")
+    assert "--secrets=/secrets" in arguments
+    here = [argument.replace("=/secrets", f"={tmp_path}") for argument in arguments]
+    assert hub_config(here) == HubConfig(
+        data=Path("/data"),
+        fleet="https://git.example.com/fleet.git@main",
+        grpc=Address("0.0.0.0", 8443),  # noqa: S104 - not bound to
+        http=Address("0.0.0.0", 8080),  # noqa: S104 - not bound to
+        fleet_path="fleet/",
+        sync_path="clusters/${cluster_name}",
+        secrets=tmp_path,
+        instead_of=(("https://a/", "https://b/"),),
+        advertise=("hub.example.com", "felloe-hub.felloe-system.svc"),
+    )
+
+
+def test_a_hub_without_secrets_is_given_no_folder_that_is_not_there() -> None:
+    values: dict[str, object] = {"sourceSecrets": [], "advertise": []}
+    config = hub_config(container_arguments("hub", values))
+    assert config.secrets is None
+    assert str(config.reachable(config.grpc)) == "felloe-hub.felloe-system.svc:8443"
+
+
+@pytest.mark.parametrize(("chart", "runs"), [("hub", ["felloe"]), ("spoke", ["python", "-m", "spoke"])])
+def test_the_image_starts_what_the_arguments_are_for(chart: str, runs: list[str]) -> None:
+    containerfile = (CHARTS.parent / "Containerfile").read_text()
+    (stage,) = (stage for stage in re.split(r"^FROM ", containerfile, flags=re.MULTILINE) if f" AS {chart}\n" in stage)
+    (entrypoint,) = re.findall(r"^ENTRYPOINT (.*)$", stage, re.MULTILINE)
+    program, *arguments = json.loads(entrypoint)
+    assert [Path(program).name, *arguments] == runs
+    (user,) = re.findall(r"^USER (.*)$", stage, re.MULTILINE)
+    context = pod(render(chart))["securityContext"]
+    assert user == f"{context['runAsUser']}:{context['runAsGroup']}"
+
+
+def test_every_secret_of_a_source_is_where_the_hub_looks_for_it() -> None:
+    names = ["a" * 60 + "-one", "a" * 60 + "-two"]
+    secrets = [{"namespace": "flux-system", "name": name, "secretName": name} for name in names]
+    spec = pod(render("hub", {"sourceSecrets": secrets}))
+    volumes = {each["name"]: each["secret"]["secretName"] for each in spec["volumes"] if "secret" in each}
+    mounts = {each["mountPath"]: each["name"] for each in spec["containers"][0]["volumeMounts"]}
+    assert {volumes[mounts[f"/secrets/flux-system/{name}"]] for name in names} == set(names)
+
+
 def test_the_hub_has_no_rights_in_its_own_cluster() -> None:
     objects = render("hub")
     assert not [item for item in objects if "Role" in str(item["kind"])]
@@ -66,19 +121,40 @@ def test_the_hub_has_no_rights_in_its_own_cluster() -> None:
 
 
 def test_a_restricted_spoke_gets_its_rules_and_no_more() -> None:
-    rules = [{"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["*"]}]
-    objects = render("spoke", {"rbac": {"clusterAdmin": False, "rules": rules}})
-    (role,) = (item for item in objects if item["kind"] == "ClusterRole")
+    objects = render("spoke", {"rbac": {"clusterAdmin": False, "rules": RULES}})
+    role = of_kind(objects, "ClusterRole")
     granted = role["rules"]
-    assert rules[0] in granted
-    assert all(set(rule["verbs"]) <= {"get", "list", "watch"} for rule in granted if rule not in rules)
+    assert RULES[0] in granted
+    assert all(set(rule["verbs"]) <= {"get", "list", "watch"} for rule in granted if rule not in RULES)
+    assert of_kind(objects, "ClusterRoleBinding")["roleRef"]["name"] == role["metadata"]["name"]
+    assert {rule["resources"][0] for rule in of_kind(objects, "Role")["rules"]} == {"configmaps"}
+
+
+def test_the_spoke_s_namespace_is_made_only_where_the_release_has_another_one() -> None:
+    values: dict[str, object] = {"rbac": {"clusterAdmin": False, "rules": RULES}}
+    assert of_kind(render("spoke", values, namespace="agents"), "Namespace")["metadata"]["name"] == "felloe-system"
+    assert not [item for item in render("spoke", values) if item["kind"] == "Namespace"]
 
 
 def test_the_join_token_is_a_file_and_no_argument() -> None:
     objects = render("spoke")
     assert "felloe1.abc" not in str(pod(objects))
-    (secret,) = (item for item in objects if item["kind"] == "Secret")
-    assert secret["stringData"] == {"token": "felloe1.abc"}
+    assert of_kind(objects, "Secret")["stringData"] == {"token": "felloe1.abc"}
+
+
+def test_a_join_token_may_come_from_the_file_that_the_command_wrote() -> None:
+    values = VALUES["spoke"] | {"token": "felloe1.abc\n"}
+    helm.Chart.load(CHARTS / "spoke").validate_schema(values)
+    assert of_kind(render("spoke", values), "Secret")["stringData"] == {"token": "felloe1.abc"}
+    with pytest.raises(helm.HelmError, match="token"):
+        helm.Chart.load(CHARTS / "spoke").validate_schema(VALUES["spoke"] | {"token": "something else"})
+
+
+def test_a_spoke_with_a_secret_of_its_own_gets_none() -> None:
+    objects = render("spoke", {"token": "", "tokenSecret": "mine"})
+    assert not [item for item in objects if item["kind"] == "Secret"]
+    (token,) = (each for each in pod(objects)["volumes"] if each["name"] == "token")
+    assert token["secret"]["secretName"] == "mine"
 
 
 @pytest.mark.parametrize("chart", VALUES)
