@@ -7,7 +7,7 @@ of it, and the moment at which every cluster had its new desired state. Deliveri
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,6 +55,11 @@ class TimedGitSources(GitSources):
         self.looks[spec] = Look(began, ended)
         return fetched
 
+    def keep(self, specs: Collection[GitSpec]) -> None:
+        """Forget what is known of the looks at others."""
+        self._seen = {spec: revision for spec, revision in self._seen.items() if spec in specs}
+        self.looks = {spec: look for spec, look in self.looks.items() if spec in specs}
+
 
 class Commits:
     """The commits that one round of planning takes up, as spans. `parent` is what its renders and deliveries belong to.
@@ -70,7 +75,12 @@ class Commits:
         self._open: list[Span] = []
 
     def take_up(self, states: Iterable[SourceState], looks: Mapping[GitSpec, Look]) -> None:
-        """Begin a span for each source whose revision is new."""
+        """Begin a span for each source whose revision is new; `states` are those of all sources."""
+        states = list(states)
+        followed = {state.spec for state in states}
+        for known in (self._revisions, self._in_force):
+            for gone in known.keys() - followed:
+                del known[gone]
         for state in states:
             if state.fetched is None or self._revisions.get(state.spec) == state.fetched.revision:
                 continue

@@ -55,11 +55,24 @@ class Deliveries:
             delivery.span.end()
             del self._open[cluster]
 
-    def refused(self, cluster: str, message: str) -> None:
-        """Note that the spoke can't take the newest root."""
-        if (delivery := self._open.get(cluster)) is not None:
+    def awaits(self, cluster: str, root: Digest) -> bool:
+        """Tell whether a cluster is on its way to a root."""
+        delivery = self._open.get(cluster)
+        return delivery is not None and delivery.root == root
+
+    def refused(self, cluster: str, root: Digest, message: str) -> None:
+        """Note that the spoke can't take a root; only the newest one counts."""
+        delivery = self._open.get(cluster)
+        if delivery is not None and delivery.root == root:
             delivery.send.fail(message)
             delivery.send.end()
+
+    def abandon(self, cluster: str) -> None:
+        """End the delivery to a cluster, if there is one: it could not be published, or the cluster has gone."""
+        if (delivery := self._open.pop(cluster, None)) is not None:
+            delivery.send.end()
+            delivery.span.set("felloe.abandoned", True)
+            delivery.span.end()
 
     def close(self) -> None:
         """End what is open: the hub stops."""

@@ -29,7 +29,11 @@ def source_facts(states: Iterable[SourceState], declared: Iterable[DeclaredSourc
     by_name: dict[SourceKey, list[DeclaredSource]] = {}
     for each in shown_ones:
         by_name.setdefault(each.declared.key, []).append(each)
-    return [_source(each[0], by_spec[each[0].followed], len(set(each)) - 1) for _, each in sorted(by_name.items())]
+    return [_source(each[0], by_spec[each[0].followed], _meanings(each) - 1) for _, each in sorted(by_name.items())]
+
+
+def _meanings(sources: Iterable[DeclaredSource]) -> int:
+    return len({(each.declared, each.followed) for each in sources})
 
 
 def _source(source: DeclaredSource, state: SourceState, others: int) -> SourceFacts:

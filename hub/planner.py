@@ -3,33 +3,36 @@
 One round after another, each from the newest state of everything (level-based): read the fleet, resolve each cluster,
 render what it wants, resolve again until nothing is wanting, let the rollout admit, publish. What has not changed costs
 little: renders are remembered by what they read, and a bundle whose root is the same is not sent.
+
+What goes wrong with one cluster stays with it, what goes wrong with a round is tried again a minute later: nothing that
+Git, a spoke or the disk comes up with ends the hub.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Final
-
-import orjson
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 from felloe.bundle import Bundle
-from felloe.errors import FelloeError, RenderError, SandboxError
+from felloe.errors import FelloeError, SourceError, StoreError
+from felloe.identity import WorkloadId
 from felloe.tracing import Tracer
 from hub.commits import Commits, TimedGitSources
+from hub.contents import Contents, FleetReader, InForce
 from hub.deliveries import Deliveries
-from hub.fleet import Fleet, load_fleet
 from hub.link.server import LinkServer
 from hub.metrics import HubMetrics
-from hub.render.render import Rendered, Renderer, RenderRequest
+from hub.overlays import RETRY_SECONDS, Overlays
+from hub.plans import Plans, Settings
+from hub.publishing import Publisher, stored_plan
+from hub.render.render import Renderer
 from hub.rollout import Candidate, admit
 from hub.sources.follow import SourceManager, SourceState
-from hub.sources.git import Fetched
 from hub.sources.spec import GitSpec, SourceKey
-from hub.store import Blobs, Cluster, Store
+from hub.store import Blobs, Cluster, Mark, Store
 from hub.targeting import (
     ClusterPlan,
     DeclaredSource,
@@ -38,52 +41,30 @@ from hub.targeting import (
     RenderWant,
     Resolution,
     Snapshot,
-    plan_from_json,
-    plan_to_json,
     resolve,
 )
 
 log = logging.getLogger(__name__)
 
-_RETRY_SECONDS: Final = 60.0
-
-Renders = dict[RenderWant, Rendered | RenderError]
+OnRound = Callable[[Sequence[SourceState]], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """What planning is told once: the fleet's source, its folder, and the template of ``--sync-path``."""
+class _Round:
+    """What one round goes by."""
 
-    fleet_source: GitSpec
-    fleet_path: str
-    sync_path: str
-    rewrite: Callable[[str], str]
-
-
-@dataclass(slots=True)
-class Plans:
-    """What planning knows now; the reporter shows it.
-
-    `problem` says why the fleet repository is not in force at its newest revision; `revision` is the one in force.
-    """
-
-    fleet: Fleet | None = None
-    revision: str = ""
-    attempted: str = ""
-    problem: str = ""
-    clusters: dict[str, ClusterPlan] = field(default_factory=dict)
-    sources: tuple[DeclaredSource, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class _Published:
-    plan: ClusterPlan
-    revision: str
-    traceparent: str
+    in_force: InForce
+    members: Mapping[str, Cluster]
+    marks: Mapping[str, Mapping[WorkloadId, Mark]]
+    """By cluster; the empty one's are every cluster's."""
+    contents: Mapping[GitSpec, Snapshot | str]
 
 
 class Planner:
-    """Keeps every cluster's desired state current while `run` runs. `on_round` is called after each round."""
+    """Keeps every cluster's desired state current while `run` runs.
+
+    `on_round` is given the states of the sources after each round, and done before the round counts as ended.
+    """
 
     def __init__(
         self,
@@ -98,36 +79,32 @@ class Planner:
         metrics: HubMetrics,
         plans: Plans,
         *,
-        on_round: Callable[[], None],
+        on_round: OnRound,
     ) -> None:
         self.plans = plans
         self.sources = SourceManager(git, self._source_changed)
         self._settings = settings
         self._git = git
-        self._renderer = renderer
         self._store = store
-        self._blobs = blobs
-        self._link = link
-        self._deliveries = deliveries
-        self._metrics = metrics
         self._on_round = on_round
         self._commits = Commits(tracer)
+        self._overlays = Overlays(renderer, metrics)
+        self._contents = Contents(git)
+        self._fleet = FleetReader(settings, git, self._contents, store)
+        self._publisher = Publisher(plans, store, blobs, link, deliveries)
         self._cache = RenderCache()
-        self._renders: Renders = {}
-        self._passing: set[RenderWant] = set()
-        self._trees: dict[GitSpec, Snapshot] = {}
-        self._published: dict[str, _Published] = {}
+        self._planned_for: dict[str, Mapping[str, str]] = {}
         self._due = asyncio.Event()
+        self._retry_at: float | None = None
         self._asked = self._served = 0
         self._round_ended = asyncio.Condition()
 
     def recall(self) -> None:
-        """Take up what was planned before this start, so that nothing is lost while Git can't be reached."""
-        for desired in self._store.all_desired():
-            if desired.plan:
-                self.plans.clusters[desired.cluster] = plan_from_json(orjson.loads(desired.plan))
-                plan = self.plans.clusters[desired.cluster]
-                self._published[desired.cluster] = _Published(plan, desired.revision, desired.traceparent)
+        """Take up what was planned before this start, so that nothing is lost while Git can't be reached.
+
+        Raise StoreError where that can't be read.
+        """
+        self._publisher.recall({cluster.name for cluster in self._store.clusters() if not cluster.revoked})
         self.sources.set_sources([self._settings.fleet_source])
 
     async def run(self) -> None:
@@ -135,7 +112,9 @@ class Planner:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.sources.run(), name="sources")
             while True:
-                await self._due.wait()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout_at(self._retry_at):
+                        await self._due.wait()
                 self._due.clear()
                 asked = self._asked
                 await self._round()
@@ -150,8 +129,22 @@ class Planner:
 
     def publish_again(self, cluster: str) -> None:
         """Have a cluster's bundle published with all its objects, whether or not that was done before."""
-        self._published.pop(cluster, None)
+        self._publisher.again(cluster)
         self.poke()
+
+    def noticed(self, cluster: str) -> None:
+        """Have everything planned again where a cluster is not the member that it was planned for."""
+        try:
+            member = self._store.cluster(cluster)
+            joined = member.labels if member and not member.revoked else None
+            lacks = joined is not None and self._store.desired(cluster) is None
+        except StoreError:
+            self.poke()
+            return
+        if lacks:
+            self.publish_again(cluster)
+        elif joined != self._planned_for.get(cluster):
+            self.poke()
 
     async def settled(self) -> None:
         """Have everything planned again and wait until a round that began after this call has ended."""
@@ -173,157 +166,127 @@ class Planner:
             log.info("source %s is at %s", state.key, state.fetched.revision)
         self.poke()
 
+    # -- one round
+
     async def _round(self) -> None:
-        fleet = await self._load_fleet(self.sources.state(self._settings.fleet_source))
-        if fleet is not None:
-            self._commits.take_up(self.sources.states(), self._git.looks)
-            try:
-                await self._plan_all(*fleet)
-            finally:
-                self._commits.end()
-        self._on_round()
-
-    async def _load_fleet(self, state: SourceState | None) -> tuple[Fleet, Snapshot] | None:
-        """Return the fleet in force with its content; None, with the problem noted, where it does not load."""
-        plans = self.plans
-        plans.problem = (state.error or "") if state else ""
-        if state is None or state.fetched is None:
-            return None
-        plans.attempted = state.fetched.revision
+        self._retry_at = None
+        self._overlays.forget_passed()
         try:
-            snapshot = self._snapshot(state.spec, state.fetched)
-            if plans.fleet is None or plans.revision != snapshot.revision:
-                plans.fleet = await asyncio.to_thread(load_fleet, snapshot.tree, self._settings.fleet_path)
-                plans.revision = snapshot.revision
+            await self._plan()
+        except SourceError as error:
+            self.plans.problem = str(error)
+            self._overlays.damaged = True
+            log.warning("planning: %s", error)
         except FelloeError as error:
-            plans.problem = str(error)
-            log.warning("the fleet at %s does not load: %s", state.fetched.revision, error)
-            return None
-        return plans.fleet, snapshot
+            self.plans.problem = str(error)
+            self._try_again_in(RETRY_SECONDS)
+            log.warning("planning: %s", error)
+        except Exception as error:
+            self.plans.problem = f"a bug in Felloe: {type(error).__name__}: {error}; the hub's log has more"
+            self._try_again_in(RETRY_SECONDS)
+            log.exception("planning")
+        finally:
+            self._commits.end()
+        if self._overlays.damaged:
+            self._repair()
+        if self.plans.troubles:
+            self._try_again_in(RETRY_SECONDS)
+        if self._overlays.retry_at is not None:
+            self._try_again_in(self._overlays.retry_at - asyncio.get_running_loop().time())
+        await self._on_round(self.sources.states())
 
-    async def _plan_all(self, fleet: Fleet, snapshot: Snapshot) -> None:
+    def _try_again_in(self, seconds: float) -> None:
+        at = asyncio.get_running_loop().time() + seconds
+        self._retry_at = at if self._retry_at is None else min(self._retry_at, at)
+
+    def _repair(self) -> None:
+        """Have the sources looked at, which fetches a damaged mirror anew, and read from it again."""
+        self._overlays.damaged = False
+        self._contents.forget()
+        for state in self.sources.states():
+            self.sources.announce(state.key)
+        self._try_again_in(RETRY_SECONDS)
+
+    async def _plan(self) -> None:
+        in_force = await self._fleet.read(self.sources.state(self._settings.fleet_source), self.plans)
+        if in_force is None:
+            return
+        states = self.sources.states()
+        self._commits.take_up(states, self._git.looks)
         members = {cluster.name: cluster for cluster in self._store.clusters() if not cluster.revoked}
-        names = sorted(members.keys() | fleet.clusters.keys())
-        snapshots = self._snapshots()
-        resolutions = await self._resolve_all(
-            {name: self._inputs(name, members.get(name), fleet, snapshot, snapshots) for name in names}
-        )
-        self._follow(resolutions.values())
-        candidates = [
-            Candidate(name, each.plan.bundle, self._bundle(name), each.plan.paused)
-            for name, each in resolutions.items()
-        ]
-        for name, bundle in admit(candidates).items():
-            plan = resolutions[name].plan
-            if bundle is not plan.bundle:
-                plan = self._held(plan)
-            elif name in members:
-                await self._publish(plan, snapshot.revision)
-            self.plans.clusters[name] = plan.without_blobs() if name in members else plan
-        for gone in self.plans.clusters.keys() - resolutions.keys():
+        self._planned_for = {name: cluster.labels for name, cluster in members.items()}
+        this = _Round(in_force, members, self._marks(), self._contents.of(states))
+        names = sorted(members.keys() | in_force.fleet.clusters.keys())
+        resolutions, troubles = await self._resolve_all({name: self._inputs(name, this) for name in names})
+        self._follow(resolutions.values(), all_known=not troubles)
+        troubles |= await self._publish(resolutions, this)
+        for gone in self.plans.clusters.keys() - set(names):
             del self.plans.clusters[gone]
+        self.plans.troubles = troubles
+        self._forget_marks(this.marks)
 
-    def _inputs(
-        self,
-        name: str,
-        member: Cluster | None,
-        fleet: Fleet,
-        snapshot: Snapshot,
-        snapshots: Mapping[GitSpec, Snapshot | str],
-    ) -> Inputs:
-        marks = {
-            workload: mark for (cluster, workload), mark in sorted(self._store.marks().items()) if cluster in ("", name)
-        }
+    def _inputs(self, name: str, this: _Round) -> Inputs:
+        member = this.members.get(name)
+        if member is not None and name not in self.plans.clusters:  # it was one before, and has what it had then
+            desired = self._store.desired(name)
+            if desired is not None and desired.plan:
+                self.plans.clusters[name] = stored_plan(desired)
+        marks = {**this.marks.get("", {}), **this.marks.get(name, {})}
         return Inputs(
             cluster=name,
-            fleet=fleet,
+            fleet=this.in_force.fleet,
             fleet_source=self._settings.fleet_source,
-            fleet_snapshot=snapshot,
+            fleet_snapshot=this.in_force.snapshot,
             labels=member.labels if member else {},
             default_sync_path=self._settings.sync_path or None,
-            snapshots=snapshots,
-            renders=self._renders,
+            snapshots=this.contents,
+            renders=self._overlays.results,
             previous=self.plans.clusters.get(name),
             suspended=frozenset(workload for workload, mark in marks.items() if mark.suspended),
             requested_at={workload: mark.requested_at for workload, mark in marks.items() if mark.requested_at},
             rewrite=self._settings.rewrite,
         )
 
-    async def _resolve_all(self, inputs: Mapping[str, Inputs]) -> dict[str, Resolution]:
-        """Resolve every cluster, rendering what that needs.
+    async def _resolve_all(self, inputs: Mapping[str, Inputs]) -> tuple[dict[str, Resolution], dict[str, str]]:
+        """Resolve every cluster, rendering what that needs; return also, by cluster, why that failed.
 
         A source that nobody has looked at yet keeps nobody waiting: its workloads stay as they are, and its first look
         starts another round.
         """
         done: dict[str, Resolution] = {}
+        troubles: dict[str, str] = {}
         pending = dict(inputs)
         while pending:
-            resolved = {name: resolve(each, self._cache) for name, each in pending.items()}
-            waiting = {
-                name: each
-                for name, each in resolved.items()
-                if any(want not in self._renders for want in each.wanted_renders)
-            }
-            done |= {name: each for name, each in resolved.items() if name not in waiting}
-            await self._render_all(waiting.values(), inputs)
-            pending = {name: inputs[name] for name in waiting}
-        return done
+            wanted: dict[RenderWant, Snapshot | str] = {}
+            waiting: dict[str, Inputs] = {}
+            for name, each in pending.items():
+                await asyncio.sleep(0)  # thousands of clusters must not hold up the link
+                found = self._resolve(each)
+                if isinstance(found, str):
+                    troubles[name] = found
+                    continue
+                missing = [want for want in found.wanted_renders if want not in self._overlays.results]
+                if missing:
+                    waiting[name] = each
+                    wanted |= {want: _content(want, each) for want in missing}
+                else:
+                    done[name] = found
+            await self._overlays.render(wanted, self._commits)
+            pending = waiting
+        return done, troubles
 
-    async def _render_all(self, resolutions: Iterable[Resolution], inputs: Mapping[str, Inputs]) -> None:
-        wanted: dict[RenderWant, Inputs] = {}
-        for each in resolutions:
-            wanted |= {want: inputs[each.plan.cluster] for want in each.wanted_renders if want not in self._renders}
-        async with asyncio.TaskGroup() as group:
-            for want, mine in wanted.items():
-                group.create_task(self._render(want, mine), name=f"render {want.path}")
-
-    async def _render(self, want: RenderWant, inputs: Inputs) -> None:
-        """Render an overlay into `self._renders`: its objects, or why there are none."""
-        own = want.source == inputs.fleet_source
-        snapshot = inputs.fleet_snapshot if own else inputs.snapshots[want.source]
-        if isinstance(snapshot, str):
-            self._renders[want] = RenderError(snapshot)
-            return
-        began, began_ns = time.perf_counter(), time.time_ns()
+    def _resolve(self, inputs: Inputs) -> Resolution | str:
         try:
-            rendered = await self._renderer.render(RenderRequest(snapshot.tree, want.path, want.target_namespace))
+            return resolve(inputs, self._cache)
         except FelloeError as error:
-            self._renders[want] = error if isinstance(error, RenderError) else RenderError(str(error))
-            if isinstance(error, SandboxError) or not isinstance(error, RenderError):
-                self._passing.add(want)
-            self._metrics.rendered(time.perf_counter() - began, failed=True)
-            self._commits.rendered(want, began_ns, error=str(error))
-            return
-        self._renders[want] = rendered
-        if rendered.remembered:
-            self._metrics.render_cached()
-        else:
-            self._metrics.rendered(time.perf_counter() - began)
-            self._commits.rendered(want, began_ns, objects=len(rendered.objects))
+            self._overlays.damaged = self._overlays.damaged or isinstance(error, SourceError)
+            return str(error)
+        except Exception as error:  # a bug that one cluster brings to light must not stop the others
+            log.exception("resolving cluster %s", inputs.cluster)
+            return f"a bug in Felloe: {type(error).__name__}: {error}; the hub's log has more"
 
-    # -- sources
-
-    def _snapshot(self, spec: GitSpec, fetched: Fetched) -> Snapshot:
-        known = self._trees.get(spec)
-        if known is None or known.revision != fetched.revision:
-            known = self._trees[spec] = Snapshot(self._git.tree(spec, fetched), fetched.revision)
-        return known
-
-    def _snapshots(self) -> dict[GitSpec, Snapshot | str]:
-        """Return the content of every source that was fetched, or why it could not be."""
-        found: dict[GitSpec, Snapshot | str] = {}
-        for state in self.sources.states():
-            if state.fetched is not None:
-                try:
-                    found[state.spec] = self._snapshot(state.spec, state.fetched)
-                except FelloeError as error:
-                    found[state.spec] = str(error)
-            elif state.error:
-                found[state.spec] = state.error
-        return found
-
-    def _follow(self, resolutions: Iterable[Resolution]) -> None:
-        """Follow the sources that the plans rest on, and forget what nothing rests on any more."""
+    def _follow(self, resolutions: Iterable[Resolution], *, all_known: bool) -> None:
+        """Follow the sources that the plans rest on and, where all are known, forget what nothing rests on any more."""
         specs = {self._settings.fleet_source}
         wanted: set[RenderWant] = set()
         declared: dict[DeclaredSource, None] = {}
@@ -331,45 +294,61 @@ class Planner:
             specs.update(each.wanted_sources)
             wanted.update(each.wanted_renders)
             declared.update(dict.fromkeys(each.sources))
+        if not all_known:
+            self.sources.set_sources(specs | {state.spec for state in self.sources.states()})
+            self.plans.sources = tuple(declared | dict.fromkeys(self.plans.sources))
+            return
         self.sources.set_sources(specs)
         self.plans.sources = tuple(declared)
-        self._trees = {spec: snapshot for spec, snapshot in self._trees.items() if spec in specs}
-        if self._passing:  # a limit of time that was hit, a mirror that is being repaired: worth another try
-            asyncio.get_running_loop().call_later(_RETRY_SECONDS, self.poke)
-        wanted -= self._passing
-        self._passing.clear()
-        self._renders = {want: rendered for want, rendered in self._renders.items() if want in wanted}
+        self._contents.keep(specs)
+        self._git.keep(specs)
+        self._overlays.keep(wanted)
 
-    # -- publishing
+    async def _publish(self, resolutions: Mapping[str, Resolution], this: _Round) -> dict[str, str]:
+        """Publish what the rollout admits; return by cluster why that failed."""
+        candidates = [
+            Candidate(name, each.plan.bundle, self._bundle(name), each.plan.paused)
+            for name, each in resolutions.items()
+        ]
+        moving: list[ClusterPlan] = []
+        for name, bundle in admit(candidates).items():
+            plan = resolutions[name].plan
+            if bundle is plan.bundle:
+                moving.append(plan)
+            else:
+                before = self.plans.clusters.get(name) or ClusterPlan(name)
+                held = replace(before, paused=plan.paused, labels=plan.labels, environment=plan.environment)
+                self.plans.clusters[name] = held
+        members, revision = this.members.keys(), this.in_force.snapshot.revision
+        self._publisher.keep(members)
+        return await self._publisher.publish(moving, members, revision, self._commits)
 
     def _bundle(self, cluster: str) -> Bundle | None:
         plan = self.plans.clusters.get(cluster)
         return plan.bundle if plan else None
 
-    def _held(self, plan: ClusterPlan) -> ClusterPlan:
-        """Return the plan of a cluster that may not move: what it had, and that it is held."""
-        before = self.plans.clusters.get(plan.cluster) or ClusterPlan(plan.cluster)
-        return replace(before, paused=plan.paused, labels=plan.labels, environment=plan.environment)
+    # -- what people asked for
 
-    async def _publish(self, plan: ClusterPlan, revision: str) -> None:
-        """Make a plan the cluster's desired state, on disk and on the link, unless it is already."""
-        name, root = plan.cluster, plan.bundle.root
-        before = self._published.get(name)
-        if before is not None and before.revision == revision and before.plan == plan:
-            return
-        traceparent = before.traceparent if before else ""
-        if before is None or before.plan.bundle.root != root:
-            await asyncio.to_thread(self._put_blobs, plan)
-            traceparent = self._deliveries.begin(name, root, parent=self._commits.parent, links=self._commits.links)
-        try:
-            text = orjson.dumps(plan_to_json(plan)).decode()
-            self._link.publish(name, plan.bundle, revision=revision, plan=text, traceparent=traceparent)
-        except FelloeError as error:
-            log.warning("can't publish for %s, trying again with the next round: %s", name, error)
-            return
-        self._published[name] = _Published(plan, revision, traceparent)
+    def _marks(self) -> dict[str, dict[WorkloadId, Mark]]:
+        found: dict[str, dict[WorkloadId, Mark]] = {}
+        for (cluster, workload), mark in self._store.marks().items():
+            found.setdefault(cluster, {})[workload] = mark
+        return found
 
-    def _put_blobs(self, plan: ClusterPlan) -> None:
-        for name, blob in plan.blobs.items():
-            if name not in self._blobs:
-                self._blobs.put(blob)
+    def _forget_marks(self, marks: Mapping[str, Mapping[WorkloadId, Mark]]) -> None:
+        """Forget what was asked of workloads that are no more: one that comes back by that name is another one.
+
+        What merely can't be resolved now is still among the plans; a revoked cluster may come back with all it had.
+        """
+        for cluster in marks.keys() - {""} - self.plans.troubles.keys():
+            plan = self.plans.clusters.get(cluster)
+            if plan is None and self._store.cluster(cluster) is not None:
+                continue
+            for workload in marks[cluster].keys() - (plan.by_id.keys() if plan else set()):
+                self._store.mark(Mark(workload, cluster))
+
+
+def _content(want: RenderWant, inputs: Inputs) -> Snapshot | str:
+    """Return the content of the source of an overlay."""
+    own = want.source == inputs.fleet_source
+    return inputs.fleet_snapshot if own else inputs.snapshots[want.source]

@@ -1,6 +1,7 @@
 """Reporting: what the link hears and planning decides, as resources on the board for the API to show.
 
-One cluster's change rebuilds that cluster's resources, and at most once for all that came in together.
+One cluster's change rebuilds that cluster's resources, and at most once for all that came in together. What sums up
+all clusters (environments, placements, metrics) follows a moment later.
 """
 
 from __future__ import annotations
@@ -8,9 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Final, Literal
+
+from google.protobuf.message import DecodeError
 
 from felloe.bundle import Workload, workload_id_from_proto
 from felloe.digest import Digest
@@ -20,7 +24,7 @@ from felloe.v1 import link_pb2, status_pb2
 from hub.deliveries import Deliveries
 from hub.members import environment_facts, placement_facts, shown_condition, source_facts
 from hub.metrics import HubMetrics
-from hub.planner import Plans
+from hub.plans import Plans
 from hub.sources.follow import SourceState
 from hub.status.board import Board
 from hub.status.clusters import build_cluster
@@ -33,6 +37,11 @@ from hub.store import Cluster, Store
 from hub.targeting import ClusterPlan, WorkloadPlan
 
 log = logging.getLogger(__name__)
+
+_SUMMARY_SECONDS: Final = 60.0
+"""How often sources, environments, placements and metrics are shown anew though no cluster changed."""
+_LEAST_PAUSE: Final = 0.05
+_PAUSE_SHARE: Final = 9
 
 
 class Reporter:
@@ -53,34 +62,50 @@ class Reporter:
         self._events = events
         self._deliveries = deliveries
         self._metrics = metrics
+        self.on_membership: Callable[[str], None] = lambda cluster: None
+        """Called with a cluster that connected or left: it may be new, have other labels, or be no member any more."""
         self.on_lack: Callable[[str], None] = lambda cluster: None
-        """Called with a cluster that lacks what it should have: it is new, or what it was sent could not be read."""
+        """Called with a cluster that could not be sent what it should have."""
         self._connections: dict[str, Connection] = {}
         self._reported: dict[str, status_pb2.ClusterStatus] = {}
         self._roots: Revisions[str] = Revisions()
         self._digests: Revisions[tuple[str, WorkloadId]] = Revisions()
-        self._problems: dict[str, str] = {}
         self._stale: set[str] = set()
         self._due = asyncio.Event()
+        self._summary_due = asyncio.Event()
 
     def recall(self) -> None:
-        """Take up what the spokes had said before this start."""
+        """Take up what the spokes had said before this start. Raise StoreError where that can't be read."""
+        for member in self._store.clusters():
+            if member.last_seen is not None and not member.revoked:
+                self._connections[member.name] = Connection(False, datetime.fromtimestamp(member.last_seen, UTC))
+            self._show(member.name)
         for record in self._store.statuses():
-            self._reported[record.cluster] = status_pb2.ClusterStatus.FromString(record.status)
-            self._connections[record.cluster] = Connection(False, datetime.fromtimestamp(record.at, UTC))
+            with suppress(DecodeError):  # the spoke says all of it again
+                self._reported[record.cluster] = status_pb2.ClusterStatus.FromString(record.status)
+        self._stale |= self._plans.clusters.keys()
 
-    async def run(self, sources: Callable[[], Iterable[SourceState]]) -> None:
+    async def run(self, sources: Callable[[], Sequence[SourceState]]) -> None:
         """Show what changed, until cancelled; `sources` are the states of all sources as they are then."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._keep_summary(sources), name="summary")
+            while True:
+                await self._due.wait()
+                self._due.clear()
+                await self._show_stale()
+
+    async def _keep_summary(self, sources: Callable[[], Sequence[SourceState]]) -> None:
+        """Show what sums up all clusters, for a small share of the time however many there are."""
         while True:
-            await self._due.wait()
-            self._due.clear()
-            stale, self._stale = self._stale, set()
-            now = datetime.now(UTC)
-            for name in sorted(stale):
-                self._show_cluster(name, now)
-            self._show_members(sources(), now)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_SUMMARY_SECONDS):
+                    await self._summary_due.wait()
+            self._summary_due.clear()
+            began = time.monotonic()
+            self._show_members(sources(), datetime.now(UTC))
             self._metrics.spokes_connected(sum(one.connected for one in self._connections.values()))
             self._metrics.workloads(posted.resource for posted in self._board.list(Collection.WORKLOADS))
+            await asyncio.sleep(max(_LEAST_PAUSE, _PAUSE_SHARE * (time.monotonic() - began)))
 
     # -- the link's listener
 
@@ -88,8 +113,7 @@ class Reporter:
         """Take note of a spoke."""
         self._connections[cluster] = Connection(True, datetime.now(UTC), hello.spoke_version)
         self.event(cluster, "Normal", "Connected", f"the spoke is connected (version {hello.spoke_version})")
-        if self._store.desired(cluster) is None:
-            self.on_lack(cluster)
+        self.on_membership(cluster)
         self._show(cluster)
 
     def disconnected(self, cluster: str) -> None:
@@ -97,12 +121,16 @@ class Reporter:
         before = self._connections.get(cluster, Connection())
         self._connections[cluster] = Connection(False, datetime.now(UTC), before.spoke_version)
         self.event(cluster, "Warning", "Disconnected", "the spoke is not connected any more")
+        self.on_membership(cluster)
         self._show(cluster)
 
     def status(self, cluster: str, status: status_pb2.ClusterStatus) -> None:
         """Take what a spoke says of its cluster."""
         for event in status.events:
-            self._events.add(event_from_proto(cluster, event))
+            try:
+                self._events.add(event_from_proto(cluster, event))
+            except (ValueError, OverflowError) as error:  # a time that is none
+                log.warning("an event of %s can't be read: %s", cluster, error)
         whole = merged(self._reported.get(cluster), status)
         self._reported[cluster] = whole
         try:
@@ -114,14 +142,12 @@ class Reporter:
 
     def delivered(self, cluster: str, generation: int, root: Digest) -> None:
         """Take note that a spoke holds a bundle."""
-        self._problems.pop(cluster, None)
         self._deliveries.reached(cluster, root, "acked")
         self._show(cluster)
 
     def refused(self, cluster: str, nack: link_pb2.Nack) -> None:
-        """Take note that a spoke can't take a bundle."""
-        self._problems[cluster] = nack.message
-        self._deliveries.refused(cluster, nack.message)
+        """Take note that a spoke can't take a bundle; the store keeps why."""
+        self._deliveries.refused(cluster, Digest(nack.root), nack.message)
         self.event(cluster, "Warning", "BundleRefused", nack.message)
         self._show(cluster)
 
@@ -134,12 +160,16 @@ class Reporter:
 
     # -- the board
 
-    def show(self) -> None:
+    async def show(self, sources: Iterable[SourceState]) -> None:
         """Show everything anew: a round of planning has ended."""
-        self._stale |= self._plans.clusters.keys() | self._connections.keys()
+        self._stale |= self._plans.clusters.keys() | self._connections.keys() | self._reported.keys()
         self._stale |= {posted.resource.name for posted in self._board.list(Collection.CLUSTERS)}
-        self._stale |= {cluster.name for cluster in self._store.clusters()}
-        self._due.set()
+        try:
+            self._stale |= {cluster.name for cluster in self._store.clusters()}
+        except StoreError as error:
+            log.warning("can't show clusters that are new: %s", error)
+        await self._show_stale()
+        self._show_sources(sources, datetime.now(UTC))
 
     def _show(self, cluster: str) -> None:
         self._stale.add(cluster)
@@ -148,7 +178,7 @@ class Reporter:
     def _progress(self, cluster: str, status: status_pb2.ClusterStatus) -> None:
         """Tell the delivery how far the cluster has come, by what it says of the desired digests."""
         plan = self._plans.clusters.get(cluster)
-        if plan is None or status.root != plan.bundle.root:
+        if plan is None or status.root != plan.bundle.root or not self._deliveries.awaits(cluster, plan.bundle.root):
             return
         wanted = {workload.id: workload.digest for workload in plan.bundle.workloads if not workload.options.suspend}
         said = {workload_id_from_proto(one.id): one for one in status.workloads}
@@ -157,16 +187,39 @@ class Reporter:
             if all(said[identity].healthy_digest == digest for identity, digest in wanted.items()):
                 self._deliveries.reached(cluster, plan.bundle.root, "healthy")
 
+    async def _show_stale(self) -> None:
+        stale, self._stale = self._stale, set()
+        for name in sorted(stale):
+            try:
+                self._show_cluster(name, datetime.now(UTC))
+            except StoreError as error:
+                log.warning("can't show cluster %s: %s", name, error)
+            except Exception:  # what one spoke says must not stop the others
+                log.exception("can't show cluster %s; what its spoke says is left out", name)
+                if self._reported.pop(name, None) is not None:
+                    self._show(name)
+            await asyncio.sleep(0)  # thousands of clusters must not hold up the link
+        self._summary_due.set()
+
     def _show_cluster(self, name: str, now: datetime) -> None:
         member = self._store.cluster(name)
         plan = self._plans.clusters.get(name)
-        if plan is None and (member is None or member.revoked):
-            self._board.withdraw_cluster(name)
+        before = self._board.of_cluster(name)
+        joined = member is not None and not member.revoked
+        if not joined:
             self._reported.pop(name, None)
-            return
-        facts = self._cluster_facts(name, plan, member)
-        view = build_cluster(facts, self._board.of_cluster(name), now)
-        self._board.replace_cluster(view.cluster, view.workloads)
+            self._connections.pop(name, None)
+        if plan is None and not joined:
+            self._board.withdraw_cluster(name)
+            self._roots.forget(name)
+            shown: set[WorkloadId] = set()
+        else:
+            view = build_cluster(self._cluster_facts(name, plan, member), before, now)
+            self._board.replace_cluster(view.cluster, view.workloads)
+            shown = {WorkloadId(one.kind, one.namespace, one.name) for one in view.workloads}
+        for key in before:
+            if key.cluster and WorkloadId(*key[1:]) not in shown:
+                self._digests.forget((name, WorkloadId(*key[1:])))
 
     def _cluster_facts(self, name: str, plan: ClusterPlan | None, member: Cluster | None) -> ClusterFacts:
         plans = self._plans
@@ -192,18 +245,20 @@ class Reporter:
             revision=revision,
             attempted_revision=plans.attempted,
             workloads=tuple(self._workload_facts(name, plan, each) for each in plan.workloads) if plan else (),
-            conditions=self._conditions(name, plan),
+            conditions=self._conditions(name, plan, desired.refusal if desired else ""),
             connection=self._connections.get(name, Connection()),
             reported=self._reported.get(name),
             known_revisions=self._roots.known(name),
         )
 
-    def _conditions(self, name: str, plan: ClusterPlan | None) -> tuple[Condition, ...]:
+    def _conditions(self, name: str, plan: ClusterPlan | None, refusal: str) -> tuple[Condition, ...]:
         own = [shown_condition(each) for each in plan.conditions] if plan else []
         if self._plans.problem:
             own.append(Condition("Ready", "False", "FleetNotLoaded", self._plans.problem))
-        if name in self._problems:
-            own.append(Condition("Ready", "False", "BundleRefused", self._problems[name]))
+        if name in self._plans.troubles:
+            own.append(Condition("Ready", "False", "NotPublished", self._plans.troubles[name]))
+        if refusal:
+            own.append(Condition("Ready", "False", "BundleRefused", refusal))
         if plan is not None and plan.paused:
             own.append(Condition("Paused", "True", "Paused", "spec.paused: it keeps the bundle that it has"))
         return tuple(own)
@@ -227,17 +282,19 @@ class Reporter:
             known_revisions=self._digests.known((cluster, each.id)),
         )
 
+    def _show_sources(self, states: Iterable[SourceState], now: datetime) -> None:
+        before = self._board.resources(Collection.SOURCES)
+        facts = source_facts(states, self._plans.sources)
+        self._board.replace(Collection.SOURCES, [build_source(each, before, now) for each in facts])
+
     def _show_members(self, states: Iterable[SourceState], now: datetime) -> None:
         """Show sources, environments and placements."""
+        self._show_sources(states, now)
         board, plans = self._board, self._plans
-        clusters = {posted.resource.name: posted.resource for posted in board.list(Collection.CLUSTERS)}
-        before = {kind: board.resources(kind) for kind in Collection}
-        board.replace(
-            Collection.SOURCES,
-            [build_source(facts, before[Collection.SOURCES], now) for facts in source_facts(states, plans.sources)],
-        )
         if plans.fleet is None:
             return
+        clusters = {posted.resource.name: posted.resource for posted in board.list(Collection.CLUSTERS)}
+        before = {kind: board.resources(kind) for kind in (Collection.ENVIRONMENTS, Collection.PLACEMENTS)}
         board.replace(
             Collection.ENVIRONMENTS,
             [

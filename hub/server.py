@@ -13,8 +13,9 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -30,11 +31,13 @@ from hub.api.serve import ApiServer, serve
 from hub.commits import TimedGitSources
 from hub.config import Address, HubConfig
 from hub.deliveries import Deliveries
+from hub.garbage import keep_collecting
 from hub.link.enrolment import Enrolment
 from hub.link.server import LinkServer
 from hub.metrics import HubMetrics
 from hub.pki import Authority
-from hub.planner import Planner, Plans, Settings
+from hub.planner import Planner
+from hub.plans import Plans, Settings
 from hub.render.render import start_renderer
 from hub.reporter import Reporter
 from hub.sources.secrets import SecretFolder
@@ -51,8 +54,7 @@ FLEET_NAMESPACE: Final = "felloe-system"
 FLEET_NAME: Final = "fleet"
 """The fleet repository's own name among the sources; its secret is the one of the same name, where there is one."""
 
-_COLLECT_EVERY: Final = 3600.0
-_COLLECT_AFTER: Final = 86400.0
+_READY_FILE: Final = "hub.json"
 
 
 def run(config: HubConfig) -> None:
@@ -77,9 +79,15 @@ def _locked(data: Path) -> Iterator[None]:
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             raise StoreError(f"another hub runs on the data folder {data}") from None
-        yield
+        except OSError as error:
+            raise StoreError(f"the hub's data folder {data} can't be locked: {error.strerror}") from error
+        (data / _READY_FILE).unlink(missing_ok=True)  # of a hub that was killed
+        try:
+            yield
+        finally:
+            (data / _READY_FILE).unlink(missing_ok=True)
 
 
 async def _serve(config: HubConfig) -> None:
@@ -89,56 +97,43 @@ async def _serve(config: HubConfig) -> None:
         loop.add_signal_handler(number, stopping.set)
     async with AsyncExitStack() as stack:
         hub = await _open(config, stack)
+        hub.planner.poke()
+        _announce(config.data, hub.addresses)
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(hub.planner.run(), name="planner"),
                 group.create_task(hub.reporter.run(hub.planner.sources.states), name="reporter"),
-                group.create_task(hub.collect(), name="garbage collection"),
+                group.create_task(keep_collecting(hub.planner.plans, hub.link, hub.blobs), name="garbage"),
+                group.create_task(hub.api.wait(), name="api"),
             ]
-            hub.planner.poke()
-            hub.announce_readiness()
             await stopping.wait()
             log.info("stopping")
             for task in tasks:
                 task.cancel()
 
 
+@dataclass(frozen=True, slots=True)
 class _Hub:
-    """The parts that live as long as the hub serves."""
+    """The parts that live as long as the hub serves, and where it can be reached."""
 
-    def __init__(
-        self,
-        config: HubConfig,
-        planner: Planner,
-        reporter: Reporter,
-        link: LinkServer,
-        blobs: FolderBlobs,
-        addresses: dict[str, str],
-    ) -> None:
-        self.planner = planner
-        self.reporter = reporter
-        self._config = config
-        self._link = link
-        self._blobs = blobs
-        self._addresses = addresses
+    planner: Planner
+    reporter: Reporter
+    api: ApiServer
+    link: LinkServer
+    blobs: FolderBlobs
+    addresses: Mapping[str, str]
 
-    def announce_readiness(self) -> None:
-        """Say where it listens: in ``hub.json``, for programs, and in the log."""
-        path = self._config.data / "hub.json"
-        partial = path.with_suffix(".partial")
-        partial.write_bytes(orjson.dumps({**self._addresses, "pid": os.getpid(), "version": __version__}))
+
+def _announce(data: Path, addresses: Mapping[str, str]) -> None:
+    """Say where the hub listens: in ``hub.json``, for programs, and in the log. Raise StoreError."""
+    path = data / _READY_FILE
+    partial = path.with_suffix(".partial")
+    try:
+        partial.write_bytes(orjson.dumps({**addresses, "pid": os.getpid(), "version": __version__}))
         partial.replace(path)
-        log.info("ready: spokes at %s, API at https://%s", self._addresses["grpc"], self._addresses["http"])
-
-    async def collect(self) -> None:
-        """Remove, again and again, the blobs that no bundle of any cluster holds any more."""
-        while True:
-            await asyncio.sleep(_COLLECT_EVERY)
-            keep = self._link.needed()
-            for plan in self.planner.plans.clusters.values():
-                keep |= plan.bundle.digests()
-            removed = await asyncio.to_thread(self._blobs.collect, keep, older_than=_COLLECT_AFTER)
-            log.info("removed %d blobs that nothing needs any more", removed)
+    except OSError as error:
+        raise StoreError(f"{path} can't be written: {error.strerror}") from error
+    log.info("ready: spokes at %s, API at https://%s", addresses["grpc"], addresses["http"])
 
 
 async def _open(config: HubConfig, stack: AsyncExitStack) -> _Hub:
@@ -167,8 +162,8 @@ async def _open(config: HubConfig, stack: AsyncExitStack) -> _Hub:
     planner = Planner(
         settings, git, renderer, store, blobs, link, deliveries, tracing, metrics, plans, on_round=reporter.show
     )
-    reporter.on_lack = planner.publish_again
-    steward = Steward(planner, reporter, enrolment, store, blobs, board, events)
+    reporter.on_lack, reporter.on_membership = planner.publish_again, planner.noticed
+    steward = Steward(planner, reporter, enrolment, store, blobs, board, events, settings.fleet_source)
     planner.recall()
     reporter.recall()
 
@@ -180,7 +175,7 @@ async def _open(config: HubConfig, stack: AsyncExitStack) -> _Hub:
         "grpc": config.reachable(Address(config.grpc.host, port)),
         "http": config.reachable(Address(config.http.host, api.port)),
     }
-    return _Hub(config, planner, reporter, link, blobs, addresses)
+    return _Hub(planner, reporter, api, link, blobs, addresses)
 
 
 async def _start_api(
@@ -189,9 +184,12 @@ async def _start_api(
     secrets = open_secrets(config.data)
     key, chain = authority.server([config.http.host, *config.advertise])
     certificate_file, key_file = config.data / "pki" / "api.crt", config.data / "pki" / "api.key"
-    for path, content in ((key_file, key), (certificate_file, chain)):
-        path.touch(mode=0o600)
-        path.write_bytes(content)
+    try:
+        for path, content in ((key_file, key), (certificate_file, chain)):
+            path.touch(mode=0o600)
+            path.write_bytes(content)
+    except OSError as error:
+        raise StoreError(f"the API's certificate {certificate_file} can't be written: {error.strerror}") from error
     app = ApiApp(
         steward,
         metrics.registry,

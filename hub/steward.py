@@ -20,11 +20,10 @@ from hub.api.control import IssuedToken, RenderedWorkload
 from hub.link.enrolment import Enrolment
 from hub.planner import Planner
 from hub.reporter import Reporter
-from hub.sources.spec import SourceKey
+from hub.sources.spec import GitSpec, SourceKey
 from hub.status.board import Board
 from hub.status.events import EventLog
 from hub.store import Blobs, Mark, Store
-from hub.targeting import ClusterPlan
 
 
 class Steward:
@@ -39,6 +38,7 @@ class Steward:
         blobs: Blobs,
         board: Board,
         events: EventLog,
+        fleet_source: GitSpec,
     ) -> None:
         self._planner = planner
         self._reporter = reporter
@@ -47,6 +47,7 @@ class Steward:
         self._blobs = blobs
         self._board = board
         self._events = events
+        self._fleet_source = fleet_source
         self.listening = False
         """Set once spokes can connect."""
 
@@ -76,17 +77,21 @@ class Steward:
         if plan is None:
             raise FelloeError(f"nothing has been planned for cluster {cluster} yet")
         wanted = [each for each in plan.bundle.workloads if workload in (None, each.id)]
+        if workload is not None and not wanted:
+            known = plan.by_id.get(workload)
+            why = "; ".join(each.message for each in known.conditions) if known else ""
+            raise FelloeError(f"{workload} has never been rendered for cluster {cluster}{why and f': {why}'}")
         return [
             RenderedWorkload(
                 each.id,
                 plan.by_id[each.id].revision,
-                [self._manifest(plan, each, entry) for entry in sorted(each.entries, key=lambda e: (e.wave, e.id))],
+                [self._manifest(each, entry) for entry in sorted(each.entries, key=lambda e: (e.wave, e.id))],
             )
             for each in wanted
         ]
 
-    def _manifest(self, plan: ClusterPlan, workload: Workload, entry: Entry) -> Mapping[str, object]:
-        blob = plan.blobs.get(entry.digest) or self._blobs.get(entry.digest)
+    def _manifest(self, workload: Workload, entry: Entry) -> Mapping[str, object]:
+        blob = self._blobs.get(entry.digest)
         if blob is None:
             raise StoreError(f"the content of {entry.id} is not here; it comes back with the next fetch of its source")
         manifest: dict[str, JsonValue] = orjson.loads(blob)
@@ -101,8 +106,9 @@ class Steward:
             if state.error or state.fetched is None:
                 raise SourceError(state.error or f"{kind} {namespace}/{name} is suspended and was never fetched")
         await self._planner.settled()
-        if self._planner.plans.problem:
-            raise ConfigError(self._planner.plans.problem)
+        plans = self._planner.plans
+        if plans.problem and any(state.spec == self._fleet_source for state in states):
+            raise ConfigError(plans.problem)
         return ", ".join(sorted({state.fetched.revision for state in states if state.fetched}))
 
     async def reconcile_workload(self, workload: WorkloadId, clusters: Collection[str]) -> None:
@@ -138,6 +144,9 @@ class Steward:
                     )
                 )
         await self._planner.settled()
+        plans = self._planner.plans
+        if plans.fleet is None:
+            raise ConfigError(f"it is noted, and comes into force once the fleet repository loads: {plans.problem}")
 
     async def announce_urls(self, urls: Collection[str], ref: str) -> Sequence[str]:
         """Look at every source with one of these URLs; which ref was pushed is left to the look."""

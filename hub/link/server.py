@@ -11,6 +11,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, NoReturn
@@ -204,12 +205,13 @@ class LinkServer:
             for cluster, (stream, session) in self._live.items()
         }
 
-    def needed(self) -> set[Digest]:
+    def needed(self, but: AbstractSet[Digest] = frozenset()) -> set[Digest]:
         """Return the objects that a spoke may still ask for: those of every cluster's newest published bundle.
 
-        Bundles are read one by one: with thousands of different ones this takes seconds.
+        Bundles are read one by one: with thousands of different ones this takes seconds. Those whose roots are in
+        `but` are left out: the caller knows them.
         """
-        roots = {desired.root for desired in self._store.all_desired()}
+        roots = {desired.root for desired in self._store.all_desired()} - but
         packed = (self._store.bundle(root) for root in roots)
         return set().union(*(unpack_bundle(bundle).digests() for bundle in packed if bundle))
 

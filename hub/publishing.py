@@ -1,0 +1,180 @@
+"""Publishing: a plan becomes the desired state of its cluster, on disk and on the link.
+
+What a commit leaves as it is for a cluster moves its revision only, which is written for many clusters at once; those
+that get something new come first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import Final
+
+import orjson
+
+from felloe.digest import Digest
+from felloe.errors import StoreError
+from hub.commits import Commits
+from hub.deliveries import Deliveries
+from hub.link.frames import BlobMissingError
+from hub.link.server import LinkServer
+from hub.plans import Plans
+from hub.store import Blobs, Desired, Publication, Store
+from hub.targeting import ClusterPlan, plan_from_json, plan_to_json
+
+log = logging.getLogger(__name__)
+
+_AT_ONCE: Final = 64
+"""How many clusters share a transaction, and hold up the event loop for its length."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Published:
+    plan: ClusterPlan
+    revision: str
+    traceparent: str
+
+
+class Publisher:
+    """Knows what is published for each member."""
+
+    def __init__(self, plans: Plans, store: Store, blobs: Blobs, link: LinkServer, deliveries: Deliveries) -> None:
+        self._plans = plans
+        self._store = store
+        self._blobs = blobs
+        self._link = link
+        self._deliveries = deliveries
+        self._published: dict[str, _Published] = {}
+        self._again: set[str] = set()
+
+    def recall(self, members: Collection[str]) -> None:
+        """Take up what was published before this start.
+
+        Raise StoreError where a plan can't be read: without it, what only it knows would be taken for unwanted.
+        """
+        for desired in self._store.all_desired():
+            if desired.cluster in members and desired.plan:
+                plan = stored_plan(desired)
+                self._plans.clusters[desired.cluster] = plan
+                self._published[desired.cluster] = _Published(plan, desired.revision, desired.traceparent)
+
+    def again(self, cluster: str) -> None:
+        """Have a cluster's plan published the next time with all its objects, even if it was."""
+        self._again.add(cluster)
+
+    def keep(self, members: Collection[str]) -> None:
+        """Forget the clusters that are no members."""
+        for gone in self._published.keys() - members:
+            del self._published[gone]
+            self._deliveries.abandon(gone)
+        self._again &= set(members)
+
+    async def publish(
+        self, plans: Sequence[ClusterPlan], members: Collection[str], revision: str, commits: Commits
+    ) -> dict[str, str]:
+        """Make these the plans of their clusters, and the desired states of those that are members.
+
+        Return by cluster why that could not be done: it keeps the plan that it has.
+        """
+        moved, same = [], []
+        for plan in plans:
+            if plan.cluster not in members:
+                if self._plans.clusters.get(plan.cluster) != plan:
+                    moved.append(plan)
+                continue
+            before = self._published.get(plan.cluster)
+            if before is None or before.plan.bundle.root != plan.bundle.root or plan.cluster in self._again:
+                moved.append(plan)
+            elif before.revision != revision or before.plan != plan:
+                same.append(plan)
+            else:
+                self._plans.clusters[plan.cluster] = before.plan
+        troubles: dict[str, str] = {}
+        due = moved + same
+        for start in range(0, len(due), _AT_ONCE):
+            troubles |= await self._some(due[start : start + _AT_ONCE], members, revision, commits)
+        return troubles
+
+    async def _some(
+        self, plans: Sequence[ClusterPlan], members: Collection[str], revision: str, commits: Commits
+    ) -> dict[str, str]:
+        known = {plan.cluster: self._objects_before(plan.cluster, members) for plan in plans}
+        again = self._again & known.keys()
+        self._again -= again  # who asks from now on is served by the next round
+        troubles = await asyncio.to_thread(self._put_blobs, plans, known)
+        there = [plan for plan in plans if plan.cluster not in troubles]
+        written: list[_Published] = []
+        try:
+            with self._store.batch():
+                for plan in there:
+                    if plan.cluster in members:
+                        try:
+                            written.append(self._publish(plan, revision, commits, again=plan.cluster in again))
+                        except BlobMissingError as error:  # nothing was written
+                            troubles[plan.cluster] = str(error)
+        except StoreError as error:
+            written = []
+            troubles |= {plan.cluster: str(error) for plan in there}
+        for published in written:
+            self._published[published.plan.cluster] = published
+        for plan in plans:
+            if plan.cluster not in troubles:
+                self._plans.clusters[plan.cluster] = plan.without_blobs()
+                continue
+            log.warning("can't publish for %s: %s", plan.cluster, troubles[plan.cluster])
+            self._again.add(plan.cluster)
+            self._deliveries.abandon(plan.cluster)
+        return troubles
+
+    def _objects_before(self, cluster: str, members: Collection[str]) -> set[Digest]:
+        """Return the objects that were put for a cluster's last plan: they need not be put again."""
+        if cluster in self._again:
+            return set()
+        if cluster not in members:
+            plan = self._plans.clusters.get(cluster)
+            return plan.bundle.digests() if plan else set()
+        before = self._published.get(cluster)
+        return before.plan.bundle.digests() if before else set()
+
+    def _put_blobs(self, plans: Sequence[ClusterPlan], known: Mapping[str, AbstractSet[Digest]]) -> dict[str, str]:
+        """Keep the objects that are new to their clusters, also those that are there: collecting spares what is new."""
+        troubles: dict[str, str] = {}
+        put: set[Digest] = set()
+        for plan in plans:
+            try:
+                for name in plan.blobs.keys() - put:
+                    if name not in known[plan.cluster] or name not in self._blobs:
+                        put.add(self._blobs.put(plan.blobs[name]))
+            except StoreError as error:
+                troubles[plan.cluster] = str(error)
+        return troubles
+
+    def _publish(self, plan: ClusterPlan, revision: str, commits: Commits, *, again: bool) -> _Published:
+        name, root = plan.cluster, plan.bundle.root
+        before = self._published.get(name)
+        traceparent = before.traceparent if before else ""
+        text = orjson.dumps(plan_to_json(plan)).decode()
+        moves = before is None or before.plan.bundle.root != root
+        packed = None if moves or again else self._store.bundle(root)
+        if packed is not None:  # nothing to deliver: the link need not know
+            self._store.publish(Publication(name, root, packed, revision, text, traceparent), time.time())
+            return _Published(plan.without_blobs(), revision, traceparent)
+        if moves:
+            traceparent = self._deliveries.begin(name, root, parent=commits.parent, links=commits.links)
+        self._link.publish(name, plan.bundle, revision=revision, plan=text, traceparent=traceparent)
+        return _Published(plan.without_blobs(), revision, traceparent)
+
+
+def stored_plan(desired: Desired) -> ClusterPlan:
+    """Return the plan of a publication. Raise StoreError where it can't be read."""
+    try:
+        return plan_from_json(orjson.loads(desired.plan))
+    except (orjson.JSONDecodeError, StoreError) as error:
+        raise StoreError(
+            f"the stored plan of cluster {desired.cluster} can't be read ({error}): start the version of Felloe that "
+            "wrote it, or restore the hub's data folder from a backup"
+        ) from error
