@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import ssl
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +18,7 @@ import yaml
 
 def apply_all(kubeconfig: Path, objects: Sequence[dict[str, Any]], *, concurrency: int) -> float:
     """Apply ConfigMaps, `concurrency` at once, and return the seconds that it took."""
-    server, context = _access(yaml.safe_load(kubeconfig.read_text()), kubeconfig.parent)
+    server, context = _access(yaml.safe_load(kubeconfig.read_text()))
     return asyncio.run(_apply_all(server, context, objects, concurrency))
 
 
@@ -42,9 +44,13 @@ async def _apply_all(
         return time.perf_counter() - begin
 
 
-def _access(config: dict[str, Any], folder: Path) -> tuple[str, ssl.SSLContext]:
-    """Return the server of a kubeconfig and a TLS context with its client certificate (files, not inline data)."""
+def _access(config: dict[str, Any]) -> tuple[str, ssl.SSLContext]:
+    """Return the server of a kubeconfig and a TLS context with its client certificate."""
     cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
-    context = ssl.create_default_context(cafile=str(folder / cluster["certificate-authority"]))
-    context.load_cert_chain(folder / user["client-certificate"], folder / user["client-key"])
+    context = ssl.create_default_context(cadata=base64.b64decode(cluster["certificate-authority-data"]).decode())
+    with tempfile.TemporaryDirectory() as folder:  # OpenSSL takes the chain from files only
+        certificate, key = Path(folder) / "tls.crt", Path(folder) / "tls.key"
+        certificate.write_bytes(base64.b64decode(user["client-certificate-data"]))
+        key.write_bytes(base64.b64decode(user["client-key-data"]))
+        context.load_cert_chain(certificate, key)
     return cluster["server"], context

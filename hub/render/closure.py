@@ -31,12 +31,16 @@ _FILES = (EntryKind.FILE, EntryKind.EXECUTABLE)
 
 @dataclass(frozen=True, slots=True)
 class Closure:
-    """What a build reads: `entries` by path (files and the links on the way to them), and where it starts."""
+    """What a build reads: `entries` by path (files and the links on the way to them), and where it starts.
+
+    `generated`: nobody wrote the kustomization, it unites what the folder's files hold.
+    """
 
     folder: str
     file: str
     kustomization: dict[str, JsonValue]
     entries: dict[str, TreeEntry]
+    generated: bool = False
 
     @property
     def read(self) -> frozenset[tuple[str, str]]:
@@ -138,8 +142,9 @@ class _Follower:
             content = self._kustomization(folder, name)
             self._follow(folder, join(folder, name), content, chain=(folder,), plugins=False)
         else:
-            name, content = FILE_NAMES[0], self._generate(folder)
-        return Closure(folder, join(folder, name), content, self.entries)
+            content = self._generate(folder)
+        written = name is not None
+        return Closure(folder, join(folder, name or FILE_NAMES[0]), content, self.entries, generated=not written)
 
     def _kustomization_name(self, folder: str) -> str | None:
         found = [entry for entry in self.tree.list(folder) if entry.name in FILE_NAMES]

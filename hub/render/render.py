@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,13 +18,14 @@ from pathlib import Path
 from felloe.digest import canonical_json
 from felloe.errors import RenderError, SandboxError
 from hub.render.closure import Closure, ClosureCache, ParseCache, find_closure
+from hub.render.division import divide, unite
 from hub.render.kustomize import Kustomize, find_kustomize
 from hub.render.memo import Memo, Result
 from hub.render.objects import RenderedObject
 from hub.render.sandbox import Limits, Sandbox
 from hub.sources.tree import SourceTree
 
-_FORMAT = 1
+_FORMAT = 2
 """Goes up when the same files would render to something else."""
 
 
@@ -89,11 +90,34 @@ class Renderer:
         Raise RenderError naming file and field when it doesn't build, SandboxError when it ran into a limit.
         """
         closure = await asyncio.to_thread(self._find_closure, request)
+        key, (objects, warnings), remembered = await self._result(request, closure)
+        return Rendered(key, objects, closure.read, warnings, remembered)
+
+    async def _result(self, request: RenderRequest, closure: Closure) -> tuple[str, Result, bool]:
+        """Return the result of a closure with its key, and whether it was remembered: else it was built, or united."""
         key = self._key(closure, request.target_namespace)
         async with self._flight(key):
-            remembered = await asyncio.to_thread(self._memo.get, key)
-            objects, warnings = remembered or await self._build(key, request, closure)
-        return Rendered(key, objects, closure.read, warnings, remembered is not None)
+            result = await asyncio.to_thread(self._memo.get, key)
+            remembered = result is not None
+            if result is None:
+                parts: tuple[Closure, ...] = (closure,)
+                if not request.target_namespace:
+                    parts = await asyncio.to_thread(divide, request.tree, closure)
+                built = self._build(key, request, closure) if len(parts) == 1 else self._united(request, closure, parts)
+                result = await built
+                await asyncio.to_thread(self._memo.put, key, result)
+        return key, result, remembered
+
+    async def _united(self, request: RenderRequest, closure: Closure, parts: Sequence[Closure]) -> Result:
+        """Build the parts and put them together; of several that fail, the first one is told."""
+        done = await asyncio.gather(*(self._result(request, part) for part in parts), return_exceptions=True)
+        results: list[Result] = []
+        for outcome in done:
+            if isinstance(outcome, BaseException):
+                raise outcome
+            results.append(outcome[1])
+        objects = unite((objects for objects, _ in results), closure.folder)
+        return objects, tuple(dict.fromkeys(warning for _, warnings in results for warning in warnings))
 
     def _find_closure(self, request: RenderRequest) -> Closure:
         closure = self._closures.get(request.tree, request.path)
@@ -112,7 +136,6 @@ class Renderer:
             except RenderError as error:
                 self._memo.fail(key, str(error))
                 raise
-        await asyncio.to_thread(self._memo.put, key, result)
         return result
 
     @asynccontextmanager
@@ -130,7 +153,8 @@ class Renderer:
 
     def _key(self, closure: Closure, target_namespace: str | None) -> str:
         entries = sorted((path, entry.kind.value, entry.oid) for path, entry in closure.entries.items())
-        inputs = [_FORMAT, self._kustomize.version, closure.folder, closure.file, target_namespace, entries]
+        resources = closure.kustomization.get("resources") if closure.generated else None
+        inputs = [_FORMAT, self._kustomize.version, closure.folder, closure.file, target_namespace, resources, entries]
         return hashlib.sha256(canonical_json(inputs)).hexdigest()
 
 
