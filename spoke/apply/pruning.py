@@ -14,6 +14,7 @@ from spoke.apply.objects import Pruned
 from spoke.apply.plan import Leftovers
 from spoke.apply.standing import Failure
 from spoke.apply.step import UnreachableError, bounded
+from spoke.kube.errors import FORBIDDEN
 
 _NAMED_AT_MOST: Final = 20
 _log = logging.getLogger(__name__)
@@ -38,6 +39,10 @@ async def prune(context: Context, inventory: Inventory, left: Leftovers) -> Outc
         except KubernetesError as error:
             if error.status == 0:
                 raise UnreachableError(str(error)) from error
+            if error.status == FORBIDDEN and not inventory.items[identity].applied:
+                # It was refused when it was to be applied, and is refused now: it never got into the cluster.
+                outcome.dropped.add(identity)
+                return
             outcome.failures[identity] = Failure("PruneFailed", str(error))
             return
         outcome.dropped.add(identity)

@@ -12,6 +12,7 @@ import orjson
 
 from felloe.errors import KubernetesError
 
+FORBIDDEN: Final = 403
 NOT_FOUND: Final = 404
 CONFLICT: Final = 409
 GONE: Final = 410
