@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from felloe.errors import FelloeError, SourceError
+from felloe.errors import FelloeError, SourceError, StoreError
 from hub.fleet import Fleet, load_fleet
 from hub.plans import Plans, Settings
 from hub.sources.follow import SourceState
@@ -84,7 +84,7 @@ class FleetReader:
     async def read(self, state: SourceState | None, plans: Plans) -> InForce | None:
         """Return the fleet in force, None while there is none, and note in `plans` which it is and what is wrong.
 
-        Raise SourceError where the mirror is damaged, StoreError where the state can't be read or written.
+        Raise SourceError where the mirror is damaged, StoreError where the state can't be read.
         """
         plans.problem = ""
         if state is None or state.fetched is None:
@@ -114,7 +114,10 @@ class FleetReader:
         if known is not None and known.snapshot.revision == snapshot.revision:
             return known if known.snapshot is snapshot else InForce(known.fleet, snapshot)
         fleet = await asyncio.to_thread(load_fleet, snapshot.tree, self._settings.fleet_path)
-        self._store.save_source(KeptSource(self._key, fetched.revision, fetched.commit.id))
+        try:
+            self._store.save_source(KeptSource(self._key, fetched.revision, fetched.commit.id))
+        except StoreError as error:  # a restart would only not find it
+            log.warning("can't keep which fleet is in force: %s", error)
         return InForce(fleet, snapshot)
 
     async def _recall(self) -> InForce | None:

@@ -217,7 +217,7 @@ class Planner:
         self._planned_for = {name: cluster.labels for name, cluster in members.items()}
         this = _Round(in_force, members, self._marks(), self._contents.of(states))
         names = sorted(members.keys() | in_force.fleet.clusters.keys())
-        resolutions, troubles = await self._resolve_all({name: self._inputs(name, this) for name in names})
+        resolutions, troubles = await self._resolve_all(names, this)
         self._follow(resolutions.values(), all_known=not troubles)
         troubles |= await self._publish(resolutions, this)
         for gone in self.plans.clusters.keys() - set(names):
@@ -226,6 +226,7 @@ class Planner:
         self._forget_marks(this.marks)
 
     def _inputs(self, name: str, this: _Round) -> Inputs:
+        """Return what decides about a cluster. Raise StoreError where what it had can't be read."""
         member = this.members.get(name)
         if member is not None and name not in self.plans.clusters:  # it was one before, and has what it had then
             desired = self._store.desired(name)
@@ -247,7 +248,7 @@ class Planner:
             rewrite=self._settings.rewrite,
         )
 
-    async def _resolve_all(self, inputs: Mapping[str, Inputs]) -> tuple[dict[str, Resolution], dict[str, str]]:
+    async def _resolve_all(self, names: Iterable[str], this: _Round) -> tuple[dict[str, Resolution], dict[str, str]]:
         """Resolve every cluster, rendering what that needs; return also, by cluster, why that failed.
 
         A source that nobody has looked at yet keeps nobody waiting: its workloads stay as they are, and its first look
@@ -255,7 +256,12 @@ class Planner:
         """
         done: dict[str, Resolution] = {}
         troubles: dict[str, str] = {}
-        pending = dict(inputs)
+        pending: dict[str, Inputs] = {}
+        for name in names:
+            try:
+                pending[name] = self._inputs(name, this)
+            except StoreError as error:
+                troubles[name] = str(error)
         while pending:
             wanted: dict[RenderWant, Snapshot | str] = {}
             waiting: dict[str, Inputs] = {}

@@ -28,7 +28,7 @@ from hub.targeting import ClusterPlan, plan_from_json, plan_to_json
 
 log = logging.getLogger(__name__)
 
-_AT_ONCE: Final = 64
+_AT_ONCE: Final = 32
 """How many clusters share a transaction, and hold up the event loop for its length."""
 
 

@@ -359,3 +359,23 @@ async def test_a_mirror_that_was_damaged_is_fetched_anew(world: World) -> None:
         await hub.look()
         assert hub.plans.problem == ""
         assert hub.objects("b") == {"settings": {"v": "1"}}
+
+
+async def test_a_cluster_that_comes_back_and_whose_plan_can_not_be_read_stops_no_other(world: World) -> None:
+    world.repository.commit(synced("a", v="1") | synced("b", v="1"))
+    async with world.hub() as hub:
+        hub.join("a")
+        hub.join("b")
+        await hub.look()
+        hub.link.revoke("a")
+        await hub.planner.settled()
+        before = hub.desired("a")
+        hub.store.publish(Publication("a", before.root, b"", before.revision, "{}"), 0.0)
+        hub.join("a")
+        world.repository.commit(synced("a", v="2") | synced("b", v="2"))
+        await hub.look()
+        assert hub.objects("b") == {"settings": {"v": "2"}}
+        assert hub.desired("a").root == before.root, "what only that plan knows may not be pruned"
+        ready = hub.shown("a").condition("Ready")
+        assert ready is not None
+        assert (ready.reason, "cluster a can't be read" in ready.message) == ("NotPublished", True)
