@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ import psutil
 import pytest
 
 from tests.cluster.fixtures import ClusterPool
-from tests.cluster.processes import ProcessKeeper
+from tests.cluster.processes import Process, ProcessKeeper
 from tests.fleet.fleet import Fleet
 from tests.fleet.manifests import (
     config_map,
@@ -103,15 +104,20 @@ def test_without_otel_variables_opentelemetry_is_never_imported_and_nobody_is_ca
 
 
 @pytest.fixture(scope="module")
-def received(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The folder of a running receiver."""
+def receiver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     folder = tmp_path_factory.mktemp("otlp")
     keeper = ProcessKeeper()
     argv = [sys.executable, "-m", "tests.servers.otlp", str(folder)]
-    process = keeper.start("otlp", argv, folder / "log", {})
+    process = keeper.start("otlp", argv, folder / "log", os.environ)
     process.wait_until((folder / "port").exists, "it does not listen", 30)
-    yield folder
+    yield process
     keeper.close()
+
+
+@pytest.fixture(scope="module")
+def received(receiver: Process) -> Path:
+    """The folder of the running receiver."""
+    return receiver.log.parent
 
 
 @pytest.fixture(scope="module")
@@ -241,3 +247,10 @@ def test_no_secret_and_no_credential_is_in_what_is_exported(fleet: Fleet, receiv
     assert b"Kustomization/flux-system/second" in exported
     words = {SECRET, token, webhook, *(word for word in admin.split() if len(word) > 30)}
     assert [word for word in words if word.encode() in exported] == []
+
+
+def test_with_the_receiver_away_deliveries_go_on(fleet: Fleet, receiver: Process) -> None:
+    receiver.stop(kill=True)
+    for value in ("4", "5"):
+        fleet.deliver({"first/all.yaml": documents(namespace("first"), config_map("settings", a=value))}, to="healthy")
+    assert fleet.data("dev", "settings", "first") == {"a": "5"}
