@@ -125,7 +125,7 @@ class Publisher:
             if plan.cluster not in troubles:
                 self._plans.clusters[plan.cluster] = plan.without_blobs()
                 continue
-            log.warning("can't publish for %s: %s", plan.cluster, troubles[plan.cluster])
+            log.warning("cluster %s: %s", plan.cluster, troubles[plan.cluster])
             self._again.add(plan.cluster)
             self._deliveries.abandon(plan.cluster)
         return troubles

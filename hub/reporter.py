@@ -83,7 +83,6 @@ class Reporter:
         for record in self._store.statuses():
             with suppress(DecodeError):  # the spoke says all of it again
                 self._reported[record.cluster] = status_pb2.ClusterStatus.FromString(record.status)
-        self._stale |= self._plans.clusters.keys()
 
     async def run(self, sources: Callable[[], Sequence[SourceState]]) -> None:
         """Show what changed, until cancelled; `sources` are the states of all sources as they are then."""

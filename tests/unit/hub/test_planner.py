@@ -22,7 +22,7 @@ from tests.fleet.manifests import (
     placement,
 )
 from tests.servers.git_repo import GitRepo
-from tests.unit.hub.composition import SYNC, World
+from tests.unit.hub.composition import SYNC, World, eventually
 
 APPS = WorkloadId("Kustomization", "flux-system", "apps")
 BROKEN_FLEET = {"fleet/broken.yaml": "kind: ["}
@@ -210,6 +210,7 @@ async def test_a_revoked_cluster_goes_and_comes_back_with_what_it_had(world: Wor
         hub.link.revoke("a")
         await hub.planner.settled()
         assert "a" not in hub.plans.clusters
+        assert hub.planner._publisher._published == {}
         world.repository.commit({"clusters/a/settings.yaml": "kind: ["})
         await hub.look()
         hub.join("a")
@@ -232,8 +233,7 @@ async def test_a_cluster_that_joins_again_with_other_labels_is_planned_anew(worl
         assert hub.planner._asked == rounds, "a spoke that merely comes back causes no work"
         hub.join("a", env="production")
         hub.planner.noticed("a")
-        await hub.planner.settled()
-        assert hub.plans.clusters["a"].environment == "production"
+        await eventually(lambda: hub.plans.clusters["a"].environment == "production")
 
 
 async def test_an_overlay_that_does_not_build_stops_no_other_cluster(world: World) -> None:
@@ -297,6 +297,29 @@ async def test_objects_that_were_lost_come_back_when_a_delivery_fails(world: Wor
         await hub.planner.settled()
         assert hub.objects("a") == {"settings": {"v": "1"}}
         assert hub.desired("a") == before
+
+
+async def test_objects_that_can_not_come_back_now_stop_their_own_cluster_only(world: World) -> None:
+    world.repository.commit(synced("a", v="1") | synced("b", v="1"))
+    async with world.hub() as hub:
+        hub.join("a")
+        hub.join("b")
+        await hub.look()
+        before = hub.desired("a").root
+        world.repository.commit(synced("b", v="2"))
+        world.repository.commit({"clusters/a/settings.yaml": "kind: ["})
+        await hub.look()
+        hub.blobs.collect(frozenset(), older_than=-1.0)
+        hub.planner.publish_again("b")
+        hub.planner.publish_again("a")
+        await hub.planner.settled()
+        assert hub.objects("b") == {"settings": {"v": "2"}}
+        assert "is not in the blobs" in hub.plans.troubles["a"]
+        assert hub.desired("a").root == before
+        world.repository.revert()
+        await hub.look()
+        assert hub.objects("a") == {"settings": {"v": "1"}}
+        assert hub.plans.troubles == {}
 
 
 async def test_a_suspension_goes_with_its_workload_and_not_for_a_passing_failure(world: World) -> None:

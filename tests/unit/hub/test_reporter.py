@@ -64,7 +64,7 @@ async def test_what_was_known_is_shown_before_the_first_round_of_planning(world:
         await hub.look()
     async with world.hub() as hub:
         hub.board.withdraw_cluster("a")
-        hub.reporter.recall()
+        hub.reporter.recall()  # as at a start, where planning may take long or never come to an end
         await eventually(lambda: hub.board.of_cluster("a"))
 
 
