@@ -2,4 +2,9 @@
 
 from __future__ import annotations
 
+import os
+
+# gRPC's C core reads it once, when it is loaded. Its fork handlers hang or abort what a process with streams starts.
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
+
 pytest_plugins = ["tests.cluster.fixtures", "tests.spoke.fixtures"]

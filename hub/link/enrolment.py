@@ -60,7 +60,8 @@ class Enrolment:
             raise ConfigError(f"a join token can't live {ttl:g} seconds: use more than 0 and at most 30 days")
         token_id, secret = secrets.token_hex(8), secrets.token_bytes(32)
         key, certificate = self._authority.bootstrap(token_id, ttl + SKEW)  # so that the hub can say "expired" itself
-        self._store.add_token(Token(token_id, sha256(secret).digest(), cluster, dict(labels), self._clock() + ttl))
+        expires_at = self._clock() + ttl
+        self._store.add_token(Token(token_id, sha256(secret).digest(), cluster, dict(labels), expires_at))
         return encode_token(
             pb.JoinToken(
                 id=token_id,
@@ -70,6 +71,7 @@ class Enrolment:
                 bootstrap_certificate=certificate,
                 bootstrap_key=key,
                 cluster=cluster,
+                not_after=expires_at + SKEW,
             )
         )
 

@@ -14,19 +14,16 @@ import ssl
 import time
 from typing import Final
 
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from grpc import aio
 
 from felloe.errors import EnrolmentError, LinkError
 from felloe.jointoken import decode_token
 from felloe.v1 import enrolment_pb2 as pb
 from felloe.v1 import enrolment_pb2_grpc
+from spoke.keys import NewKey, new_key
 from spoke.link.backoff import Backoff
 from spoke.link.channel import link_error, open_channel
-from spoke.state.identity import Identity, IdentityStore, certificate_pem, key_pem
+from spoke.state.identity import Identity, IdentityStore, certificate_pem, pem
 
 log = logging.getLogger(__name__)
 
@@ -83,17 +80,10 @@ async def check_hub(hub: str, token: pb.JoinToken) -> None:
 
 
 def _bootstrap(token: pb.JoinToken) -> tuple[str, str]:
-    """Return (key, certificate) of a token, PEM. Raise EnrolmentError where they are none, or not valid any more."""
-    try:
-        key = serialization.load_der_private_key(token.bootstrap_key, None)
-        expires = x509.load_der_x509_certificate(token.bootstrap_certificate).not_valid_after_utc.timestamp()
-    except (ValueError, UnsupportedAlgorithm):
-        key, expires = None, 0.0
-    if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise EnrolmentError("the join token is damaged: make another with `felloe token create`")
-    if time.time() > expires:
+    """Return (key, certificate) of a token, PEM. Raise EnrolmentError where it has expired."""
+    if time.time() > token.not_after:
         raise EnrolmentError("the join token has expired; make another with `felloe token create`")
-    return key_pem(key), certificate_pem(token.bootstrap_certificate)
+    return pem("PRIVATE KEY", token.bootstrap_key), certificate_pem(token.bootstrap_certificate)
 
 
 def _present(context: ssl.SSLContext, bootstrap: tuple[str, str]) -> None:
@@ -104,7 +94,10 @@ def _present(context: ssl.SSLContext, bootstrap: tuple[str, str]) -> None:
     with os.fdopen(os.memfd_create("bootstrap", os.MFD_CLOEXEC), "wb") as file:
         file.write("".join(bootstrap).encode())
         file.flush()
-        context.load_cert_chain(f"/proc/self/fd/{file.fileno()}")
+        try:
+            context.load_cert_chain(f"/proc/self/fd/{file.fileno()}")
+        except ssl.SSLError:
+            raise EnrolmentError("the join token is damaged: make another with `felloe token create`") from None
 
 
 def _wrong_certificate(hub: str, token: pb.JoinToken, error: ssl.SSLCertVerificationError) -> str:
@@ -122,11 +115,14 @@ def _wrong_certificate(hub: str, token: pb.JoinToken, error: ssl.SSLCertVerifica
 
 
 async def _enrol_once(token: pb.JoinToken, hub: str, identities: IdentityStore) -> Identity:
-    key = identities.pending_key()
+    key = identities.pending()
+    if key is None:
+        key = await new_key()
+        identities.save_pending(key)
     ca = certificate_pem(token.ca_certificate)
     bootstrap_key, bootstrap = _bootstrap(token)
     channel = open_channel(hub, ca=ca.encode(), key=bootstrap_key.encode(), certificate=bootstrap.encode())
-    request = pb.EnrolRequest(token_id=token.id, token_secret=token.secret, csr=make_csr(key))
+    request = pb.EnrolRequest(token_id=token.id, token_secret=token.secret, csr=key.csr)
     asked_at = time.time()
     try:
         stub = enrolment_pb2_grpc.EnrolmentStub(channel)  # type: ignore[no-untyped-call]
@@ -142,11 +138,11 @@ async def _enrol_once(token: pb.JoinToken, hub: str, identities: IdentityStore) 
 
 async def renew(channel: aio.Channel, identity: Identity) -> Identity:
     """Return the next identity, with a new key; saving it is up to the caller. Raise LinkError, EnrolmentError."""
-    key = ec.generate_private_key(ec.SECP256R1())
+    key = await new_key()
     asked_at = time.time()
     try:
         stub = enrolment_pb2_grpc.EnrolmentStub(channel)  # type: ignore[no-untyped-call]
-        answer = await stub.Renew(pb.RenewRequest(csr=make_csr(key)), timeout=_TRY)
+        answer = await stub.Renew(pb.RenewRequest(csr=key.csr), timeout=_TRY)
     except aio.AioRpcError as error:
         raise link_error(identity.hub, error) from None
     if answer.cluster != identity.cluster:
@@ -154,22 +150,16 @@ async def renew(channel: aio.Channel, identity: Identity) -> Identity:
     return _identity(answer, key, identity.hub, asked_at)
 
 
-def _identity(answer: pb.Certificate, key: ec.EllipticCurvePrivateKey, hub: str, asked_at: float) -> Identity:
+def _identity(answer: pb.Certificate, key: NewKey, hub: str, asked_at: float) -> Identity:
     return Identity(
         hub=hub,
         cluster=answer.cluster,
-        key=key_pem(key),
+        key=key.pem,
         certificate=certificate_pem(answer.certificate),
         ca="".join(certificate_pem(der) for der in answer.ca_certificates),
         issued_at=asked_at,
         not_after=answer.not_after.ToMilliseconds() / 1000,
     )
-
-
-def make_csr(key: ec.EllipticCurvePrivateKey) -> bytes:
-    """Return a certificate request (DER) for a key. Its subject is empty: the hub knows who asks."""
-    request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
-    return request.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
 
 
 def split_address(address: str) -> tuple[str, int]:

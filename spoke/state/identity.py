@@ -9,10 +9,9 @@ from hashlib import sha256
 from pathlib import Path
 
 import orjson
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from felloe.errors import StoreError
+from spoke.keys import NewKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +46,7 @@ class IdentityStore:
     def __init__(self, folder: Path) -> None:
         """Use `folder`, made where it is not there. Raise StoreError where that fails."""
         self._file = folder / "identity.json"
-        self._pending = folder / "pending.key"
+        self._pending = folder / "pending.json"
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
@@ -69,31 +68,28 @@ class IdentityStore:
         _write(self._file, orjson.dumps(asdict(identity)))
         self._pending.unlink(missing_ok=True)
 
-    def pending_key(self) -> ec.EllipticCurvePrivateKey:
-        """Return the key to enrol with, the same one until an identity is saved: so a lost answer can be had again."""
+    def pending(self) -> NewKey | None:
+        """Return the key of an enrolment that has not ended yet, None where there is none."""
         try:
-            key = serialization.load_pem_private_key(self._pending.read_bytes(), None)
-            if isinstance(key, ec.EllipticCurvePrivateKey):
-                return key
+            return NewKey.from_json(self._pending.read_bytes())
         except (OSError, ValueError):
-            pass
-        key = ec.generate_private_key(ec.SECP256R1())
-        _write(self._pending, key_pem(key).encode())
-        return key
+            return None
+
+    def save_pending(self, key: NewKey) -> None:
+        """Keep the key to enrol with until an identity is saved, so that a lost answer can be had again."""
+        _write(self._pending, key.to_json())
 
 
-def key_pem(key: ec.EllipticCurvePrivateKey) -> str:
-    """Return a key as PEM (PKCS#8), unencrypted."""
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    ).decode()
+def pem(label: str, der: bytes) -> str:
+    """Return DER as PEM (RFC 7468): a ``CERTIFICATE``, a ``PRIVATE KEY``."""
+    text = base64.b64encode(der).decode()
+    lines = [text[start : start + 64] for start in range(0, len(text), 64)]
+    return "\n".join([f"-----BEGIN {label}-----", *lines, f"-----END {label}-----", ""])
 
 
 def certificate_pem(der: bytes) -> str:
-    """Return a DER certificate as PEM (RFC 7468)."""
-    text = base64.b64encode(der).decode()
-    lines = [text[start : start + 64] for start in range(0, len(text), 64)]
-    return "\n".join(["-----BEGIN CERTIFICATE-----", *lines, "-----END CERTIFICATE-----", ""])
+    """Return a DER certificate as PEM."""
+    return pem("CERTIFICATE", der)
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x66\x65lloe/v1/enrolment.proto\x12\tfelloe.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x99\x01\n\tJoinToken\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06secret\x18\x02 \x01(\x0c\x12\x11\n\tca_sha256\x18\x03 \x01(\x0c\x12\x16\n\x0e\x63\x61_certificate\x18\x04 \x01(\x0c\x12\x1d\n\x15\x62ootstrap_certificate\x18\x05 \x01(\x0c\x12\x15\n\rbootstrap_key\x18\x06 \x01(\x0c\x12\x0f\n\x07\x63luster\x18\x07 \x01(\t\"C\n\x0c\x45nrolRequest\x12\x10\n\x08token_id\x18\x01 \x01(\t\x12\x14\n\x0ctoken_secret\x18\x02 \x01(\x0c\x12\x0b\n\x03\x63sr\x18\x03 \x01(\x0c\"\x1b\n\x0cRenewRequest\x12\x0b\n\x03\x63sr\x18\x01 \x01(\x0c\"{\n\x0b\x43\x65rtificate\x12\x13\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0c\x12\x17\n\x0f\x63\x61_certificates\x18\x02 \x03(\x0c\x12\x0f\n\x07\x63luster\x18\x03 \x01(\t\x12-\n\tnot_after\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\x7f\n\tEnrolment\x12\x38\n\x05\x45nrol\x12\x17.felloe.v1.EnrolRequest\x1a\x16.felloe.v1.Certificate\x12\x38\n\x05Renew\x12\x17.felloe.v1.RenewRequest\x1a\x16.felloe.v1.Certificateb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x66\x65lloe/v1/enrolment.proto\x12\tfelloe.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xac\x01\n\tJoinToken\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06secret\x18\x02 \x01(\x0c\x12\x11\n\tca_sha256\x18\x03 \x01(\x0c\x12\x16\n\x0e\x63\x61_certificate\x18\x04 \x01(\x0c\x12\x1d\n\x15\x62ootstrap_certificate\x18\x05 \x01(\x0c\x12\x15\n\rbootstrap_key\x18\x06 \x01(\x0c\x12\x0f\n\x07\x63luster\x18\x07 \x01(\t\x12\x11\n\tnot_after\x18\x08 \x01(\x01\"C\n\x0c\x45nrolRequest\x12\x10\n\x08token_id\x18\x01 \x01(\t\x12\x14\n\x0ctoken_secret\x18\x02 \x01(\x0c\x12\x0b\n\x03\x63sr\x18\x03 \x01(\x0c\"\x1b\n\x0cRenewRequest\x12\x0b\n\x03\x63sr\x18\x01 \x01(\x0c\"{\n\x0b\x43\x65rtificate\x12\x13\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0c\x12\x17\n\x0f\x63\x61_certificates\x18\x02 \x03(\x0c\x12\x0f\n\x07\x63luster\x18\x03 \x01(\t\x12-\n\tnot_after\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\x7f\n\tEnrolment\x12\x38\n\x05\x45nrol\x12\x17.felloe.v1.EnrolRequest\x1a\x16.felloe.v1.Certificate\x12\x38\n\x05Renew\x12\x17.felloe.v1.RenewRequest\x1a\x16.felloe.v1.Certificateb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,13 +33,13 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'felloe.v1.enrolment_pb2', _
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_JOINTOKEN']._serialized_start=74
-  _globals['_JOINTOKEN']._serialized_end=227
-  _globals['_ENROLREQUEST']._serialized_start=229
-  _globals['_ENROLREQUEST']._serialized_end=296
-  _globals['_RENEWREQUEST']._serialized_start=298
-  _globals['_RENEWREQUEST']._serialized_end=325
-  _globals['_CERTIFICATE']._serialized_start=327
-  _globals['_CERTIFICATE']._serialized_end=450
-  _globals['_ENROLMENT']._serialized_start=452
-  _globals['_ENROLMENT']._serialized_end=579
+  _globals['_JOINTOKEN']._serialized_end=246
+  _globals['_ENROLREQUEST']._serialized_start=248
+  _globals['_ENROLREQUEST']._serialized_end=315
+  _globals['_RENEWREQUEST']._serialized_start=317
+  _globals['_RENEWREQUEST']._serialized_end=344
+  _globals['_CERTIFICATE']._serialized_start=346
+  _globals['_CERTIFICATE']._serialized_end=469
+  _globals['_ENROLMENT']._serialized_start=471
+  _globals['_ENROLMENT']._serialized_end=598
 # @@protoc_insertion_point(module_scope)

@@ -10,7 +10,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class JoinToken(_message.Message):
-    __slots__ = ("id", "secret", "ca_sha256", "ca_certificate", "bootstrap_certificate", "bootstrap_key", "cluster")
+    __slots__ = ("id", "secret", "ca_sha256", "ca_certificate", "bootstrap_certificate", "bootstrap_key", "cluster", "not_after")
     ID_FIELD_NUMBER: _ClassVar[int]
     SECRET_FIELD_NUMBER: _ClassVar[int]
     CA_SHA256_FIELD_NUMBER: _ClassVar[int]
@@ -18,6 +18,7 @@ class JoinToken(_message.Message):
     BOOTSTRAP_CERTIFICATE_FIELD_NUMBER: _ClassVar[int]
     BOOTSTRAP_KEY_FIELD_NUMBER: _ClassVar[int]
     CLUSTER_FIELD_NUMBER: _ClassVar[int]
+    NOT_AFTER_FIELD_NUMBER: _ClassVar[int]
     id: str
     secret: bytes
     ca_sha256: bytes
@@ -25,7 +26,8 @@ class JoinToken(_message.Message):
     bootstrap_certificate: bytes
     bootstrap_key: bytes
     cluster: str
-    def __init__(self, id: _Optional[str] = ..., secret: _Optional[bytes] = ..., ca_sha256: _Optional[bytes] = ..., ca_certificate: _Optional[bytes] = ..., bootstrap_certificate: _Optional[bytes] = ..., bootstrap_key: _Optional[bytes] = ..., cluster: _Optional[str] = ...) -> None: ...
+    not_after: float
+    def __init__(self, id: _Optional[str] = ..., secret: _Optional[bytes] = ..., ca_sha256: _Optional[bytes] = ..., ca_certificate: _Optional[bytes] = ..., bootstrap_certificate: _Optional[bytes] = ..., bootstrap_key: _Optional[bytes] = ..., cluster: _Optional[str] = ..., not_after: _Optional[float] = ...) -> None: ...
 
 class EnrolRequest(_message.Message):
     __slots__ = ("token_id", "token_secret", "csr")

@@ -38,7 +38,7 @@ from hub.status.events import EventLog
 from hub.status.resource import Collection, Key, Resource
 from hub.steward import Steward
 from hub.store import Desired, FolderBlobs, SqliteStore
-from spoke.link.enrol import make_csr
+from spoke.keys import make_csr
 from tests.servers.git_repo import GitRepo
 
 TRUE = status_pb2.CONDITION_STATUS_TRUE

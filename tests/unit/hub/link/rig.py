@@ -20,12 +20,12 @@ from hub.link.enrolment import Enrolment
 from hub.link.server import LinkServer, LinkTimes
 from hub.pki import Authority, Peer, Role
 from hub.store import FolderBlobs, SqliteStore
+from spoke.keys import key_pem, make_csr
 from spoke.link import LinkClient, enrol
 from spoke.link.backoff import Backoff
 from spoke.link.channel import open_channel
-from spoke.link.enrol import make_csr
 from spoke.state import BundleStore, Identity, IdentityStore, StoredBundle
-from spoke.state.identity import certificate_pem, key_pem
+from spoke.state.identity import certificate_pem
 from tests.unit.hub.link.samples import make_bundle
 
 Call = aio.StreamStreamCall[pb.SpokeMessage, pb.HubMessage]

@@ -15,10 +15,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from felloe.errors import ConfigError, EnrolmentError, LinkError
 from felloe.jointoken import decode_token, encode_token
 from hub.link.enrolment import Enrolment
+from spoke.keys import key_pem, new_key
 from spoke.link import enrol
 from spoke.link.backoff import Backoff
 from spoke.state import Identity, IdentityStore
-from spoke.state.identity import certificate_pem, key_pem
+from spoke.state.identity import certificate_pem
 from tests.unit.hub.link.rig import Hub, Spoke, ending, eventually, hello, raw_stream, read, running_hub
 
 
@@ -49,11 +50,12 @@ async def test_a_lost_answer_can_be_had_again_with_the_same_key(tmp_path: Path) 
     async with running_hub(tmp_path / "hub") as hub:
         token = hub.enrolment.create_token("dev", {}, 600.0)
         identities = IdentityStore(tmp_path / "spoke")
-        kept = key_pem(identities.pending_key())
+        kept = await new_key()
+        identities.save_pending(kept)
         first = await attempt(hub, token, tmp_path / "spoke")
-        assert first.key == kept
+        assert first.key == kept.pem
         (tmp_path / "spoke" / "identity.json").unlink()  # as if the answer had never come …
-        (tmp_path / "spoke" / "pending.key").write_text(kept)  # … and the key were still the pending one
+        identities.save_pending(kept)  # … and the key were still the pending one
         second = await attempt(hub, token, tmp_path / "spoke")
         for identity, good in ((first, False), (second, True)):
             async with raw_stream(identity) as call:
@@ -88,7 +90,7 @@ async def test_a_token_whose_key_is_damaged_or_whose_time_is_long_over(tmp_path:
         with pytest.raises(EnrolmentError, match="the join token is damaged"):
             await attempt(hub, encode_token(token), tmp_path / "spoke")
         token = decode_token(hub.enrolment.create_token("dev", {}, 600.0))
-        token.bootstrap_key, token.bootstrap_certificate = hub.authority.bootstrap(token.id, -1.0)
+        token.not_after = time.time() - 1
         with pytest.raises(EnrolmentError, match="the join token has expired"):
             await attempt(hub, encode_token(token), tmp_path / "spoke")
 

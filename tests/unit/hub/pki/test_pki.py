@@ -13,7 +13,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from felloe.errors import ConfigError, EnrolmentError, StoreError
 from hub.pki import Authority, Role, peer_of
-from spoke.link.enrol import make_csr
+from spoke.keys import make_csr
 from spoke.state.identity import certificate_pem
 
 

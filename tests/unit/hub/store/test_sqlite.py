@@ -222,7 +222,7 @@ from hub.pki import Authority, Peer, Role
 from hub.store import FolderBlobs, Publication, SqliteStore
 from felloe.jointoken import decode_token
 from felloe.v1 import enrolment_pb2
-from spoke.link.enrol import make_csr
+from spoke.keys import make_csr
 from cryptography.hazmat.primitives.asymmetric import ec
 from tests.unit.hub.link.samples import make_bundle
 

@@ -6,10 +6,11 @@ import stat
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 from felloe.errors import StoreError
+from spoke.keys import NewKey, new_key
 from spoke.state import Identity, IdentityStore
-from spoke.state.identity import key_pem
 
 IDENTITY = Identity("hub:1", "dev", "key", "certificate", "ca", 1000.0, 4000.0)
 
@@ -27,10 +28,20 @@ def test_it_comes_back_as_it_was_and_only_its_owner_may_read_it(tmp_path: Path) 
 
 def test_the_pending_key_stays_until_an_identity_is_saved(tmp_path: Path) -> None:
     store = IdentityStore(tmp_path)
-    first = key_pem(store.pending_key())
-    assert key_pem(IdentityStore(tmp_path).pending_key()) == first
+    key = NewKey("PEM", b"request")
+    assert store.pending() is None
+    store.save_pending(key)
+    assert IdentityStore(tmp_path).pending() == key
     store.save(IDENTITY)
-    assert key_pem(store.pending_key()) != first
+    assert store.pending() is None
+
+
+async def test_a_new_key_is_made_elsewhere_and_is_not_shown() -> None:
+    one, two = await new_key(), await new_key()
+    assert one.pem != two.pem
+    assert "BEGIN PRIVATE KEY" in one.pem
+    assert "PRIVATE" not in repr(one)
+    assert x509.load_der_x509_csr(one.csr).is_signature_valid
 
 
 def test_a_damaged_identity_says_what_to_do(tmp_path: Path) -> None:
