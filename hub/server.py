@@ -28,18 +28,18 @@ from felloe.tracing import tracer
 from hub.api.app import ApiApp
 from hub.api.credentials import open_secrets, publish_admin
 from hub.api.serve import ApiServer, serve
-from hub.commits import TimedGitSources
 from hub.config import Address, HubConfig
-from hub.deliveries import Deliveries
-from hub.garbage import keep_collecting
 from hub.link.enrolment import Enrolment
 from hub.link.server import LinkServer
 from hub.metrics import HubMetrics
 from hub.pki import Authority
-from hub.planner import Planner
-from hub.plans import Plans, Settings
+from hub.planning.commits import TimedGitSources
+from hub.planning.deliveries import Deliveries
+from hub.planning.garbage import keep_collecting
+from hub.planning.planner import Planner
+from hub.planning.plans import Plans, Settings
 from hub.render.render import start_renderer
-from hub.reporter import Reporter
+from hub.reporting.reporter import Reporter
 from hub.sources.secrets import SecretFolder
 from hub.sources.spec import GitSpec, parse_fleet_url
 from hub.sources.url import UrlRewriter

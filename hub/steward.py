@@ -18,8 +18,8 @@ from felloe.k8syaml import JsonValue
 from felloe.substitute import substitute
 from hub.api.control import IssuedToken, RenderedWorkload
 from hub.link.enrolment import Enrolment
-from hub.planner import Planner
-from hub.reporter import Reporter
+from hub.planning.planner import Planner
+from hub.reporting.reporter import Reporter
 from hub.sources.spec import GitSpec, SourceKey
 from hub.status.board import Board
 from hub.status.events import EventLog

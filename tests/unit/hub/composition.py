@@ -19,17 +19,17 @@ from felloe.identity import WorkloadId
 from felloe.jointoken import decode_token
 from felloe.tracing import OFF, Tracer
 from felloe.v1 import enrolment_pb2, status_pb2
-from hub.commits import TimedGitSources
-from hub.deliveries import Deliveries
 from hub.link.enrolment import Enrolment
 from hub.link.server import LinkServer
 from hub.metrics import HubMetrics
 from hub.pki import Authority, Peer, Role
-from hub.planner import Planner
-from hub.plans import Plans, Settings
+from hub.planning.commits import TimedGitSources
+from hub.planning.deliveries import Deliveries
+from hub.planning.planner import Planner
+from hub.planning.plans import Plans, Settings
 from hub.render.render import Renderer, start_renderer
 from hub.render.sandbox import Limits
-from hub.reporter import Reporter
+from hub.reporting.reporter import Reporter
 from hub.sources.secrets import SecretFolder
 from hub.sources.spec import GitRef, GitSpec, SourceKey
 from hub.sources.url import UrlRewriter

@@ -7,7 +7,7 @@ import logging
 from typing import Final
 
 from hub.link.server import LinkServer
-from hub.plans import Plans
+from hub.planning.plans import Plans
 from hub.store import Blobs
 
 log = logging.getLogger(__name__)

@@ -9,8 +9,8 @@ from collections.abc import Collection, Mapping
 from typing import Final
 
 from felloe.errors import FelloeError, RenderError, SandboxError, SourceError
-from hub.commits import Commits
 from hub.metrics import HubMetrics
+from hub.planning.commits import Commits
 from hub.render.render import Rendered, Renderer, RenderRequest
 from hub.targeting import RenderWant, Snapshot
 

@@ -10,8 +10,8 @@ from prometheus_client import CollectorRegistry
 
 from felloe.digest import digest
 from felloe.tracing import OFF, tracer
-from hub.deliveries import Deliveries
 from hub.metrics import HubMetrics
+from hub.planning.deliveries import Deliveries
 from tests.servers import otlp
 
 OLD, NEW = digest(b"old"), digest(b"new")

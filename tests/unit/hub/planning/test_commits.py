@@ -11,8 +11,8 @@ from prometheus_client import CollectorRegistry
 
 from felloe.errors import SourceError
 from felloe.tracing import OFF, tracer
-from hub.commits import Commits, Look, TimedGitSources
 from hub.metrics import HubMetrics
+from hub.planning.commits import Commits, Look, TimedGitSources
 from hub.sources.follow import SourceState
 from hub.sources.git import Fetched
 from hub.sources.objects import CommitInfo

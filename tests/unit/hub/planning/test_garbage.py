@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hub.garbage import collect
+from hub.planning.garbage import collect
 from tests.fleet.manifests import cluster, config_map, documents
 from tests.unit.hub.composition import World
 

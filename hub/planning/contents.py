@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 from felloe.errors import FelloeError, SourceError, StoreError
 from hub.fleet import Fleet, load_fleet
-from hub.plans import Plans, Settings
+from hub.planning.plans import Plans, Settings
 from hub.sources.follow import SourceState
 from hub.sources.git import Fetched, GitSources
 from hub.sources.objects import CommitInfo

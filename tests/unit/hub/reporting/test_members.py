@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hub.fleet.model import Environment, Fleet, LabelSelector, Placement, Requirement
-from hub.members import environment_facts, placement_facts, source_facts
+from hub.reporting.members import environment_facts, placement_facts, source_facts
 from hub.sources.follow import SourceState
 from hub.sources.spec import GitRef, GitSpec
 from hub.targeting import ClusterPlan, DeclaredSource

@@ -21,10 +21,10 @@ from felloe.digest import Digest
 from felloe.errors import StoreError
 from felloe.identity import WorkloadId
 from felloe.v1 import link_pb2, status_pb2
-from hub.deliveries import Deliveries
-from hub.members import environment_facts, placement_facts, shown_condition, source_facts
 from hub.metrics import HubMetrics
-from hub.plans import Plans
+from hub.planning.deliveries import Deliveries
+from hub.planning.plans import Plans
+from hub.reporting.members import environment_facts, placement_facts, shown_condition, source_facts
 from hub.sources.follow import SourceState
 from hub.status.board import Board
 from hub.status.clusters import build_cluster

@@ -18,11 +18,11 @@ import orjson
 
 from felloe.digest import Digest
 from felloe.errors import StoreError
-from hub.commits import Commits
-from hub.deliveries import Deliveries
 from hub.link.frames import BlobMissingError
 from hub.link.server import LinkServer
-from hub.plans import Plans
+from hub.planning.commits import Commits
+from hub.planning.deliveries import Deliveries
+from hub.planning.plans import Plans
 from hub.store import Blobs, Desired, Publication, Store
 from hub.targeting import ClusterPlan, plan_from_json, plan_to_json
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from felloe.v1 import link_pb2, status_pb2
-from hub.reporter import merged
+from hub.reporting.reporter import merged
 from hub.status.resource import Collection
 from tests.fleet.manifests import cluster, config_map, documents, environment
 from tests.unit.hub.composition import Inside, World, eventually

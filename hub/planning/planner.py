@@ -20,14 +20,14 @@ from felloe.bundle import Bundle
 from felloe.errors import FelloeError, SourceError, StoreError
 from felloe.identity import WorkloadId
 from felloe.tracing import Tracer
-from hub.commits import Commits, TimedGitSources
-from hub.contents import Contents, FleetReader, InForce
-from hub.deliveries import Deliveries
 from hub.link.server import LinkServer
 from hub.metrics import HubMetrics
-from hub.overlays import RETRY_SECONDS, Overlays
-from hub.plans import Plans, Settings
-from hub.publishing import Publisher, stored_plan
+from hub.planning.commits import Commits, TimedGitSources
+from hub.planning.contents import Contents, FleetReader, InForce
+from hub.planning.deliveries import Deliveries
+from hub.planning.overlays import RETRY_SECONDS, Overlays
+from hub.planning.plans import Plans, Settings
+from hub.planning.publishing import Publisher, stored_plan
 from hub.render.render import Renderer
 from hub.rollout import Candidate, admit
 from hub.sources.follow import SourceManager, SourceState
