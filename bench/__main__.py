@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import statistics
+import subprocess
 import sys
 import tempfile
 import threading
@@ -25,7 +26,7 @@ from bench import raw
 from tests.cluster import binaries
 from tests.cluster.controlplane import ControlPlane
 from tests.fleet.fleet import Fleet
-from tests.fleet.manifests import config_map, documents, git_repository, kustomization, namespace, placement
+from tests.fleet.manifests import config_map, documents, git_repository, kustomization, namespace, overlay, placement
 from tests.fleet.processes import Spoke
 
 OBJECTS = 1000
@@ -54,11 +55,11 @@ def main(arguments: Sequence[str]) -> None:
         ControlPlane("bench", audit=True) as cluster,
         Fleet(Path(folder), {"bench": cluster}, kustomize) as fleet,
     ):
-        figures = measure(fleet, cluster, options.objects, options.quiet_minutes)
+        figures = measure(fleet, cluster, kustomize, options.objects, options.quiet_minutes)
     report(figures)
 
 
-def measure(fleet: Fleet, cluster: ControlPlane, count: int, quiet_minutes: float) -> list[Figure]:
+def measure(fleet: Fleet, cluster: ControlPlane, kustomize: Path, count: int, quiet_minutes: float) -> list[Figure]:
     """Return the figures, in the order in which they are measured."""
     figures = []
     raw_seconds = raw_limit(fleet, cluster, count)
@@ -86,6 +87,7 @@ def measure(fleet: Fleet, cluster: ControlPlane, count: int, quiet_minutes: floa
             "<= 500 ms",
         )
     )
+    figures.append(whole_build(fleet, files, kustomize))
     edits = [healed(fleet, number) for number in range(EDITS)]
     figures.append(Figure("manual edit to healed", spread(edits), "Flux 41.5 s", "<= 300 ms"))
     figures.append(quiet(cluster, quiet_minutes))
@@ -139,6 +141,24 @@ def one_line_change(fleet: Fleet, files: dict[str, str], number: int) -> float:
         begin = time.time()
         fleet.announce()
         return seen() - begin
+
+
+def whole_build(fleet: Fleet, files: dict[str, str], kustomize: Path) -> Figure:
+    """Return the same change where somebody wrote a kustomization.yaml: then kustomize builds all of it at once."""
+    fleet.deliver({"bench/kustomization.yaml": overlay("first.yaml", "rest.yaml")})
+    alone = []
+    for _ in range(3):
+        begin = time.perf_counter()
+        subprocess.run([kustomize, "build", fleet.repository.work / "bench"], stdout=subprocess.DEVNULL, check=True)
+        alone.append(time.perf_counter() - begin)
+    changes = [one_line_change(fleet, files, CHANGES + number) for number in range(5)]
+    median = statistics.median(changes)
+    return Figure(
+        "the same, with a kustomization.yaml over all of them",
+        f"median {median * 1000:.0f} ms = {median / min(alone):.2f}x kustomize alone",
+        f"kustomize build alone {min(alone) * 1000:.0f} ms",
+        "",
+    )
 
 
 def healed(fleet: Fleet, number: int) -> float:
