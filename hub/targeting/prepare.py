@@ -160,14 +160,16 @@ def _is_flux_itself(manifest: Manifest) -> bool:
 
 
 class RenderCache:
-    """Remembers what a render was prepared into, and the workloads made of it, for as many as were used last.
+    """Remembers what a render was prepared into, and the workloads made of it: those that were used last.
 
-    It only saves work: with it or without it, the same comes out. Failures are remembered as well.
+    It only saves work: with it or without it, the same comes out. Failures are remembered as well. Memory grows with
+    objects, not with renders, so that is what is bounded: `objects` of the renders, and as many of the workloads
+    (about 1.5 KiB each, or their size where that is more).
     """
 
-    def __init__(self, renders: int = 4096, workloads: int = 32768) -> None:
-        self._renders = _Recent[Prepared | SubstitutionError](renders)
-        self._workloads = _Recent[Workload](workloads)
+    def __init__(self, objects: int = 50_000) -> None:
+        self._renders = _Recent[Prepared | SubstitutionError](objects)
+        self._workloads = _Recent[Workload](objects)
 
     def prepare(self, key: Hashable, objects: Sequence[RenderedObject], folder: str, *, templated: bool) -> Prepared:
         """Return `prepare` of a render whose content `key` names. Raise what it raises."""
@@ -177,7 +179,7 @@ class RenderCache:
                 found = prepare(objects, folder, templated=templated)
             except SubstitutionError as error:
                 found = error
-            self._renders.put((key, templated), found)
+            self._renders.put((key, templated), found, 1 + len(objects))
         if isinstance(found, SubstitutionError):
             raise SubstitutionError(str(found))
         return found
@@ -198,24 +200,29 @@ class RenderCache:
         found = self._workloads.get(name)
         if found is None:
             found = Workload(identity, options, entries, dict(variables))
-            self._workloads.put(name, found)
+            self._workloads.put(name, found, 1 + len(entries))
         return found
 
 
 class _Recent(Generic[T]):
-    """The values that were used last, at most `size` of them."""
+    """The values that were used last, as many as weigh at most `capacity` together, and always the newest."""
 
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._values: OrderedDict[Hashable, T] = OrderedDict()
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._weight = 0
+        self._values: OrderedDict[Hashable, tuple[T, int]] = OrderedDict()
 
     def get(self, key: Hashable) -> T | None:
         found = self._values.get(key)
-        if found is not None:
-            self._values.move_to_end(key)
-        return found
+        if found is None:
+            return None
+        self._values.move_to_end(key)
+        return found[0]
 
-    def put(self, key: Hashable, value: T) -> None:
-        self._values[key] = value
-        while len(self._values) > self._size:
-            self._values.popitem(last=False)
+    def put(self, key: Hashable, value: T, weight: int) -> None:
+        if (before := self._values.pop(key, None)) is not None:
+            self._weight -= before[1]
+        self._values[key] = value, weight
+        self._weight += weight
+        while self._weight > self._capacity and len(self._values) > 1:
+            self._weight -= self._values.popitem(last=False)[1][1]
