@@ -20,7 +20,8 @@ setup: .venv/.synced ## install the locked dependencies into .venv
 	.tools/bin/pip install --quiet --disable-pip-version-check uv
 
 .venv/.synced: uv.lock pyproject.toml | $(filter .tools/bin/uv,$(UV))
-	$(UV) sync --locked --quiet --python $(PYTHON)
+	@echo "installing the locked dependencies into .venv"
+	@$(UV) sync --locked --quiet --python $(PYTHON)
 	@touch $@
 
 demo: setup ## three real clusters, a hub and three spokes; watch a commit arrive (KEEP=1 leaves them running)
