@@ -22,10 +22,10 @@ def check_url(url: str) -> None:
     quotes, blanks and control characters are refused, and so is whatever could be read as an option.
     """
     if "://" not in url:
-        scp = _SCP_LIKE.fullmatch(url)
+        scp = _SCP_LIKE.fullmatch(url) if url.find(":") > url.find("@") else None  # else user:password@host
         hint = f"; write ssh://{scp['user'] or 'git'}@{scp['host']}/{scp['path'].lstrip('/')}" if scp else ""
         raise ConfigError(
-            f"{url!r} is no URL of a Git repository: {', '.join(f'{s}://' for s in SCHEMES)} are known{hint}"
+            f"{_quoted(url)} is no URL of a Git repository: {', '.join(f'{s}://' for s in SCHEMES)} are known{hint}"
         )
     parts = split_url(url)
     if parts.scheme not in SCHEMES:
@@ -35,18 +35,18 @@ def check_url(url: str) -> None:
             f"{shown(url)}: the URL holds a password; put it into a secret and name that secret in secretRef"
         )
     if _FORBIDDEN.search(unquote(url)):
-        raise ConfigError(f"{url!r} holds a blank, a quote or a control character")
+        raise ConfigError(f"{_quoted(url)} holds a blank, a quote or a control character")
     if parts.scheme == "file":
         if parts.netloc or not parts.path.startswith("/"):
             raise ConfigError(
                 f"{url!r}: a file URL has three slashes and an absolute path, as in file:///srv/fleet.git"
             )
     elif not parts.hostname or parts.hostname.startswith("-") or (parts.username or "").startswith("-"):
-        raise ConfigError(f"{url!r} names no valid host or user")
+        raise ConfigError(f"{_quoted(url)} names no valid host or user")
     if parts.query or parts.fragment:
         raise ConfigError(f"{shown(url)}: a repository's URL has no '?' and no '#'")
     if not parts.path.strip("/") or parts.path.lstrip("/").startswith("-"):
-        raise ConfigError(f"{url!r} names no repository: its path is empty or begins with '-'")
+        raise ConfigError(f"{_quoted(url)} names no repository: its path is empty or begins with '-'")
 
 
 def split_url(url: str) -> SplitResult:
@@ -55,7 +55,7 @@ def split_url(url: str) -> SplitResult:
         parts = urlsplit(url)
         _ = parts.port
     except ValueError as error:
-        raise ConfigError(f"{url!r} is no valid URL: {error}") from error
+        raise ConfigError(f"{_quoted(url)} is no valid URL: {error}") from error
     return parts
 
 
@@ -64,6 +64,12 @@ def shown(url: str) -> str:
     scheme, separator, rest = url.partition("://")
     authority, slash, path = rest.partition("/")
     return f"{scheme}{separator}{authority.rpartition('@')[2]}{slash}{path}" if separator else url
+
+
+def _quoted(url: str) -> str:
+    """Return `url` for messages about one that can't be taken apart: without all that may be a password or a token."""
+    scheme, separator, rest = url.partition("://")
+    return repr(f"{scheme}{separator}{rest.rpartition('@')[2]}" if separator else url.rpartition("@")[2])
 
 
 def repository_identity(url: str) -> str:

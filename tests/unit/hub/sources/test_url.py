@@ -55,6 +55,25 @@ def test_a_password_in_a_url_is_refused_and_not_repeated() -> None:
 
 
 @pytest.mark.parametrize(
+    "url",
+    [
+        "https://me:hunter2@example.com:port/fleet",
+        "https://me:hunter2@[::1/fleet",
+        "https://hunter2@example.com/",
+        "https://hunter2@example.com/a'b",
+        "https://hunter2@/fleet",
+        "me:hunter2@example.com/fleet",
+        "me:hunter2@example.com:org/fleet",
+        "ftp://me:hunter2@example.com/fleet",
+    ],
+)
+def test_a_url_that_is_none_is_told_without_what_may_be_a_password(url: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        check_url(url)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
     "other",
     [
         "https://github.com/Org/fleet",
