@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
+from urllib.parse import unquote
 
 from felloe.errors import SourceError
 from hub.sources.deadline import Deadline
@@ -27,7 +28,7 @@ from hub.sources.secrets import SecretFolder
 from hub.sources.spec import GitSpec
 from hub.sources.transport import open_remote
 from hub.sources.tree import SourceTree, TreeEntry
-from hub.sources.url import UrlRewriter, check_url
+from hub.sources.url import UrlRewriter, check_url, split_url
 
 _THREADS = 32
 
@@ -82,6 +83,7 @@ class GitSources:
         """
         url = self.address(spec)
         check_url(url)
+        self._check_foreign(url)
         lock = self._locks.setdefault(url, asyncio.Lock())
         async with lock:
             deadline = Deadline(spec.timeout)
@@ -122,6 +124,12 @@ class GitSources:
         with deadline, open_remote(url, secret, self._trust, deadline) as remote:
             tip = mirror.fetch(remote, spec.ref, key)
         return _fetched(mirror, tip)
+
+    def _check_foreign(self, url: str) -> None:
+        """Raise `SourceError` for a file URL into the mirrors: they hold what others' credentials fetched."""
+        parts = split_url(url)
+        if parts.scheme == "file" and Path(unquote(parts.path)).resolve().is_relative_to(self._data.resolve()):
+            raise SourceError(f"{url}: the hub's own mirrors are no sources; name the repository itself")
 
     def _mirror(self, url: str) -> Mirror:
         with self._opening:

@@ -64,6 +64,17 @@ async def test_a_local_repository(git: GitSources, repo: GitRepo, spec: Spec) ->
         await git.resolve(spec(f"{repo.url}x"))
 
 
+async def test_no_source_reads_what_the_credentials_of_another_fetched(
+    git: GitSources, repo: GitRepo, spec: Spec, tmp_path: Path
+) -> None:
+    await git.resolve(spec(repo.url))
+    (mirror,) = (tmp_path / "mirrors").glob("*/1")
+    (tmp_path / "link").symlink_to(mirror)
+    for path in (mirror, tmp_path / "remote" / ".." / mirror.relative_to(tmp_path), tmp_path / "link"):
+        with pytest.raises(SourceError, match="own mirrors are no sources"):
+            await git.resolve(spec(f"FILE://{path}"))
+
+
 async def test_two_sources_share_a_mirror(git: GitSources, http: GitHttpServer, repo: GitRepo, spec: Spec) -> None:
     url = f"{http.url}/fleet.git"
     one, two = spec(url, name="one"), spec(url, GitRef(short="HEAD"), name="two")
