@@ -27,6 +27,9 @@ MAX_CREDIT: Final = 4 * 1024 * 1024
 MIN_CREDIT: Final = 64 * 1024
 """Bytes: less than this could never take the largest piece."""
 _MAX_FACTS: Final = 64 * 1024
+_MAX_HELLO: Final = 512 * 1024
+_LARGEST_NUMBER: Final = 2**63 - 1
+"""What the store can keep."""
 _MAX_REASON: Final = 4096
 _FIRST_RETRY: Final = 5.0
 _LAST_RETRY: Final = 300.0
@@ -153,6 +156,8 @@ class Session:
             raise ProtocolError(grpc.StatusCode.INVALID_ARGUMENT, f"the first credit is below {MIN_CREDIT} bytes")
         if sum(len(name) + len(value) for name, value in hello.facts.items()) > _MAX_FACTS:
             raise ProtocolError(grpc.StatusCode.INVALID_ARGUMENT, f"more than {_MAX_FACTS} characters of facts")
+        if hello.ByteSize() > _MAX_HELLO:  # it is kept for as long as the stream lasts
+            raise ProtocolError(grpc.StatusCode.INVALID_ARGUMENT, f"a Hello of more than {_MAX_HELLO} bytes")
         self.hello = hello
         self._welcome = True
         self._on_credit(hello.credit)
@@ -177,6 +182,8 @@ class Session:
 
     def _on_ack(self, ack: pb.Ack) -> None:
         root = _root(ack.root)
+        if ack.generation > _LARGEST_NUMBER:
+            raise ProtocolError(grpc.StatusCode.INVALID_ARGUMENT, f"there is no generation {ack.generation}")
         self.held = root
         self._look = True
         if self._offered is not None:  # another root than the offered: it is offered again, against what is there

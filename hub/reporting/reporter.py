@@ -42,6 +42,8 @@ _SUMMARY_SECONDS: Final = 60.0
 """How often sources, environments, placements and metrics are shown anew though no cluster changed."""
 _LEAST_PAUSE: Final = 0.05
 _PAUSE_SHARE: Final = 9
+MAX_STATUS: Final = 32 * 1024 * 1024
+"""Bytes that are kept of one cluster's status: many times what ten thousand workloads need."""
 
 
 class Reporter:
@@ -128,9 +130,12 @@ class Reporter:
         for event in status.events:
             try:
                 self._events.add(event_from_proto(cluster, event))
-            except (ValueError, OverflowError) as error:  # a time that is none
+            except (ValueError, OverflowError) as error:
                 log.warning("an event of %s can't be read: %s", cluster, error)
         whole = merged(self._reported.get(cluster), status)
+        if (size := whole.ByteSize()) > MAX_STATUS:  # one spoke must not fill the hub's memory, delta by delta
+            log.warning("the status of %s has %d bytes, more than %d: it is left out", cluster, size, MAX_STATUS)
+            return
         self._reported[cluster] = whole
         try:
             self._store.save_status(cluster, whole.SerializeToString(), time.time())

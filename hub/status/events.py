@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from felloe.bundle import object_id_from_proto, workload_id_from_proto
 from felloe.v1 import status_pb2 as pb
 from hub.status.facts import EventFacts
 from hub.status.resource import timestamp
+
+MAX_EVENT: Final = 16 * 1024
+"""Bytes of one event of a spoke. It sends at most a thousand characters of message."""
 
 
 class Numbered(NamedTuple):
@@ -77,7 +80,12 @@ class EventLog:
 
 
 def event_from_proto(cluster: str, event: pb.Event) -> EventFacts:
-    """Return what a spoke tells as an event of its cluster."""
+    """Return what a spoke tells as an event of its cluster.
+
+    Raise ValueError or OverflowError where it is absurd: thousands of events are kept, so that each has to be small.
+    """
+    if (size := event.ByteSize()) > MAX_EVENT:
+        raise ValueError(f"it has {size} bytes, more than {MAX_EVENT}")
     return EventFacts(
         time=event.time.ToDatetime(tzinfo=UTC) if event.HasField("time") else datetime.now(UTC),
         type="Warning" if event.type == "Warning" else "Normal",

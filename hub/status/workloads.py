@@ -25,6 +25,10 @@ _STATUS: Final[Mapping[int, ConditionStatus]] = {
 }
 
 
+_OF_SPOKES: Final = frozenset({"Ready", "Healthy"})
+"""The conditions that are a spoke's to say. Others would become labels of metrics, as many as it likes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """How far the desired content of a workload has come. `failed`: the hub or the spoke says why it won't go on."""
@@ -116,7 +120,8 @@ def _conditions(
 ) -> tuple[Condition, ...]:
     """Return the conditions: what the spoke says of this very content, overridden by what the hub knows better."""
     if believed is not None:
-        conditions = {condition.type: condition for condition in map(_from_proto, believed.conditions)}
+        told = (_from_proto(condition) for condition in believed.conditions if condition.type in _OF_SPOKES)
+        conditions = {condition.type: condition for condition in told}
         conditions.setdefault("Ready", Condition("Ready", "Unknown", "Progressing", "being applied"))
     else:
         conditions = {condition.type: condition for condition in _pending(cluster, workload, said)}

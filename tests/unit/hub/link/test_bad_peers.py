@@ -51,6 +51,8 @@ async def test_a_spoke_of_a_later_epoch_is_told_what_to_do(tmp_path: Path) -> No
         ([hello(credit=10)], "INVALID_ARGUMENT: the first credit is below"),
         ([hello(), pb.SpokeMessage(credit=pb.Credit(bytes=2**63))], "INVALID_ARGUMENT: more than"),
         ([boastful()], "INVALID_ARGUMENT: more than 65536 characters of facts"),
+        ([hello(spoke_version="9" * 600_000)], "INVALID_ARGUMENT: a Hello of more than 524288 bytes"),
+        ([hello(), pb.SpokeMessage(ack=pb.Ack(root=bytes(32), generation=2**63))], "INVALID_ARGUMENT: there is no"),
         ([hello(root=b"short")], "INVALID_ARGUMENT: a root has 5 bytes"),
         ([hello(), pb.SpokeMessage(ack=pb.Ack(root=b"short"))], "INVALID_ARGUMENT: a root has 5 bytes"),
         ([hello(), need(pb.Want(digest=b"?"))], "PERMISSION_DENIED: dev asked for an object"),

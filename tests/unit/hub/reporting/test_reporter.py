@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from felloe.v1 import link_pb2, status_pb2
+from hub.reporting import reporter
 from hub.reporting.reporter import merged
 from hub.status.resource import Collection
 from tests.fleet.manifests import cluster, config_map, documents, environment
@@ -101,6 +102,30 @@ async def test_a_status_that_can_not_be_shown_is_left_out_and_stops_nobody(world
         hub.report("b")
         await eventually(lambda: ready(hub, "b") == ("True", "Applied"))
         assert hub.shown("a").status["root"] == ""
+
+
+async def test_one_spoke_does_not_fill_the_memory_of_the_hub(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reporter, "MAX_STATUS", 64 * 1024)
+    world.repository.commit(synced("a", "1"))
+    async with world.hub() as hub:
+        hub.join("a")
+        await hub.look()
+        hub.report("a")
+        for number in range(100):  # each is small, and adds workloads that nobody knows
+            delta = status_pb2.ClusterStatus()
+            said = delta.workloads.add()
+            said.id.kind, said.id.namespace, said.id.name = "Kustomization", "made-up", f"w{number}"
+            said.problems.add(message="x" * 8000)
+            delta.events.add(reason="Loud", message="x" * 1_000_000)
+            delta.events.add(reason=f"Usual{number}", message="x" * 1000)
+            hub.reporter.status("a", delta)
+        assert hub.reporter._reported["a"].ByteSize() <= 64 * 1024
+        reasons = {numbered.event.reason for numbered in hub.events.since(0)}
+        assert "Usual99" in reasons
+        assert "Loud" not in reasons
+        hub.report("a")  # a whole one that is of a size counts again
+        await eventually(lambda: ready(hub, "a") == ("Unknown", "Disconnected"))
+        assert len(hub.reporter._reported["a"].workloads) == 1
 
 
 async def test_a_cluster_that_is_revoked_vanishes_with_all_that_was_known_of_it(world: World) -> None:

@@ -258,3 +258,10 @@ def test_a_source_that_was_never_fetched_and_an_environment_that_sums_up_its_clu
     environment = build_environment(facts, {"shop-1": failing}, {}, NOW)
     assert ready(environment) == ("False", "ClustersFailing")
     assert environment.status["readyClusters"] == 0
+
+
+def test_a_spoke_can_not_make_up_conditions() -> None:
+    told = said()
+    told.conditions.add(type="MadeUp", status=pb.CONDITION_STATUS_TRUE)
+    (workload,) = view(cluster(wanted(), reported=report(told))).workloads
+    assert [one.type for one in workload.conditions] == ["Ready", "Healthy"]
