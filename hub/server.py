@@ -64,6 +64,7 @@ def run(config: HubConfig) -> None:
     )
     import uvloop
 
+    os.umask(0o077)  # what is kept is for nobody else, also in a data folder that was there before
     with _locked(config.data):
         uvloop.run(_serve(config))
 

@@ -42,6 +42,7 @@ class Settings:
 def main() -> None:
     """Run the spoke that the command line describes; exit 0 on SIGTERM or SIGINT, 1 with a message on an error."""
     settings = _parse(sys.argv[1:])
+    os.umask(0o077)  # the state folder may have been there before, readable by all
     # gRPC's C core reads this once, when it is loaded; its fork handlers can abort the process that makes our keys.
     os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
     logging.basicConfig(

@@ -104,6 +104,16 @@ def test_a_killed_hub_comes_back_as_it_was_with_a_higher_epoch(hub: Hub) -> None
     store.close()
 
 
+def test_what_the_hub_keeps_is_for_nobody_else_also_in_a_folder_that_all_may_read(hub: Hub) -> None:
+    hub.data.mkdir(parents=True)
+    hub.data.chmod(0o755)
+    hub.start()
+    eventually(lambda: planned(hub), "it is planned")
+    found = list(hub.data.iterdir())
+    assert {"git", "blobs", "hub.db", "hub.json", "pki"} <= {path.name for path in found}
+    assert [path for path in found if path.stat().st_mode & 0o077] == []
+
+
 def test_a_port_that_is_taken_is_named(hub: Hub) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -78,3 +78,18 @@ def test_a_first_start_without_a_token_says_how_to_get_one(tmp_path: Path) -> No
     )
     assert done.returncode == 1
     assert "felloe token create --cluster NAME" in done.stderr
+
+
+def test_what_a_spoke_keeps_is_for_nobody_else_also_in_a_folder_that_all_may_read(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    state.chmod(0o755)
+    config = tmp_path / "kubeconfig"
+    config.write_text(
+        "current-context: a\ncontexts: [{name: a, context: {cluster: a}}]\n"
+        "clusters: [{name: a, cluster: {server: 'http://127.0.0.1:1'}}]\n"
+    )
+    python("-m", "spoke", "--hub=h:1", f"--state={state}", f"--kubeconfig={config}", FELLOE_TOKEN="")
+    found = list(state.rglob("*"))
+    assert found
+    assert [path for path in found if path.stat().st_mode & 0o077] == []
