@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from felloe.k8syaml import JsonValue
+from hub.cli.view import harmless
 
 _COMMIT = re.compile(r"(sha1|sha256):([0-9a-f]{8})[0-9a-f]+")
 
@@ -48,7 +49,7 @@ def revision(full: str) -> str:
 
 def labels(pairs: Mapping[str, JsonValue]) -> str:
     """Return labels as kubectl lists them."""
-    return ",".join(f"{key}={value}" for key, value in sorted(pairs.items())) or "<none>"
+    return harmless(",".join(f"{key}={value}" for key, value in sorted(pairs.items()))) or "<none>"
 
 
 def is_revision(full: str, asked: str) -> bool:

@@ -13,6 +13,13 @@ Json = Mapping[str, JsonValue]
 """A JSON object."""
 
 _NOTHING: Json = {}
+_CONTROL = dict.fromkeys([*range(0x09), *range(0x0B, 0x20), *range(0x7F, 0xA0)], "\ufffd")
+"""All control characters but tab and line break: commits, API servers and spokes must not steer a terminal."""
+
+
+def harmless(shown: str) -> str:
+    """Return a text without what a terminal would obey."""
+    return shown.translate(_CONTROL)
 
 
 def dig(value: JsonValue | Json, *path: str) -> JsonValue | Json:
@@ -23,9 +30,9 @@ def dig(value: JsonValue | Json, *path: str) -> JsonValue | Json:
 
 
 def text(value: JsonValue | Json, *path: str) -> str:
-    """Return the text at a path, empty where there is none."""
+    """Return the text at a path, harmless for a terminal; empty where there is none."""
     found = dig(value, *path)
-    return found if isinstance(found, str) else ""
+    return harmless(found) if isinstance(found, str) else ""
 
 
 def number(value: JsonValue | Json, *path: str) -> int:
@@ -52,9 +59,9 @@ def objects(value: JsonValue | Json, *path: str) -> list[Json]:
 
 
 def texts(value: JsonValue | Json, *path: str) -> list[str]:
-    """Return the texts of the list at a path."""
+    """Return the texts of the list at a path, harmless for a terminal."""
     found = dig(value, *path)
-    return [one for one in found if isinstance(one, str)] if isinstance(found, list) else []
+    return [harmless(one) for one in found if isinstance(one, str)] if isinstance(found, list) else []
 
 
 def condition(resource: Json, kind: str) -> Json:

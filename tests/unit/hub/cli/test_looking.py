@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import yaml
 
-from hub.status.facts import Condition
+from hub.status.facts import Condition, EventFacts
 from tests.unit.hub.api.inmemory import COMMIT, NOW, REVISION, Threaded, cluster, workload, workload_summary
 from tests.unit.hub.cli.conftest import Felloe
 
@@ -38,6 +38,17 @@ def test_columns_are_aligned_and_messages_whole_where_piped(hub: Threaded, fello
     lines = done.out.splitlines()
     assert {line[lines[0].index("CONNECTED") :].split()[0] for line in lines[1:]} <= {"yes", "no"}
     assert "\x1b" not in done.out
+
+
+@pytest.mark.parametrize("command", [["get", "clusters"], ["describe", "cluster", "dev-1"], ["events"]])
+def test_no_message_steers_the_terminal(hub: Threaded, felloe: Felloe, command: list[str]) -> None:
+    message = "done \x1b]0;title\x07\x1b[2J\x9b2Jé\tok"
+    hub.do(lambda h: h.board.post(cluster("dev-1", ready=Condition("Ready", "False", "X", message, NOW))))
+    hub.do(lambda h: h.events.add(EventFacts(NOW, "Warning", "X", message, "dev-1")))
+    done = felloe(*command)
+    assert "]0;title" in done.out, done.err
+    assert "é ok" in done.out
+    assert not {character for character in done.out if not character.isprintable()} - {"\n"}
 
 
 def test_filters(hub: Threaded, felloe: Felloe) -> None:
