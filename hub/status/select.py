@@ -21,10 +21,14 @@ _EQUALITY: Final = re.compile(rf"({_KEY})\s*(==|=|!=)\s*({_VALUE})")
 _SET: Final = re.compile(rf"({_KEY})\s+(in|notin)\s*\(([^()]*)\)")
 _EXISTS: Final = re.compile(rf"(!?)\s*({_KEY})")
 _VALUE_ALONE: Final = re.compile(_VALUE)
+_LONGEST: Final = 4096
+"""Characters. Splitting costs their square in the worst case, and the hub does nothing else meanwhile."""
 
 
 def parse_selector(text: str) -> Selector:
     """Return the selector that `text` means; an empty one matches all. Raise ConfigError where it is none."""
+    if len(text) > _LONGEST:
+        raise ConfigError(f"a label selector of {len(text)} characters is too long: at most {_LONGEST}")
     requirements = [_requirement(part, text) for part in _split(text)]
     return lambda labels: all(holds(labels) for holds in requirements)
 

@@ -37,3 +37,8 @@ def test_a_selector_means_what_it_means_to_kubectl(text: str, matches: bool) -> 
 def test_what_is_no_selector_is_refused_with_its_grammar(text: str) -> None:
     with pytest.raises(ConfigError, match="label selector"):
         parse_selector(text)
+
+
+def test_a_selector_that_would_hold_up_the_hub_is_refused_at_once() -> None:
+    with pytest.raises(ConfigError, match="at most 4096"):
+        parse_selector("," * 60_000)
