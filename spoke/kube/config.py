@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+import os
 import ssl
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -128,11 +128,11 @@ class _Kubeconfig:
                 tls.verify_mode = ssl.CERT_NONE
             certificate, key = self._material(user, "client-certificate"), self._material(user, "client-key")
             if certificate and key:
-                # The ssl module takes client keys from files only: one that nobody else may read, for this moment.
-                with tempfile.NamedTemporaryFile() as pair:
+                # The ssl module takes client keys from files only: this one lives in memory (Linux' memfd).
+                with os.fdopen(os.memfd_create("client-key", os.MFD_CLOEXEC), "wb") as pair:
                     pair.write(certificate.rstrip() + b"\n" + key)
                     pair.flush()
-                    tls.load_cert_chain(pair.name)
+                    tls.load_cert_chain(f"/proc/self/fd/{pair.fileno()}")
         except (ssl.SSLError, UnicodeDecodeError, OSError) as error:
             raise self._error(f"holds a certificate or key that can't be used: {error}", "certificate") from error
         return tls
