@@ -249,6 +249,10 @@ def _kill(process: asyncio.subprocess.Process) -> None:
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
+    """Kill what still runs, and wait for it: asyncio (until Python 3.12) waits also for pipes that nobody reads."""
     if process.returncode is None:
         _kill(process)
-        await process.wait()
+    for stream in (process.stdout, process.stderr):
+        while stream is not None and await stream.read(1 << 18):
+            pass
+    await process.wait()
