@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import zlib
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,6 +25,10 @@ from hub.sources.tree import EntryKind, TreeEntry
 _FOLDERS_KEPT = 8192
 _TREE, _BLOB = 2, 3
 _TAGS_IN_TAGS = 8
+MAX_PATHS = 1_000_000
+MAX_FOLDERS = 100_000
+MAX_DEPTH = 200
+"""What a commit may have of paths and folders, each counted as often as it can be reached, and how deep they nest."""
 
 
 class DamagedRepositoryError(SourceError):
@@ -114,21 +118,34 @@ class ObjectReader:
         raise SourceError(f"the ref names {oid}, which is no commit")
 
     def check_complete(self, commit: str) -> None:
-        """Raise unless all folders of a commit are sound and all its files are there.
+        """Raise unless all folders of a commit are sound, all its files are there, and its paths are not absurdly many.
 
-        Blobs are only looked up, not read. Folders read here stay in the cache for the render that follows.
+        Blobs are only looked up, not read. Folders read here stay in the cache for the render that follows. A few
+        folders that hold each other many times over are more paths than anybody can walk, so paths are counted.
         """
-        waiting = [self.tree_of(commit)]
-        seen = set(waiting)
-        while waiting:
-            for entry in self.folder(waiting.pop()).values():
-                if entry.kind is EntryKind.SUBMODULE or entry.oid in seen:
-                    continue
-                seen.add(entry.oid)
-                if entry.kind is EntryKind.DIRECTORY:
-                    waiting.append(entry.oid)
-                elif not self.has(entry.oid):
-                    raise DamagedRepositoryError(f"object {entry.oid} of commit {commit} is missing in the mirror")
+        level = Counter([self.tree_of(commit)])
+        seen: set[str] = set()
+        paths = folders = depth = 0
+        while level:
+            below: Counter[str] = Counter()
+            for oid, times in level.items():
+                for entry in self.folder(oid).values():
+                    paths += times
+                    if entry.kind is EntryKind.DIRECTORY:
+                        below[entry.oid] += times
+                    elif entry.kind is not EntryKind.SUBMODULE and entry.oid not in seen:
+                        seen.add(entry.oid)
+                        self._require(entry.oid, commit)
+            level, folders, depth = below, folders + below.total(), depth + 1
+            if paths > MAX_PATHS or folders > MAX_FOLDERS or depth > MAX_DEPTH:
+                raise SourceError(
+                    f"commit {commit} is larger than a source may be: {MAX_PATHS:,} paths, {MAX_FOLDERS:,} folders,"
+                    f" {MAX_DEPTH} folders deep"
+                )
+
+    def _require(self, oid: str, commit: str) -> None:
+        if not self.has(oid):
+            raise DamagedRepositoryError(f"object {oid} of commit {commit} is missing in the mirror")
 
     def _commit(self, oid: str) -> Commit:
         with self._lock:

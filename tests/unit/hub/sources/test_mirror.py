@@ -126,6 +126,22 @@ async def test_a_process_killed_in_the_middle_of_a_fetch_leaves_a_mirror_that_wo
     git.close()
 
 
+@pytest.mark.parametrize(("width", "depth"), [(10, 8), (1, 210)])
+async def test_more_paths_than_can_be_walked_are_refused(
+    git: GitSources, repo: GitRepo, spec: Spec, width: int, depth: int
+) -> None:
+    """A few small folders, each of which holds the next one many times."""
+    good = await git.resolve(spec(repo.url))
+    entries = b""
+    for _ in range(depth):
+        tree = run_git("hash-object", "-t", "tree", "-w", "--stdin", cwd=repo.path, stdin=entries)
+        entries = b"".join(b"40000 %d\0" % number + bytes.fromhex(tree) for number in range(width))
+    repo.raw_commit(entries)
+    with pytest.raises(SourceError, match="larger than a source may be"):
+        await git.resolve(spec(repo.url))
+    assert git.last(spec(repo.url)) == good
+
+
 @pytest.mark.parametrize("damage", ["truncated", "removed", "head", "config"])
 async def test_a_damaged_mirror_is_fetched_anew(
     tmp_path: Path, http: GitHttpServer, repo: GitRepo, spec: Spec, damage: str
