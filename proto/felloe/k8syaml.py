@@ -34,6 +34,9 @@ MAX_DEPTH = 100
 MAX_ALIASED = 400_000
 """How many values the aliases of one text may add up to; sigs.k8s.io/yaml draws the line at about the same number."""
 
+MAX_ALIASED_TEXT = 16 * 1024 * 1024
+"""How many characters of text they may add up to: a copy shares them, but whatever writes the values does not."""
+
 _Number: TypeAlias = bool | int | float | None
 _Scalar: TypeAlias = _Number | str
 
@@ -65,8 +68,9 @@ def load_all(text: str | bytes, *, file: str) -> list[Document]:
     """Return the documents of a YAML stream; empty ones are left out.
 
     `file` is only for messages. Raise ConfigError, placed at file and line, for what isn't UTF-8 or YAML, for
-    duplicate keys, unknown or self-containing aliases, aliases that add up to more than `MAX_ALIASED` values, keys that
-    JSON can't have, numbers that are not finite and nesting deeper than `MAX_DEPTH`.
+    duplicate keys, unknown or self-containing aliases, aliases that add up to more than `MAX_ALIASED` values or
+    `MAX_ALIASED_TEXT` characters, keys that JSON can't have, numbers that are not finite and nesting deeper than
+    `MAX_DEPTH`.
     """
     try:
         content = text.encode() if isinstance(text, str) else bytes(text)
@@ -224,10 +228,11 @@ def _float32_text(value: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Anchor:
-    """What an anchor stands for, and how many values that is."""
+    """What an anchor stands for, how many values that is, and how many characters of text they hold."""
 
     value: JsonValue
     size: int
+    text: int
 
 
 class _Merge:
@@ -250,7 +255,9 @@ class _Builder:
         self._anchors: dict[str, _Anchor] = {}
         self._open: set[str] = set()
         self._count = 0
+        self._text = 0
         self._aliased = 0
+        self._aliased_text = 0
 
     def documents(self) -> list[Document]:
         """Return every document that holds something."""
@@ -277,7 +284,7 @@ class _Builder:
     def _value(self, event: yaml.Event, depth: int) -> JsonValue:
         if isinstance(event, yaml.AliasEvent):
             return self._alias(event)
-        before = self._count
+        before, text_before = self._count, self._text
         self._count += 1
         anchor = event.anchor if isinstance(event, yaml.NodeEvent) else None
         if anchor:
@@ -293,7 +300,7 @@ class _Builder:
             value = self._sequence(depth)
         if anchor:
             self._open.discard(anchor)
-            self._anchors[anchor] = _Anchor(value, self._count - before)
+            self._anchors[anchor] = _Anchor(value, self._count - before, self._text - text_before)
         return value
 
     def _scalar(self, event: yaml.ScalarEvent) -> JsonValue:
@@ -301,6 +308,7 @@ class _Builder:
         return value if isinstance(value, str) else _json_number(value)
 
     def _resolve(self, event: yaml.ScalarEvent) -> _Scalar:
+        self._text += len(event.value)
         try:
             if event.implicit[0] and event.tag != "!":
                 return _plain(event.value)
@@ -340,7 +348,7 @@ class _Builder:
                 return _MERGE
             value = self._resolve(event)
             if event.anchor:
-                self._anchors[event.anchor] = _Anchor(value, 1)
+                self._anchors[event.anchor] = _Anchor(value, 1, len(event.value))
         else:
             raise self._fail(event, "a key is a list or a mapping; Kubernetes takes only texts")
         try:
@@ -367,6 +375,10 @@ class _Builder:
         self._aliased += anchor.size
         if self._aliased > MAX_ALIASED:
             raise self._fail(event, f"its aliases add up to more than {MAX_ALIASED:,} values")
+        self._text += anchor.text
+        self._aliased_text += anchor.text
+        if self._aliased_text > MAX_ALIASED_TEXT:
+            raise self._fail(event, f"its aliases add up to more than {MAX_ALIASED_TEXT:,} characters")
         return _copy(anchor.value)
 
 
@@ -390,7 +402,7 @@ class _Dumper(yaml.CSafeDumper):
 
 
 # What YAML 1.1 or 1.2 loaders take for something else than a text and PyYAML's own resolver lets pass plain.
-_AMBIGUOUS = re.compile(r"[yYnN]|[-+.]?[0-9][0-9a-fA-FxXoObB_.:eE+-]*|[-+]?\.(inf|nan)|<<|=", re.IGNORECASE)
+_AMBIGUOUS = re.compile(r"[yYnN]|[-+]?\.?[0-9][0-9a-fA-FxXoObB_.:eE+-]*|[-+]?\.(inf|nan)|<<|=", re.IGNORECASE)
 
 
 def _represent_text(dumper: _Dumper, text: str) -> yaml.ScalarNode:

@@ -113,6 +113,14 @@ def test_aliases_that_explode_are_refused() -> None:
         value("\n".join(lines))
 
 
+@pytest.mark.parametrize("anchored", ["long: &a {text}", "? &a {text}\n: key", "long: &b [{text}]\nagain: &a [*b, *b]"])
+def test_a_long_text_that_aliases_repeat_is_refused(anchored: str) -> None:
+    text = anchored.replace("{text}", "x" * 100_000)
+    assert value(f"{text}\nall: [{'*a, ' * 50}]")
+    with pytest.raises(ConfigError, match="aliases add up to more than 16,777,216 characters"):
+        value(f"{text}\nall: [{'*a, ' * 300}]")
+
+
 def test_merges_that_explode_are_refused() -> None:
     lines = ["a0: &a0 {" + ", ".join(f"k{n}: {n}" for n in range(100)) + "}"]
     lines += [f"a{n}: &a{n} {{x: *a{n - 1}, y: *a{n - 1}, <<: *a{n - 1}}}" for n in range(1, 40)]
@@ -169,6 +177,7 @@ VALUES: st.SearchStrategy[JsonValue] = st.recursive(
 @given(VALUES)
 @example("y")
 @example("0o17")
+@example("-.0")
 @example("1:30")
 @example("2020-01-01")
 @example("  two\nlines ")
