@@ -24,6 +24,9 @@ VARIABLE_NAME: Final = re.compile(r"[_a-zA-Z][_a-zA-Z0-9]*\Z")
 MAX_NESTING: Final = 16
 """How deep expressions may stand in each other's defaults and arguments."""
 
+MAX_FILLED: Final = 2 * 1024 * 1024
+"""Characters that a text may become: no API server takes an object that long, and nesting multiplies."""
+
 _NAME: Final = re.compile(r"[_a-zA-Z][_a-zA-Z0-9]*")
 _SHORT: Final = 256
 _LONGEST_CUT: Final = 4096
@@ -195,7 +198,18 @@ def _names(template: Template) -> Iterator[str]:
 
 
 def _evaluate(template: Template, variables: Mapping[str, str]) -> str:
-    return "".join(piece if isinstance(piece, str) else _value(piece, variables) for piece in template)
+    filled: list[str] = []
+    size = 0
+    for piece in template:
+        filled.append(piece if isinstance(piece, str) else _value(piece, variables))
+        size += len(filled[-1])
+        _check_size(size)
+    return "".join(filled)
+
+
+def _check_size(size: int) -> None:
+    if size > MAX_FILLED:
+        raise SubstitutionError(f"the text would become {size:,} characters long or more, more than {MAX_FILLED:,}")
 
 
 def _value(expression: Expression, variables: Mapping[str, str]) -> str:
@@ -260,6 +274,7 @@ def _cut(operator: str, value: str, pattern: str) -> str:
 def _replace(operator: str, value: str, old: str, new: str) -> str:
     match operator:
         case "//":
+            _check_size(value.count(old) * len(new) if old else 0)
             return value.replace(old, new) if old else value
         case "/#":
             return new + value[len(old) :] if value.startswith(old) else value

@@ -113,6 +113,7 @@ class _Filler:
         self._who = who
         self._kind = kind
         self._variables = variables
+        self._filled = 0
 
     def value(self, value: JsonValue, path: Path) -> JsonValue:
         if isinstance(value, str):
@@ -137,7 +138,7 @@ class _Filler:
 
     def _fill(self, text: str, path: Path) -> str:
         try:
-            return expansion.expand(text, self._variables)
+            filled = expansion.expand(text, self._variables)
         except expansion.MissingVariableError as error:
             name = error.variable
             raise SubstitutionError(
@@ -147,6 +148,13 @@ class _Filler:
             ) from None
         except SubstitutionError as error:
             raise SubstitutionError(f"{self._who}: {json_path(path)}: {error}") from None
+        self._filled += len(filled)
+        if self._filled > expansion.MAX_FILLED:
+            raise SubstitutionError(
+                f"{self._who}: {json_path(path)}: the object becomes too large: what is filled in has more than"
+                f" {expansion.MAX_FILLED:,} characters"
+            )
+        return filled
 
 
 def _read_again(filled: str) -> JsonValue:

@@ -212,3 +212,23 @@ def test_a_harmless_value_gives_what_substitution_in_the_yaml_text_would(value: 
     assume(": " not in f"{value} " and not value.startswith("-"))
     (document,) = load_all(f"x: {value}", file="")
     assert substitute(obj(spec={"x": "${v}"}), {"v": value})["spec"] == document.value
+
+
+def nested(depth: int) -> str:
+    """Return an expression that puts itself, for every ``e`` of ``v``, into itself."""
+    text = "e"
+    for _ in range(depth):
+        text = f"${{v//e/{text}}}"
+    return text
+
+
+def test_a_short_text_that_grows_without_end_is_refused() -> None:
+    variables = {"v": "eeee", "long": "x" * 2000}
+    assert len(substitute_text(nested(8), variables)) == 4**8
+    with pytest.raises(SubstitutionError, match="more than 2,097,152"):
+        substitute_text(nested(15), variables)
+    with pytest.raises(SubstitutionError, match="more than 2,097,152"):
+        substitute_text("${long}" * 2000, variables)
+    manifest: dict[str, JsonValue] = {"kind": "ConfigMap", "data": {f"k{n}": nested(9) for n in range(20)}}
+    with pytest.raises(SubstitutionError, match=r"data\.k\d+: the object becomes too large"):
+        substitute(manifest, variables)
