@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Final
+
 import orjson
 from starlette.requests import Request
 
 from hub.api.errors import ApiError
 
+PATIENCE: Final = 30.0
+"""Seconds that a body may take to arrive."""
 
-async def read_body(request: Request, limit: int) -> bytes:
-    """Return a request's body. Raise ApiError (413) once it is longer than `limit` bytes, without reading on."""
+
+async def read_body(request: Request, limit: int, patience: float = PATIENCE) -> bytes:
+    """Return a request's body.
+
+    Raise ApiError: 413 once it is longer than `limit` bytes, without reading on; 408 where it takes more than
+    `patience` seconds.
+    """
+    try:
+        async with asyncio.timeout(patience):
+            return await _read(request, limit)
+    except TimeoutError:
+        raise ApiError(408, f"the body did not arrive within {patience:g} s") from None
+
+
+async def _read(request: Request, limit: int) -> bytes:
     announced = request.headers.get("content-length", "0")
     body = bytearray()
     if not announced.isdecimal() or int(announced) <= limit:

@@ -7,11 +7,45 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Final
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from felloe.errors import ConfigError
 from hub.api.app import ApiApp
+
+PATIENCE: Final = 15.0
+"""Seconds that a client may take to send the head of a request. uvicorn waits for the first one for ever."""
+
+
+def _protocol(patience: float) -> type[H11Protocol]:
+    """Return uvicorn's protocol that closes a connection on which no request comes.
+
+    Otherwise whoever reaches the port could use up the hub's file descriptors, without any credential.
+    """
+
+    class Impatient(H11Protocol):
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            self._look_again()
+
+        def _look_again(self) -> None:
+            self._seen = self.cycle
+            self._timer = self.loop.call_later(patience, self._look)
+
+        def _look(self) -> None:
+            idle = self.cycle is None or self.cycle.response_complete
+            if idle and self.cycle is self._seen:
+                self.transport.close()
+            else:
+                self._look_again()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._timer.cancel()
+            super().connection_lost(exc)
+
+    return Impatient
 
 
 class _Server(uvicorn.Server):
@@ -56,11 +90,13 @@ class ApiServer:
         await asyncio.shield(self._task)
 
 
-async def serve(app: ApiApp, host: str, port: int, certfile: Path, keyfile: Path) -> ApiServer:
+async def serve(
+    app: ApiApp, host: str, port: int, certfile: Path, keyfile: Path, *, patience: float = PATIENCE
+) -> ApiServer:
     """Listen and serve `app` over TLS until `stop`.
 
-    `certfile` and `keyfile` are PEM files: the chain, leaf first, and its key. Raise ConfigError where host and port or
-    the certificate can't be used.
+    `certfile` and `keyfile` are PEM files: the chain, leaf first, and its key. `patience` is how many seconds a client
+    may take to send the head of a request. Raise ConfigError where host and port or the certificate can't be used.
     """
     listener = _listen(host, port)
     config = uvicorn.Config(
@@ -68,7 +104,7 @@ async def serve(app: ApiApp, host: str, port: int, certfile: Path, keyfile: Path
         ssl_certfile=certfile,
         ssl_keyfile=str(keyfile),
         loop="none",
-        http="h11",
+        http=_protocol(patience),
         ws="none",
         lifespan="off",
         log_config=None,

@@ -202,7 +202,9 @@ class Served:
 
 
 @asynccontextmanager
-async def served(hub: InMemoryHub, folder: Path, *, heartbeat: float = 15.0) -> AsyncIterator[Served]:
+async def served(
+    hub: InMemoryHub, folder: Path, *, heartbeat: float = 15.0, patience: float = 15.0
+) -> AsyncIterator[Served]:
     """Serve a hub over TLS for as long as the block lasts; its data folder is `folder`, with certificates in it."""
     secrets = open_secrets(folder)
     registry = CollectorRegistry()
@@ -214,7 +216,7 @@ async def served(hub: InMemoryHub, folder: Path, *, heartbeat: float = 15.0) -> 
         webhook_secret=secrets.webhook_secret,
         heartbeat=heartbeat,
     )
-    server = await serve(app, "127.0.0.1", 0, folder / "cert.pem", folder / "key.pem")
+    server = await serve(app, "127.0.0.1", 0, folder / "cert.pem", folder / "key.pem", patience=patience)
     url, ca = f"https://127.0.0.1:{server.port}", (folder / "ca.pem").read_text()
     credential = publish_admin(folder, secrets, server=url, ca=ca)
     assert credential is not None
