@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import ssl
+import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,13 @@ def test_certificates_inline_or_as_files_beside_the_kubeconfig(tmp_path: Path, i
     assert access.tls.verify_mode is ssl.CERT_REQUIRED
     assert [ca["subject"] for ca in access.tls.get_ca_certs()] == [((("commonName", "test"),),)]
     assert access.token() == ""
+
+
+def test_a_client_key_needs_no_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    certificate, key = pair()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    user = {"client-certificate-data": b64(certificate), "client-key-data": b64(key)}
+    assert load_kubeconfig(kubeconfig(tmp_path, user)).tls
 
 
 def test_a_context_can_be_named_and_plain_http_has_no_tls(tmp_path: Path) -> None:
