@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -46,10 +47,21 @@ class HubConfig:
     kustomize: Path | None = None
 
     def reachable(self, bound: Address) -> str:
-        """Return HOST:PORT at which people reach what is bound: the first advertised name, else the bound host."""
+        """Return HOST:PORT at which people reach what is bound: the first advertised name, else the bound host.
+
+        What listens on loopback is reached there alone, whatever is advertised.
+        """
         anywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, not bound to
-        host = self.advertise[0] if self.advertise else anywhere.get(bound.host, bound.host)
+        advertised = self.advertise and not _is_loopback(bound.host)
+        host = self.advertise[0] if advertised else anywhere.get(bound.host, bound.host)
         return str(Address(host, bound.port))
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 Given = Mapping[str, object]

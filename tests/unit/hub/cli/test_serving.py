@@ -33,6 +33,7 @@ def test_flags_win_over_the_file(tmp_path: Path) -> None:
         advertise=("hub.example.com",),
     )
     assert config.reachable(config.http) == "hub.example.com:8443"
+    assert config.reachable(Address("127.0.0.1", 1)) == "127.0.0.1:1", "nobody reaches it by the advertised name"
     assert load_config(NEEDED, None).reachable(Address("0.0.0.0", 1)) == "127.0.0.1:1"  # noqa: S104
 
 
