@@ -41,7 +41,7 @@ from hub.planning.plans import Plans, Settings
 from hub.render.render import start_renderer
 from hub.reporting.reporter import Reporter
 from hub.sources.secrets import SecretFolder
-from hub.sources.spec import GitSpec, parse_fleet_url
+from hub.sources.spec import FLEET_KEY, GitSpec, parse_fleet_url
 from hub.sources.url import UrlRewriter
 from hub.status.board import Board
 from hub.status.events import EventLog
@@ -49,10 +49,6 @@ from hub.steward import Steward
 from hub.store import FolderBlobs, SqliteStore
 
 log = logging.getLogger(__name__)
-
-FLEET_NAMESPACE: Final = "felloe-system"
-FLEET_NAME: Final = "fleet"
-"""The fleet repository's own name among the sources; its secret is the one of the same name, where there is one."""
 
 _READY_FILE: Final = "hub.json"
 
@@ -207,5 +203,5 @@ async def _start_api(
 def _fleet_source(config: HubConfig) -> GitSpec:
     """Return the fleet repository as a source."""
     url, ref = parse_fleet_url(config.fleet)
-    has_secret = config.secrets is not None and (config.secrets / FLEET_NAMESPACE / FLEET_NAME).is_dir()
-    return GitSpec(FLEET_NAMESPACE, FLEET_NAME, url, ref, secret=FLEET_NAME if has_secret else None)
+    has_secret = config.secrets is not None and (config.secrets / FLEET_KEY.namespace / FLEET_KEY.name).is_dir()
+    return GitSpec(FLEET_KEY.namespace, FLEET_KEY.name, url, ref, secret=FLEET_KEY.name if has_secret else None)

@@ -17,6 +17,7 @@ from felloe.identity import WorkloadId
 from felloe.k8syaml import JsonValue
 from felloe.substitute import substitute
 from hub.api.control import IssuedToken, RenderedWorkload
+from hub.fleet.durations import format_duration
 from hub.link.enrolment import Enrolment
 from hub.planning.planner import Planner
 from hub.reporting.reporter import Reporter
@@ -68,7 +69,8 @@ class Steward:
     async def create_token(self, cluster: str, labels: Mapping[str, str], ttl: timedelta) -> IssuedToken:
         """Make a one-time join token."""
         token = self._enrolment.create_token(cluster, labels, ttl.total_seconds())
-        self._reporter.event("", "Normal", "TokenCreated", f"a join token for {cluster}, good for {ttl}")
+        good_for = format_duration(ttl.total_seconds())
+        self._reporter.event(cluster, "Normal", "TokenCreated", f"a join token was made, good for {good_for}")
         return IssuedToken(token, cluster, datetime.now(UTC) + ttl)
 
     async def render(self, cluster: str, workload: WorkloadId | None) -> Sequence[RenderedWorkload]:
@@ -115,13 +117,13 @@ class Steward:
         """Have a workload applied again."""
         now = datetime.now(UTC).isoformat()
         await self._mark(workload, clusters, requested_at=now)
-        self._reporter.event("", "Normal", "ReconcileRequested", f"{workload} on {_names(clusters)}")
+        self._reporter.asked("ReconcileRequested", "asked to be applied again", workload, clusters)
 
     async def suspend_workload(self, workload: WorkloadId, clusters: Collection[str], *, suspended: bool) -> None:
         """Suspend or resume a workload."""
         await self._mark(workload, clusters, suspended=suspended)
-        reason = "Suspended" if suspended else "Resumed"
-        self._reporter.event("", "Normal", reason, f"{workload} on {_names(clusters)}")
+        reason, message = ("Suspended", "left as it is until resumed") if suspended else ("Resumed", "goes on")
+        self._reporter.asked(reason, message, workload, clusters)
 
     async def _mark(
         self,
@@ -152,7 +154,3 @@ class Steward:
         """Look at every source with one of these URLs; which ref was pushed is left to the look."""
         found = {key for url in urls for key in self._planner.sources.announce_url(url)}
         return [f"GitRepository/{key}" for key in sorted(found)]
-
-
-def _names(clusters: Collection[str]) -> str:
-    return ", ".join(sorted(clusters))

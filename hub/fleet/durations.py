@@ -10,6 +10,13 @@ _PART: Final = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h)")
 _LONGEST: Final = 2**63 / 1e9
 
 
+def format_duration(seconds: float) -> str:
+    """Return whole seconds as people write them: ``1h``, ``1h30m``, ``90s`` as ``1m30s``."""
+    minutes, rest = divmod(round(seconds), 60)
+    parts = ((minutes // 60, "h"), (minutes % 60, "m"), (rest, "s"))
+    return "".join(f"{amount}{unit}" for amount, unit in parts if amount) or "0s"
+
+
 def parse_duration(text: str) -> float:
     """Return the seconds of a duration. Raise ValueError for what Go refuses, and for a negative one."""
     if text == "0":

@@ -7,7 +7,7 @@ from typing import Final
 
 from hub.fleet import Fleet, LabelSelector
 from hub.sources.follow import SourceState
-from hub.sources.spec import SourceKey
+from hub.sources.spec import FLEET_KEY, SourceKey
 from hub.sources.url import shown
 from hub.status.facts import Condition, ConditionStatus, EnvironmentFacts, PlacementFacts, SourceFacts
 from hub.targeting import ClusterPlan, DeclaredSource
@@ -17,10 +17,13 @@ from hub.targeting.select import matches
 _STATUSES: Final[Mapping[str, ConditionStatus]] = {"True": "True", "False": "False"}
 
 
-def source_facts(states: Iterable[SourceState], declared: Iterable[DeclaredSource]) -> list[SourceFacts]:
+def source_facts(
+    states: Iterable[SourceState], declared: Iterable[DeclaredSource], fleet_problem: str = ""
+) -> list[SourceFacts]:
     """Return every source that is followed, each by the name under which it is declared.
 
-    Where clusters mean different repositories by one name, one is shown, and that there are others.
+    `fleet_problem` says why the newest commit of the fleet repository is not in force; it is shown there. Where
+    clusters mean different repositories by one name, one is shown, and that there are others.
     """
     by_spec = {state.spec: state for state in states}
     used = [each for each in declared if each.followed in by_spec]
@@ -29,14 +32,17 @@ def source_facts(states: Iterable[SourceState], declared: Iterable[DeclaredSourc
     by_name: dict[SourceKey, list[DeclaredSource]] = {}
     for each in shown_ones:
         by_name.setdefault(each.declared.key, []).append(each)
-    return [_source(each[0], by_spec[each[0].followed], _meanings(each) - 1) for _, each in sorted(by_name.items())]
+    return [
+        _source(each[0], by_spec[each[0].followed], _meanings(each) - 1, fleet_problem if key == FLEET_KEY else "")
+        for key, each in sorted(by_name.items())
+    ]
 
 
 def _meanings(sources: Iterable[DeclaredSource]) -> int:
     return len({(each.declared, each.followed) for each in sources})
 
 
-def _source(source: DeclaredSource, state: SourceState, others: int) -> SourceFacts:
+def _source(source: DeclaredSource, state: SourceState, others: int, problem: str) -> SourceFacts:
     spec, fetched = source.declared, state.fetched
     ready: list[Condition] = []
     if state.error:
@@ -44,6 +50,8 @@ def _source(source: DeclaredSource, state: SourceState, others: int) -> SourceFa
     elif fetched:
         said = f"{fetched.revision}: {fetched.commit.subject} ({fetched.commit.author})"
         ready = [Condition("Ready", "True", "Succeeded", said)]
+        if problem:
+            ready = [Condition("Ready", "False", "FleetNotLoaded", f"{fetched.revision} is not in force: {problem}")]
     return SourceFacts(
         kind="GitRepository",
         namespace=spec.namespace,

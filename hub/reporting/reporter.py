@@ -24,6 +24,7 @@ from felloe.v1 import link_pb2, status_pb2
 from hub.metrics import HubMetrics
 from hub.planning.deliveries import Deliveries
 from hub.planning.plans import Plans
+from hub.reporting.happenings import held_events, source_events
 from hub.reporting.members import environment_facts, placement_facts, shown_condition, source_facts
 from hub.sources.follow import SourceState
 from hub.status.board import Board
@@ -35,6 +36,8 @@ from hub.status.resource import Collection
 from hub.status.revisions import Revisions
 from hub.store import Cluster, Store
 from hub.targeting import ClusterPlan, WorkloadPlan
+from hub.targeting.plan import SYNC_ORIGIN
+from hub.targeting.roots import SYNC_ROOT
 
 log = logging.getLogger(__name__)
 
@@ -162,6 +165,15 @@ class Reporter:
         kind: Literal["Normal", "Warning"] = "Warning" if type_ == "Warning" else "Normal"
         self._events.add(EventFacts(datetime.now(UTC), kind, reason, message, cluster))
 
+    def asked(self, reason: str, message: str, workload: WorkloadId, clusters: Iterable[str]) -> None:
+        """Take an event that people caused on a workload of some clusters."""
+        now = datetime.now(UTC)
+        self._tell(EventFacts(now, "Normal", reason, message, cluster, workload) for cluster in sorted(clusters))
+
+    def _tell(self, events: Iterable[EventFacts]) -> None:
+        for event in events:
+            self._events.add(event)
+
     # -- the board
 
     async def show(self, sources: Iterable[SourceState]) -> None:
@@ -172,8 +184,8 @@ class Reporter:
             self._stale |= {cluster.name for cluster in self._store.clusters()}
         except StoreError as error:
             log.warning("can't show clusters that are new: %s", error)
-        await self._show_stale()
         self._show_sources(sources, datetime.now(UTC))
+        await self._show_stale()
 
     def _show(self, cluster: str) -> None:
         self._stale.add(cluster)
@@ -218,8 +230,11 @@ class Reporter:
             self._roots.forget(name)
             shown: set[WorkloadId] = set()
         else:
-            view = build_cluster(self._cluster_facts(name, plan, member), before, now)
+            facts = self._cluster_facts(name, plan, member)
+            view = build_cluster(facts, before, now)
             self._board.replace_cluster(view.cluster, view.workloads)
+            held = {one.id for one in facts.workloads if any(_is_failure(own) for own in one.conditions)}
+            self._tell(held_events(before, view.workloads, held, now))
             shown = {WorkloadId(one.kind, one.namespace, one.name) for one in view.workloads}
         for key in before:
             if key.cluster and WorkloadId(*key[1:]) not in shown:
@@ -239,7 +254,7 @@ class Reporter:
             name=name,
             labels=plan.labels if plan else (member.labels if member else {}),
             environment=plan.environment if plan else "",
-            sync_path=declared.sync_path or "" if declared else "",
+            sync_path=_sync_path(plan),
             variables=plan.variables if plan else {},
             paused=plan.paused if plan else False,
             declared=declared is not None,
@@ -288,8 +303,10 @@ class Reporter:
 
     def _show_sources(self, states: Iterable[SourceState], now: datetime) -> None:
         before = self._board.resources(Collection.SOURCES)
-        facts = source_facts(states, self._plans.sources)
-        self._board.replace(Collection.SOURCES, [build_source(each, before, now) for each in facts])
+        facts = source_facts(states, self._plans.sources, self._plans.problem)
+        shown = [build_source(each, before, now) for each in facts]
+        self._board.replace(Collection.SOURCES, shown)
+        self._tell(source_events(before, shown, now))
 
     def _show_members(self, states: Iterable[SourceState], now: datetime) -> None:
         """Show sources, environments and placements."""
@@ -313,6 +330,16 @@ class Reporter:
                 for facts in placement_facts(plans.fleet, plans.clusters)
             ],
         )
+
+
+def _is_failure(condition: Condition) -> bool:
+    return condition.type == "Ready" and condition.status == "False"
+
+
+def _sync_path(plan: ClusterPlan | None) -> str:
+    """Return the folder that configures a cluster, whether its Cluster object or ``--sync-path`` names it."""
+    root = plan.by_id.get(SYNC_ROOT) if plan else None
+    return root.path if root and root.origin == SYNC_ORIGIN else ""
 
 
 def merged(before: status_pb2.ClusterStatus | None, status: status_pb2.ClusterStatus) -> status_pb2.ClusterStatus:

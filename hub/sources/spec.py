@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from felloe.errors import ConfigError
 from hub.sources.semver import Range
@@ -33,6 +33,10 @@ class SourceKey(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"
+
+
+FLEET_KEY: Final = SourceKey("felloe-system", "fleet")
+"""The fleet repository's own name among the sources; its secret is the one of the same name, where there is one."""
 
 
 @dataclass(frozen=True, slots=True)

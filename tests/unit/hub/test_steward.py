@@ -78,6 +78,8 @@ async def test_what_is_asked_of_a_workload_is_in_its_bundle_and_survives_a_resta
         asked = hub.workload("b").options.requested_at
         assert asked
         assert hub.workload("a").options.requested_at == asked
+        told = [(one.event.reason, one.event.cluster) for one in hub.events.since(0) if one.event.involved == SYNC]
+        assert told == [("Suspended", "a"), ("ReconcileRequested", "a"), ("ReconcileRequested", "b")]
     async with world.hub() as hub:
         options = {name: hub.workload(name).options for name in "ab"}
         assert {name: one.suspend for name, one in options.items()} == {"a": True, "b": False}
@@ -119,6 +121,7 @@ async def test_what_a_cluster_gets_is_rendered_with_its_variables_in_the_order_o
         assert rendered.revision == hub.plans.revision
         assert [one["kind"] for one in rendered.manifests] == ["Namespace", "ConfigMap"]
         assert rendered.manifests[1]["data"] == {"v": "hello"}
+        assert hub.shown("a").spec["syncPath"] == ""
         with pytest.raises(FelloeError, match="nothing has been planned for cluster b"):
             await hub.steward.render("b", None)
 
@@ -139,7 +142,7 @@ async def test_a_token_is_told_of_without_itself(world: World) -> None:
         issued = await hub.steward.create_token("a", {"env": "dev"}, timedelta(hours=1))
         (event,) = (one.event for one in hub.events.since(0) if one.event.reason == "TokenCreated")
         assert issued.token not in event.message
-        assert "a, good for 1:00:00" in event.message
+        assert (event.cluster, event.message) == ("a", "a join token was made, good for 1h")
         assert hub.steward.unready()
         hub.steward.listening = True
         assert hub.steward.unready() == ()

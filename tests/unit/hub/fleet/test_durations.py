@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hub.fleet.durations import parse_duration
+from hub.fleet.durations import format_duration, parse_duration
 
 
 @pytest.mark.parametrize(
@@ -25,3 +25,9 @@ def test_what_go_refuses_is_refused(text: str) -> None:
 @settings(deadline=None)
 def test_hours_minutes_and_seconds_add_up(hours: int, minutes: int, seconds: int) -> None:
     assert parse_duration(f"{hours}h{minutes}m{seconds}s") == hours * 3600 + minutes * 60 + seconds
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(3600, "1h"), (90, "1m30s"), (5400, "1h30m"), (45, "45s"), (0, "0s")])
+def test_a_duration_is_written_as_it_is_read(seconds: float, text: str) -> None:
+    assert format_duration(seconds) == text
+    assert parse_duration(text) == seconds

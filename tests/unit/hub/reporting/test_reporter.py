@@ -8,7 +8,7 @@ from felloe.v1 import link_pb2, status_pb2
 from hub.reporting import reporter
 from hub.reporting.reporter import merged
 from hub.status.resource import Collection
-from tests.fleet.manifests import cluster, config_map, documents, environment
+from tests.fleet.manifests import cluster, config_map, documents, environment, overlay
 from tests.unit.hub.composition import Inside, World, eventually
 
 
@@ -43,6 +43,35 @@ async def test_a_cluster_is_shown_from_joining_to_applied(world: World) -> None:
         assert hub.registry.get_sample_value("felloe_spokes_connected") == 1
         hub.reporter.disconnected("a")
         await eventually(lambda: ready(hub, "a") == ("Unknown", "Disconnected"))
+
+
+async def test_what_is_fetched_or_fails_is_an_event_once(world: World) -> None:
+    def told(hub: Inside) -> list[tuple[str, str, str]]:
+        events = [one.event for one in hub.events.since(0) if one.event.involved]
+        return [(event.reason, event.cluster, event.message) for event in events]
+
+    world.repository.commit(synced("a", "1") | {"clusters/a/kustomization.yaml": overlay("settings.yaml")})
+    async with world.hub() as hub:
+        hub.join("a")
+        await hub.look()
+        assert hub.shown("a").spec["syncPath"] == "clusters/a"
+        before = len(told(hub))
+        sha = world.repository.commit({"clusters/a/kustomization.yaml": overlay("nowhere.yaml")})
+        await hub.look()
+        await hub.look()
+        fetched, held = told(hub)[before:]
+        assert fetched[:2] == ("Fetched", "")
+        assert sha in fetched[2]
+        assert held[:2] == ("BuildFailed", "a")
+        assert "nowhere.yaml" in held[2]
+
+        before = len(told(hub))
+        sha = world.repository.commit({"fleet/broken.yaml": "kind: ["})
+        await hub.look()
+        await hub.look()
+        (broken,) = told(hub)[before:]
+        assert broken[:2] == ("FleetNotLoaded", "")
+        assert f"{sha} is not in force: fleet/broken.yaml" in broken[2]
 
 
 async def test_what_was_said_is_shown_again_after_a_restart(world: World) -> None:
