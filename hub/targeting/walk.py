@@ -7,6 +7,7 @@ claim) is decided in `hub.targeting.resolve`, which walks again with what it put
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -177,7 +178,7 @@ class Walk:
         hold = definition.hold or self._holds.get(definition.id)
         kustomization = definition.kustomization
         if kustomization is not None:
-            trail.source, trail.path = str(kustomization.source), kustomization.path
+            trail.source, trail.path = str(kustomization.source), self._path(definition, kustomization)
         if hold is not None or kustomization is None:
             held = hold or Condition(READY, "False", "InvalidConfiguration", "it is not defined")
             raise _Stop(held.reason, held.message, held.status)
@@ -187,6 +188,13 @@ class Walk:
                 raise _Stop(NOT_SUPPORTED, _at(definition, "", message))
             trail.unsupported.append(unsupported.field)
         return kustomization
+
+    def _path(self, definition: Definition, kustomization: Kustomization) -> str:
+        """Return the path with the cluster's variables, as far as they are known, for people to see."""
+        if definition.templated:
+            with suppress(SubstitutionError):
+                return substitute_text(kustomization.path, self._view.variables, "spec.path")
+        return kustomization.path
 
     def _source(self, definition: Definition, source: SourceRef, *, fleet: bool) -> tuple[GitSpec, Snapshot] | None:
         """Return the source of a workload and its content, or None while its GitRepository has not been met."""

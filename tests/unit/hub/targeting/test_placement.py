@@ -43,6 +43,11 @@ def plan(world: World, cluster: str, previous: ClusterPlan | None = None, **labe
     return world.plan(cluster, previous, labels=labels)
 
 
+def test_a_workload_that_is_not_made_still_shows_the_path_it_has_on_this_cluster() -> None:
+    suspended = shop().plan("d1", labels={"env": "dev"}, suspended=frozenset({workload("shop")}))
+    assert suspended.by_id[workload("shop")].path == "./environments/dev"
+
+
 def test_each_cluster_gets_its_own_overlay_and_variables() -> None:
     world = shop()
     dev, prod = plan(world, "d1", env="dev"), plan(world, "p1", env="prod")
