@@ -15,8 +15,9 @@ from felloe.identity import WorkloadId
 from hub.api.body import read_object
 from hub.api.control import Control
 from hub.api.errors import ApiError
+from hub.api.lists import check_cluster
 from hub.pki import check_cluster_name
-from hub.status.resource import Collection, Key, Resource, timestamp
+from hub.status.resource import Collection, Resource, timestamp
 
 _LABEL_KEY: Final = re.compile(r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-\w.]{0,61}[A-Za-z0-9])?")
 _LABEL_VALUE: Final = re.compile(r"([A-Za-z0-9]([-\w.]{0,61}[A-Za-z0-9])?)?")
@@ -44,8 +45,7 @@ class Actions:
     async def render(self, request: Request) -> Response:
         """Answer ``GET /api/v1/clusters/{name}/render?workload=[NAMESPACE/]NAME``."""
         cluster = request.path_params["name"]
-        if self._control.board.get(Collection.CLUSTERS, Key("", "Cluster", "", cluster)) is None:
-            raise ApiError(404, f"there is no cluster {cluster!r}")
+        check_cluster(self._control.board, cluster)
         name = request.query_params.get("workload", "")
         workload = self._workload_of(cluster, name) if name else None
         rendered = await self._control.render(cluster, workload)

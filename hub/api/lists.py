@@ -25,6 +25,7 @@ from hub.status.select import parse_selector
 Match = Callable[[Resource], bool]
 
 INITIAL_EVENTS_END: Final = "k8s.io/initial-events-end"
+_MOST_NAMES: Final = 20
 _PARAMETERS: Final = frozenset({"labelSelector", "name", "namespace", "cluster", "watch"})
 
 
@@ -48,6 +49,7 @@ class Lists:
         if _flag(request, "watch"):
             return _stream(self._watch(collection, match))
         board = self._control.board
+        check_cluster(board, request.query_params.get("cluster", ""))
         items = [p.resource.as_json(p.version) for p in board.list(collection) if match(p.resource)]
         return _json(_list(items, board.version))
 
@@ -152,6 +154,16 @@ def _is_about(resource: Resource, cluster: str) -> bool:
 def _no_other(request: Request, known: frozenset[str]) -> None:
     if unknown := sorted(request.query_params.keys() - known):
         raise ApiError(400, f"unknown parameter {unknown[0]!r}; known are {', '.join(sorted(known))}")
+
+
+def check_cluster(board: Board, name: str) -> None:
+    """Raise ApiError, saying which there are, where a cluster is named that is not there."""
+    if not name or board.get(Collection.CLUSTERS, Key("", "Cluster", "", name)) is not None:
+        return
+    names = [posted.resource.name for posted in board.list(Collection.CLUSTERS)]
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    there = f"there are: {', '.join(sorted(names)[:_MOST_NAMES])}{more}" if names else "none has joined yet"
+    raise ApiError(404, f"there is no cluster {name!r}; {there}")
 
 
 def _flag(request: Request, name: str) -> bool:

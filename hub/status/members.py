@@ -41,7 +41,7 @@ def build_environment(
         facts.name,
         labels=facts.labels,
         spec={
-            "selector": dict(facts.selector),
+            "clusterSelector": dict(facts.selector),
             "variables": dict(facts.variables),
             "promotedFrom": facts.promoted_from,
         },
@@ -63,7 +63,7 @@ def build_placement(
         labels=facts.labels,
         spec={
             "workloads": [str(workload) for workload in facts.workloads],
-            "selector": dict(facts.selector),
+            "clusterSelector": dict(facts.selector),
             "environments": list(facts.environments),
         },
         status=_membership(facts.clusters, clusters),

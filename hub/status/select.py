@@ -59,6 +59,6 @@ def _requirement(part: str, whole: str) -> Selector:
         negated, key = match.groups()
         return lambda labels: (key in labels) is not bool(negated)
     raise ConfigError(
-        f"{part!r} in the label selector {whole!r} is none: write key=value, key!=value, key in (a,b), "
+        f"{part!r} in the label selector {whole!r} says nothing: write key=value, key!=value, key in (a,b), "
         "key notin (a,b), key or !key, separated by commas"
     )

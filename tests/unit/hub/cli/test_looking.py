@@ -131,7 +131,9 @@ def test_render_prints_yaml_that_kubectl_reads_the_same(hub: Threaded, felloe: F
     manifest = yaml.safe_load(done.out)
     assert manifest["metadata"]["name"] == "dev-1"
     assert 'answer: "y"' in done.out
-    assert felloe("render", "--cluster", "none").err == "error: there is no cluster 'none'\n"
+    missing = "error: there is no cluster 'none'; there are: dev-1, prod-1, prod-2\n"
+    assert felloe("render", "--cluster", "none").err == missing
+    assert felloe("get", "workloads", "--cluster", "none").err == missing
     assert felloe("render").code == 2
 
 
