@@ -91,7 +91,7 @@ def create_token(
     \b
     Examples:
       felloe token create --cluster shop-1 --label env=dev > shop-1.token
-      felloe spoke run --hub hub.example.com:9443 --token-file shop-1.token --kubeconfig ~/.kube/config --state ./state
+      felloe spoke run --hub hub.example.com:8443 --token-file shop-1.token --kubeconfig ~/.kube/config --state ./state
     """
     from hub.cli import requests
     from hub.fleet.durations import parse_duration

@@ -82,7 +82,7 @@ def import_context(
 
     \b
     Example:
-      felloe config import production --credential ./hub-data/admin.yaml
+      felloe config import production --credential ./hub/admin.yaml
     """
     from hub.cli.contexts import config_path, environment, read_contexts, read_credential, write_contexts
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
@@ -15,6 +16,7 @@ from hub.cli.table import Row, Screen, Table, one_line
 from hub.cli.view import Json, flag, full_name, mapping, number, objects, text, texts
 
 _EVENTS = 20
+_FRACTION = re.compile(r"\.\d+")
 
 
 async def describe(client: HubClient, kind: Kind, query: Query, screen: Screen) -> None:
@@ -87,8 +89,8 @@ def _workload(workload: Json, events: Sequence[Json], now: datetime, screen: Scr
         ("Suspended", "yes" if flag(workload, "spec", "suspend") else "no"),
         ("Applied revision", text(workload, "status", "lastAppliedRevision")),
         ("Attempted revision", text(workload, "status", "lastAttemptedRevision")),
-        ("Applied", _moment(text(workload, "status", "appliedAt"), now)),
-        ("Healthy", _moment(text(workload, "status", "healthyAt"), now)),
+        ("Last applied", _moment(text(workload, "status", "appliedAt"), now)),
+        ("Last healthy", _moment(text(workload, "status", "healthyAt"), now)),
         ("Objects", str(number(workload, "status", "objects"))),
         ("Drift healed", str(number(workload, "status", "healed"))),
     )
@@ -113,7 +115,7 @@ def _concerns(event: Json, workload: Json) -> bool:
 
 
 def _moment(stamp: str, now: datetime) -> str:
-    return f"{stamp} ({age(stamp, now)} ago)" if stamp else ""
+    return f"{_FRACTION.sub('', stamp)} ({age(stamp, now)} ago)" if stamp else ""
 
 
 def _fields(*fields: tuple[str, str]) -> Iterator[str]:

@@ -13,9 +13,12 @@ from felloe.k8syaml import JsonValue, dump
 from hub.cli.client import HubClient
 from hub.cli.errors import NotFoundError
 from hub.cli.kinds import Kind
-from hub.cli.table import Screen, Table
-from hub.cli.view import Json, full_name, mapping
+from hub.cli.table import Row, Screen, Table
+from hub.cli.view import Json, full_name, mapping, text
 from hub.cli.words import Output
+
+_ANY_TIME = datetime(1970, 1, 1, tzinfo=UTC)
+"""Compared at one moment, rows have the age of nothing: 0s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +49,20 @@ async def show(client: HubClient, kind: Kind, query: Query, output: Output | Non
 async def watch(client: HubClient, kind: Kind, query: Query, output: Output | None, screen: Screen) -> None:
     """Print what there is, then each resource again as it changes, until interrupted."""
     table = Table(kind.head(wide=output is Output.WIDE), screen)
+    told: dict[tuple[str, str, str], Row] = {}
     first: list[Json] | None = []
     async for change in client.watch(kind.plural, query.params()):
         if first is not None and change.kind != "SYNCED":
             first.append(change.resource)
         elif first is not None:
             _print_rows(kind, first, output, table, header=True)
+            for resource in first:
+                _is_news(kind, resource, told, wide=output is Output.WIDE)
             first = None
         else:
             resource = _removed(change.resource) if change.kind == "DELETED" else change.resource
-            _print_rows(kind, [resource], output, table, header=False)
+            if output not in {None, Output.WIDE} or _is_news(kind, resource, told, wide=output is Output.WIDE):
+                _print_rows(kind, [resource], output, table, header=False)
 
 
 async def not_found(client: HubClient, kind: Kind, query: Query) -> NotFoundError:
@@ -76,6 +83,14 @@ def _print_rows(kind: Kind, resources: Sequence[Json], output: Output | None, ta
         lines = (line for one in resources for line in _documents(kind, one, output))
     for line in lines:
         typer.echo(line)
+
+
+def _is_news(kind: Kind, resource: Json, told: dict[tuple[str, str, str], Row], *, wide: bool) -> bool:
+    """Say whether the row of a resource is another one than before, its age aside; take note of it."""
+    who = (text(resource, "cluster"), full_name(resource), text(resource, "kind"))
+    row = kind.row(resource, _ANY_TIME, wide=wide)
+    before, told[who] = told.get(who), row
+    return row != before
 
 
 def _documents(kind: Kind, resource: Json, output: Output | None) -> Iterator[str]:

@@ -44,7 +44,12 @@ def _two(large: int, unit: str, small: int, smaller: str) -> str:
 
 def revision(full: str) -> str:
     """Return a revision with its commit cut to eight digits: ``main@sha1:1234abcd``; ``-`` for none."""
-    return _COMMIT.sub(r"\1:\2", full) or "-"
+    return shortened(full) or "-"
+
+
+def shortened(message: str) -> str:
+    """Return a message with its commits cut to eight digits."""
+    return _COMMIT.sub(r"\1:\2", message)
 
 
 def labels(pairs: Mapping[str, JsonValue]) -> str:

@@ -8,7 +8,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Final
 
-from hub.cli.human import age, labels, revision
+from hub.cli.human import age, labels, revision, shortened
 from hub.cli.table import Row, one_line
 from hub.cli.view import Json, condition, flag, mapping, number, objects, text, texts
 
@@ -59,7 +59,7 @@ def message(resource: Json, now: datetime) -> str:
     """Return the message of Ready, or of Healthy where Ready is fine and Healthy is not; first, that it is held."""
     ready, healthy = condition(resource, "Ready"), condition(resource, "Healthy")
     shown = healthy if text(ready, "status") == "True" and text(healthy, "status") in {"False", "Unknown"} else ready
-    said = one_line(text(shown, "message"))
+    said = shortened(one_line(text(shown, "message")))
     held = next((word for word, key in _HELD.items() if flag(resource, "spec", key)), "")
     return said if not held or said.startswith(held) else f"{held}; {said}"
 

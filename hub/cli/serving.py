@@ -79,8 +79,8 @@ def serve(
 
     \b
     Examples:
-      felloe hub serve --data ./hub-data --fleet https://git.example.com/fleet.git@main \\
-          --sync-path 'clusters/${cluster_name}' --grpc 127.0.0.1:9443 --http 127.0.0.1:8443
+      felloe hub serve --data ./hub --fleet https://git.example.com/fleet.git@main \\
+          --sync-path 'clusters/${cluster_name}' --grpc 127.0.0.1:8443 --http 127.0.0.1:8080
       felloe hub serve --config hub.yaml
     """
     from hub.config import load_config
@@ -115,7 +115,7 @@ def webhook_secret(data: Data) -> None:
 
     \b
     Example:
-      felloe hub webhook-secret --data ./hub-data
+      felloe hub webhook-secret --data ./hub
     """
     from hub.api.credentials import webhook_secret as read
 

@@ -27,14 +27,14 @@ One hub renders Git, a light spoke in each cluster applies: GitOps for fleets of
 
 \b
 Begin on the machine that is to be the hub:
-  felloe hub serve --data ./hub-data --fleet https://git.example.com/fleet.git@main \\
-      --advertise hub.example.com --grpc 0.0.0.0:9443 --http 0.0.0.0:8443
-  export FELLOE_CREDENTIAL=./hub-data/admin.yaml
+  felloe hub serve --data ./hub --fleet https://git.example.com/fleet.git@main \\
+      --advertise hub.example.com --grpc 0.0.0.0:8443 --http 127.0.0.1:8080
+  export FELLOE_CREDENTIAL=./hub/admin.yaml
   felloe token create --cluster shop-1 --label env=dev > shop-1.token
 
 \b
 With the token, where the cluster is:
-  felloe spoke run --hub hub.example.com:9443 --token-file shop-1.token \\
+  felloe spoke run --hub hub.example.com:8443 --token-file shop-1.token \\
       --kubeconfig ~/.kube/config --state ./state
 
 \b

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from hub.cli.human import age, revision
+from hub.cli.human import age, revision, shortened
 from hub.cli.table import Screen, Table
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -27,6 +27,11 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 )
 def test_ages_are_those_of_kubectl(ago: timedelta, shown: str) -> None:
     assert age((NOW - ago).strftime("%Y-%m-%dT%H:%M:%SZ"), NOW) == shown
+
+
+def test_a_message_in_a_table_has_short_revisions() -> None:
+    sha = "0123456789abcdef0123456789abcdef01234567"
+    assert shortened(f"applying main@sha1:{sha}") == "applying main@sha1:01234567"
 
 
 def test_what_is_no_time_or_no_revision() -> None:

@@ -11,6 +11,7 @@ import termios
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -148,6 +149,7 @@ def test_a_watch_shows_what_there_is_then_changes_and_ends_at_ctrl_c(hub: Thread
         assert line(process).startswith("CLUSTER")
         assert [line(process).split()[0] for _ in range(2)] == ["dev-1", "prod-1"]
         hub.do(lambda h: h.board.post(workload("dev-1", objects=77)))
+        hub.do(lambda h: h.board.post(replace(workload("dev-1", objects=77), labels={"no": "column"})))
         assert "77" in line(process).split()
         hub.do(lambda h: h.board.withdraw_cluster("dev-1"))
         assert line(process).split()[-1] == "removed"
