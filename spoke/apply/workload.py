@@ -208,7 +208,7 @@ class WorkloadTask:
         if span := self._spans.pop("apply", None):
             span.end()
             self._begin("healthy")
-            message = f"applied {len(self._wanted)} objects"
+            message = _applied(len(self._wanted))
             self._context.report.event("Applied", message, self.workload.id)
         self._context.fleet.changed()
 
@@ -319,7 +319,7 @@ class WorkloadTask:
         if not self._settled:
             return Verdict(standing.UNKNOWN, "Progressing", "reconciliation in progress")
         health = self._health_verdict()
-        good = Verdict(standing.TRUE, "ReconciliationSucceeded", f"applied {len(self._wanted)} objects")
+        good = Verdict(standing.TRUE, "ReconciliationSucceeded", _applied(len(self._wanted)))
         if not self._gated or health.status == standing.TRUE:
             return good
         was_healthy = self._state.standing.healthy_digest == self.workload.digest
@@ -394,3 +394,7 @@ class WorkloadTask:
 
 def _checked(check: HealthCheck) -> ObjectId:
     return ObjectId(split_api_version(check.api_version)[0], check.kind, check.namespace, check.name)
+
+
+def _applied(objects: int) -> str:
+    return f"applied {objects} object{'' if objects == 1 else 's'}"
