@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from felloe.bundle import workload_id_from_proto
 from hub.status.facts import ClusterFacts, Condition
 from hub.status.resource import ENVIRONMENT_LABEL, Collection, Key, Resource, settle, timestamp
 from hub.status.workloads import Progress, build_workloads
+
+_MOST_NAMES: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +169,14 @@ def _ready_of_the_willing(facts: ClusterFacts, built: Sequence[tuple[Resource, P
         return Condition("Ready", "Unknown", "Progressing", f"taking up {facts.revision or 'the newest state'}")
     number = len(built)
     message = f"{number} workload{'' if number == 1 else 's'} at {facts.revision}" if number else "no workloads"
-    return Condition("Ready", "True", "Applied", message)
+    return Condition("Ready", "True", "Applied", message + _left_as_they_are(built))
+
+
+def _left_as_they_are(built: Sequence[tuple[Resource, Progress]]) -> str:
+    """Return which workloads are not at that revision because they are suspended."""
+    names = [f"{one.namespace}/{one.name}" for one, _ in built if one.spec.get("suspend") is True]
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return f"; suspended: {', '.join(names[:_MOST_NAMES])}{more}" if names else ""
 
 
 def _is_ready(resource: Resource) -> bool:

@@ -207,6 +207,9 @@ def test_a_suspended_workload_keeps_no_cluster_from_being_ready() -> None:
     shown = view(facts)
     assert ready(shown.workloads[1]) == ("Unknown", "Suspended")
     assert ready(shown.cluster) == ("True", "Applied")
+    condition = shown.cluster.condition("Ready")
+    assert condition is not None
+    assert condition.message.endswith(f"; suspended: {INFRA.namespace}/{INFRA.name}"), "it is at another revision"
 
 
 def test_the_time_of_a_transition_moves_with_the_status_only() -> None:
