@@ -10,7 +10,7 @@ import typer
 
 from hub.cli.client import HubClient
 from hub.cli.get import Query, not_found
-from hub.cli.human import age, labels, revision
+from hub.cli.human import age, labels, revision, shortened
 from hub.cli.kinds import Kind
 from hub.cli.table import Row, Screen, Table, one_line
 from hub.cli.view import Json, flag, full_name, mapping, number, objects, text, texts
@@ -164,13 +164,15 @@ def event_row(event: Json, now: datetime) -> Row:
     """Return the table's row of an event."""
     involved = mapping(event, "involvedObject")
     workload = "/".join(part for part in (text(involved, key) for key in ("kind", "namespace", "name")) if part)
+    about = text(event, "object") or workload
+    message = shortened(one_line(text(event, "message")))
     return [
         age(text(event, "lastTimestamp"), now),
         text(event, "type"),
         text(event, "reason"),
         text(event, "cluster") or "-",
-        text(event, "object") or workload or "-",
-        one_line(text(event, "message")),
+        about or "-",
+        message.removeprefix(about).lstrip(": ") if about else message,
     ]
 
 

@@ -15,6 +15,7 @@ from dataclasses import replace
 
 import pytest
 
+from felloe.identity import ObjectId
 from hub.cli.judge import judge
 from hub.cli.words import Goal
 from hub.status.facts import Condition, EventFacts
@@ -165,6 +166,9 @@ def test_events_are_followed(hub: Threaded) -> None:
         assert "3 objects applied" in line(process)
         hub.do(lambda h: h.events.add(EventFacts(NOW, "Normal", "Pruned", "1 object pruned", "dev-1")))
         assert "1 object pruned" in line(process)
+        pruned = ObjectId("", "Service", "shop", "web")
+        hub.do(lambda h: h.events.add(EventFacts(NOW, "Normal", "Pruned", f"{pruned} deleted", "dev-1", object=pruned)))
+        assert line(process).split()[-3:] == ["Service", "shop/web", "deleted"]
 
 
 def test_a_reader_that_goes_away_is_no_error(hub: Threaded) -> None:
