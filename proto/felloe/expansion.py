@@ -11,7 +11,7 @@ bytes of UTF-8 and can cut a character in two. `felloe.substitute` puts this to 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -258,17 +258,18 @@ def _slice(value: str, arguments: list[str]) -> str:
 
 
 def _cut(operator: str, value: str, pattern: str) -> str:
-    if len(value) > _LONGEST_CUT:
+    longest = max(len(value), len(pattern))
+    if longest > _LONGEST_CUT:
         raise SubstitutionError(
-            f"a value of {len(value):,} characters is too long for {operator}, which takes at most {_LONGEST_CUT:,}"
+            f"a value or pattern of {longest:,} characters is too long for {operator}, which takes at most"
+            f" {_LONGEST_CUT:,}"
         )
-    sizes = range(1, len(value) + 1) if len(operator) == 1 else range(len(value), 0, -1)
-    for size in sizes:
-        if operator[0] == "#" and glob_matches(pattern, value[:size]):
-            return value[size:]
-        if operator[0] == "%" and glob_matches(pattern, value[len(value) - size :]):
-            return value[: len(value) - size]
-    return value
+    pieces, from_end = _glob_pieces(pattern), operator[0] == "%"
+    sizes = _sizes_matched(pieces[::-1], value[::-1]) if from_end else _sizes_matched(pieces, value)
+    if not sizes:
+        return value
+    size = sizes[-1] if len(operator) == 2 else sizes[0]
+    return value[: len(value) - size] if from_end else value[size:]
 
 
 def _replace(operator: str, value: str, old: str, new: str) -> str:
@@ -284,26 +285,27 @@ def _replace(operator: str, value: str, old: str, new: str) -> str:
             return value.replace(old, new, 1) if old else value
 
 
-def glob_matches(pattern: str, text: str) -> bool:
-    """Tell whether a shell pattern (``*``, ``?``, ``[a-z]``, ``\\``) matches all of a text.
+def _sizes_matched(pieces: Sequence[str], text: str) -> list[int]:
+    """Return how long the beginnings of a text are, but the empty one, that a shell pattern matches, in pieces.
 
-    Time grows with the product of both lengths at worst, so that no pattern is costly.
+    All positions in the pattern that a beginning may have come to are bits of one number, so that no pattern is costly.
     """
-    pieces = _glob_pieces(pattern)
-    here = star = -1
-    at = index = 0
-    while at < len(text):
-        piece = pieces[index] if index < len(pieces) else None
-        if piece == "*":
-            star, here, index = index, at, index + 1
-        elif piece is not None and _piece_matches(piece, text[at]):
-            at, index = at + 1, index + 1
-        elif star >= 0:
-            here += 1
-            at, index = here, star + 1
-        else:
-            return False
-    return all(piece == "*" for piece in pieces[index:])
+    pieces = [piece for at, piece in enumerate(pieces) if piece != "*" or at == 0 or pieces[at - 1] != "*"]
+    stars = sum(1 << at for at, piece in enumerate(pieces) if piece == "*")
+    end = 1 << len(pieces)
+    steps: dict[str, int] = {}
+    here = 1 | (stars & 1) << 1
+    found = []
+    for size, character in enumerate(text, 1):
+        if character not in steps:
+            steps[character] = sum(
+                1 << at for at, piece in enumerate(pieces) if piece != "*" and _piece_matches(piece, character)
+            )
+        here = (here & steps[character]) << 1 | here & stars
+        here |= (here & stars) << 1
+        if here & end:
+            found.append(size)
+    return found
 
 
 def _piece_matches(piece: str, character: str) -> bool:

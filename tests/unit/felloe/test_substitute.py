@@ -87,6 +87,8 @@ def test_what_is_no_expression_of_fluxs_is_an_error_and_not_a_guess(text: str) -
 
 def test_a_costly_pattern_is_refused_or_cheap() -> None:
     assert substitute_text("${a##" + "*a" * 200 + "b}", {"a": "a" * 200}) == "a" * 200
+    assert substitute_text("${a##*" + "a" * 2000 + "b}", {"a": "a" * 4096}) == "a" * 4096
+    assert substitute_text("${a%%b" + "a" * 2000 + "*}", {"a": "a" * 4096}) == "a" * 4096
     with pytest.raises(SubstitutionError, match="too long for %%"):
         substitute_text("${a%%*b}", {"a": "a" * 5000})
 
