@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.cluster.fixtures import ClusterPool
 
+from tests.cluster.fixtures import ClusterPool
 from tests.fleet.fleet import Fleet
 from tests.fleet.manifests import ENVIRONMENTS, shop
 
