@@ -65,6 +65,8 @@ class Lists:
         if _flag(request, "watch"):
             return _stream(self._watch_events(log, seq, cluster))
         items = [one.as_json() for one in log.since(seq) if not cluster or one.event.cluster == cluster]
+        if not items:
+            check_cluster(self._control.board, cluster)
         return _json(_list(items, log.latest))
 
     async def _watch(self, collection: Collection, match: Match) -> AsyncIterator[bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import ssl
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import contextmanager
@@ -128,9 +129,19 @@ class HubClient:
                 ) from error
             if "SSL" in str(error):
                 raise UnreachableError(f"what listens at {server} does not speak TLS as a hub does: {error}") from error
-            why = str(error) or type(error).__name__
+            why = _cause(error)
             hint = f"is it running? the address is from {origin}, or FELLOE_HUB"
             raise UnreachableError(f"the hub at {server} can't be reached: {why} ({hint})") from error
+
+
+def _cause(error: BaseException) -> str:
+    """Return what the system says of a failed connection, where it says something; else the library's words."""
+    inner: BaseException | None = error
+    while inner is not None:
+        if isinstance(inner, OSError) and inner.errno is not None and inner.errno > 0:
+            return os.strerror(inner.errno)
+        inner = inner.__cause__ or inner.__context__
+    return str(error) or type(error).__name__
 
 
 def _reason(error: Exception) -> str:

@@ -57,7 +57,8 @@ def resolve(environ: Mapping[str, str]) -> Credential:
     if server := environ.get("FELLOE_HUB"):
         credential = replace(credential, server=server if "://" in server else f"https://{server}")
     if not credential.server.startswith("https://"):
-        raise ConfigError(f"the hub's address {credential.server!r} in {credential.origin} is no https:// URL")
+        origin = "FELLOE_HUB" if server else credential.origin
+        raise ConfigError(f"the hub's address {credential.server!r} in {origin} is no https:// URL")
     return credential
 
 

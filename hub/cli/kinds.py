@@ -10,7 +10,7 @@ from typing import Final
 
 from hub.cli.human import age, labels, revision, shortened
 from hub.cli.table import Row, one_line
-from hub.cli.view import Json, condition, flag, mapping, number, objects, text, texts
+from hub.cli.view import Json, condition, dig, flag, mapping, number, objects, text, texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,8 @@ def message(resource: Json, now: datetime) -> str:
     ready, healthy = condition(resource, "Ready"), condition(resource, "Healthy")
     shown = healthy if text(ready, "status") == "True" and text(healthy, "status") in {"False", "Unknown"} else ready
     said = shortened(one_line(text(shown, "message")))
+    if text(resource, "cluster") and dig(resource, "status", "connected") is False:
+        said = f"the spoke is not connected, its last word: {said}"
     held = next((word for word, key in _HELD.items() if flag(resource, "spec", key)), "")
     return said if not held or said.startswith(held) else f"{held}; {said}"
 

@@ -27,7 +27,7 @@ def test_without_any_hub_it_says_how_to_name_one(felloe: Felloe) -> None:
 def test_a_hub_that_is_not_there(felloe: Felloe, tmp_path: Path) -> None:
     done = felloe("get", "clusters", FELLOE_CREDENTIAL=credential(tmp_path))
     assert done.code == 1
-    assert "https://127.0.0.1:1 can't be reached" in done.err
+    assert "https://127.0.0.1:1 can't be reached: Connection refused" in done.err
     assert "Traceback" not in done.err
 
 

@@ -161,3 +161,9 @@ def test_a_revision_that_the_cluster_is_between_is_shown_as_none(hub: Threaded, 
     hub.do(lambda h: h.board.post(cluster("dev-1", workload_summary(applied=False, healthy=False))))
     assert rows(felloe("get", "cluster", "dev-1").out)[1][3] == "-"
     assert COMMIT not in felloe("get", "cluster", "dev-1").out
+
+
+def test_a_workload_whose_spoke_is_away_shows_that_it_may_be_otherwise(hub: Threaded, felloe: Felloe) -> None:
+    hub.do(lambda h: h.board.post(workload("prod-1", connected=False)))
+    done = felloe("get", "workloads", "--cluster", "prod-1")
+    assert "the spoke is not connected, its last word: Applied revision" in done.out
