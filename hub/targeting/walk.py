@@ -265,7 +265,8 @@ class Walk:
         except ConfigError as error:
             raise _Stop(BUILD_FAILED, _at(definition, "", f"{trail.path or '.'}: {error}")) from None
         if prepared.left_out:
-            trail.notes.append(f"left out {prepared.left_out} objects: Flux's own controllers and CRDs")
+            number = f"{prepared.left_out} object{'' if prepared.left_out == 1 else 's'}"
+            trail.notes.append(f"left out {number}: Flux's own controllers and CRDs")
         if self._take_up(definition, children, trail):
             return
         workload = self._workload(definition, kustomization, (rendered.key, prepared, entries))

@@ -107,7 +107,7 @@ class TestSyncPath:
         )
         plan = world.plan()
         assert objects(plan, ROOT) == ["flux-system"]
-        assert plan.by_id[ROOT].notes == ("left out 1 objects: Flux's own controllers and CRDs",)
+        assert plan.by_id[ROOT].notes == ("left out 1 object: Flux's own controllers and CRDs",)
 
     def test_a_cluster_without_a_folder_has_nothing(self) -> None:
         plan = monorepo().plan("elsewhere")
