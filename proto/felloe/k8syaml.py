@@ -411,6 +411,8 @@ def _represent_text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
         style = '"' if re.search(r"[ \t]\n|^\s|[^\x20-\x7e\n\xa0-\ud7ff]", text) or not text.strip() else "|"
     elif _AMBIGUOUS.fullmatch(text) or re.search(r"[^\x20-\x7e\xa0-\ud7ff]", text):
         style = '"'
+    elif not isinstance(load_scalar(text), str):
+        style = "'"
     return dumper.represent_scalar(f"{_TAG}str", text, style=style)
 
 
