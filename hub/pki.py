@@ -8,7 +8,6 @@ knows its serial number; the CA key never leaves its file (mode 0600).
 from __future__ import annotations
 
 import ipaddress
-import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from felloe.errors import ConfigError, EnrolmentError, StoreError
+from hub.private import write_private
 
 SKEW: Final = 300.0
 """Seconds that clocks may differ: certificates begin so much earlier."""
@@ -104,12 +104,12 @@ class Authority:
             if not key_file.exists():
                 if certificate_file.exists():
                     raise StoreError(f"{certificate_file} has no {key_file.name} beside it: restore it from a backup")
-                _write_secret(key_file, key_to_pem(new_key()))
+                write_private(key_file, key_to_pem(new_key()))
             key = serialization.load_pem_private_key(key_file.read_bytes(), None)
             if not isinstance(key, ec.EllipticCurvePrivateKey):
                 raise StoreError(f"{key_file} holds no elliptic curve key")
             if not certificate_file.exists():
-                _write_secret(certificate_file, _make_ca(key).public_bytes(serialization.Encoding.PEM))
+                write_private(certificate_file, _make_ca(key).public_bytes(serialization.Encoding.PEM))
             certificate = x509.load_pem_x509_certificate(certificate_file.read_bytes())
         except (OSError, ValueError, UnsupportedAlgorithm) as error:
             raise StoreError(f"can't read the hub's CA in {folder}: {error}") from error
@@ -254,15 +254,3 @@ def _general_name(name: str) -> x509.GeneralName:
         return x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:
         return x509.DNSName(name)
-
-
-def _write_secret(path: Path, content: bytes) -> None:
-    """Write a file that only its owner may read, whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    partial.unlink(missing_ok=True)
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)  # noqa: PTH105 -- the one call whose atomicity is promised

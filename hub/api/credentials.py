@@ -9,10 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
 import secrets
-import tempfile
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -20,6 +17,7 @@ from typing import Final
 import yaml
 
 from felloe.errors import StoreError
+from hub.private import write_private
 
 ADMIN_FILE: Final = "admin.yaml"
 WEBHOOK_FILE: Final = "webhook-secret"
@@ -43,13 +41,13 @@ def open_secrets(data: Path) -> ApiSecrets:
         known = _read(data / _HASH_FILE)
         if known is None:
             token = secrets.token_urlsafe(32)
-            write_private(data / ADMIN_FILE, yaml.safe_dump({"token": token}))
+            write_private(data / ADMIN_FILE, yaml.safe_dump({"token": token}).encode())
             known = hashlib.sha256(token.encode()).hexdigest()
-            write_private(data / _HASH_FILE, known + "\n")
+            write_private(data / _HASH_FILE, f"{known}\n".encode())
         webhook = _read(data / WEBHOOK_FILE)
         if webhook is None:
             webhook = secrets.token_urlsafe(32)
-            write_private(data / WEBHOOK_FILE, webhook + "\n")
+            write_private(data / WEBHOOK_FILE, f"{webhook}\n".encode())
         sha256 = bytes.fromhex(known)
     except (OSError, ValueError) as error:
         raise StoreError(f"the API's secrets in {data} can't be read or made: {error}") from error
@@ -72,7 +70,8 @@ def publish_admin(data: Path, known: ApiSecrets, *, server: str, ca: str) -> Pat
             return None
         if not hmac.compare_digest(hashlib.sha256(token.encode()).digest(), known.admin_token_sha256):
             return None
-        write_private(path, yaml.safe_dump({"server": server, "ca": ca, "token": token}, sort_keys=False))
+        held = {"server": server, "ca": ca, "token": token}
+        write_private(path, yaml.safe_dump(held, sort_keys=False).encode())
     except (OSError, yaml.YAMLError) as error:
         raise StoreError(f"the admin credential {path} can't be written: {error}") from error
     return path
@@ -87,21 +86,6 @@ def webhook_secret(data: Path) -> str:
     if not secret:
         raise StoreError(f"{data} holds no webhook secret: a hub makes it at its first start")
     return secret
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner may read, whole or not at all. Raise OSError."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        with suppress(OSError):
-            Path(temporary).unlink()
-        raise
 
 
 def _read(path: Path) -> str | None:

@@ -84,7 +84,7 @@ def read_contexts(path: Path) -> Contexts:
 
 def write_contexts(path: Path, contexts: Contexts) -> None:
     """Write the configuration file for its owner alone. Raise ConfigError where that can't be done."""
-    from hub.api.credentials import write_private
+    from hub.private import write_private
 
     listed = [
         {"name": name} | {key: value for key, value in asdict(credential).items() if key != "origin" and value}
@@ -93,7 +93,7 @@ def write_contexts(path: Path, contexts: Contexts) -> None:
     held = {"current-context": contexts.current, "contexts": listed}
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_private(path, yaml.safe_dump(held, sort_keys=False))
+        write_private(path, yaml.safe_dump(held, sort_keys=False).encode())
     except OSError as error:
         raise ConfigError(f"can't be written: {error.strerror}", Place(str(path))) from error
 

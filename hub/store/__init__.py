@@ -9,7 +9,6 @@ from hub.store.interface import Store
 from hub.store.records import (
     Cluster,
     Desired,
-    EventRecord,
     Issued,
     Mark,
     Publication,
@@ -24,7 +23,6 @@ __all__ = [
     "Blobs",
     "Cluster",
     "Desired",
-    "EventRecord",
     "FolderBlobs",
     "Issued",
     "Mark",

@@ -8,7 +8,7 @@ be read or written.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -17,7 +17,6 @@ from felloe.identity import WorkloadId
 from hub.store.records import (
     Cluster,
     Desired,
-    EventRecord,
     Issued,
     Mark,
     Publication,
@@ -122,7 +121,7 @@ class Store(Protocol):
         """Record why a spoke can't take the newest root; ignored for any other root."""
         ...
 
-    # -- status, events
+    # -- status
 
     def save_status(self, cluster: str, status: bytes, at: float) -> None:
         """Keep the whole last reported status of a cluster."""
@@ -130,14 +129,6 @@ class Store(Protocol):
 
     def statuses(self) -> Sequence[StatusRecord]:
         """Return the last reported status of every cluster."""
-        ...
-
-    def add_events(self, events: Iterable[EventRecord]) -> Sequence[EventRecord]:
-        """Keep events (the newest 10,000) and return them with their sequence numbers."""
-        ...
-
-    def events(self, *, after: int = 0, cluster: str | None = None, limit: int = 1000) -> Sequence[EventRecord]:
-        """Return the newest `limit` events with a sequence above `after`, in their order."""
         ...
 
     # -- what people asked for, sources
@@ -156,8 +147,4 @@ class Store(Protocol):
 
     def sources(self) -> Mapping[str, SourceState]:
         """Return the last good state of every source by its key."""
-        ...
-
-    def forget_source(self, key: str) -> None:
-        """Forget a source that is no longer declared."""
         ...

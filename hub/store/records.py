@@ -112,17 +112,3 @@ class SourceState:
     revision: str
     commit: str
     detail: str = "{}"
-
-
-@dataclass(frozen=True, slots=True)
-class EventRecord:
-    """Something that happened. `sequence` is given by the store and rises; `cluster` is empty for the hub's own."""
-
-    time: float
-    type: str
-    reason: str
-    message: str
-    cluster: str = ""
-    workload: str = ""
-    object: str = ""
-    sequence: int = 0

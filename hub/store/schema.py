@@ -38,11 +38,6 @@ MIGRATIONS: Final = (
     CREATE INDEX former_root ON former (root);
 
     CREATE TABLE statuses (cluster TEXT PRIMARY KEY, status BLOB NOT NULL, at REAL NOT NULL);
-    CREATE TABLE events (
-        sequence INTEGER PRIMARY KEY AUTOINCREMENT, time REAL NOT NULL, type TEXT NOT NULL, reason TEXT NOT NULL,
-        message TEXT NOT NULL, cluster TEXT NOT NULL, workload TEXT NOT NULL, object TEXT NOT NULL
-    );
-    CREATE INDEX events_cluster ON events (cluster, sequence);
 
     CREATE TABLE marks (
         cluster TEXT NOT NULL, kind TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL,

@@ -1,8 +1,8 @@
 """The embedded engine of the store.
 
 What may not be undone by a power cut either (the epoch, tokens, certificates, desired state, what people asked for) is
-synced to disk with each commit. Status, events and last-seen times are not: after a SIGKILL they are there, after a
-power cut the spokes tell them again.
+synced to disk with each commit. Status and last-seen times are not: after a SIGKILL they are there, after a power cut
+the spokes tell them again.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from hub.store.database import Database, Row
 from hub.store.records import (
     Cluster,
     Desired,
-    EventRecord,
     Issued,
     Mark,
     Publication,
@@ -32,7 +31,6 @@ from hub.store.records import (
     Token,
 )
 
-EVENTS_KEPT: Final = 10_000
 FORMER_KEPT: Final = 8
 TOKENS_KEPT: Final = 86400.0
 """Seconds that an expired token stays known, so that its refusal can say why."""
@@ -265,31 +263,6 @@ class SqliteStore:
         """Return the last reported status of every cluster."""
         return [StatusRecord(*row) for row in self._db.rows("SELECT cluster, status, at FROM statuses")]
 
-    def add_events(self, events: Iterable[EventRecord]) -> Sequence[EventRecord]:
-        """Keep events and return them with their sequence numbers."""
-        kept = []
-        with self._db.transaction(durable=False):
-            for e in events:
-                fields = (e.time, e.type, e.reason, e.message, e.cluster, e.workload, e.object)
-                sequence = self._db.insert(
-                    "INSERT INTO events (time, type, reason, message, cluster, workload, object)"
-                    " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    *fields,
-                )
-                kept.append(EventRecord(*fields, sequence))
-            if kept:
-                self._db.write("DELETE FROM events WHERE sequence <= ?", kept[-1].sequence - EVENTS_KEPT)
-        return kept
-
-    def events(self, *, after: int = 0, cluster: str | None = None, limit: int = 1000) -> Sequence[EventRecord]:
-        """Return the newest `limit` events with a sequence above `after`, in their order."""
-        rows = self._db.rows(
-            "SELECT time, type, reason, message, cluster, workload, object, sequence FROM events"
-            " WHERE sequence > ?1 AND (?2 IS NULL OR cluster = ?2) ORDER BY sequence DESC LIMIT ?3",
-            *(after, cluster, limit),
-        )
-        return [EventRecord(*row) for row in reversed(rows)]
-
     # -- what people asked for, sources
 
     def mark(self, mark: Mark) -> None:
@@ -318,10 +291,6 @@ class SqliteStore:
         """Return the last good state of every source by its key."""
         rows = self._db.rows('SELECT key, revision, "commit", detail FROM sources')
         return {row[0]: SourceState(*row) for row in rows}
-
-    def forget_source(self, key: str) -> None:
-        """Forget a source that is no longer declared."""
-        self._db.write("DELETE FROM sources WHERE key = ?", key)
 
 
 def _json(labels: Mapping[str, str]) -> str:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,16 +20,8 @@ pytestmark = pytest.mark.cluster
 
 @pytest.fixture
 def receiver(tmp_path: Path) -> Iterator[str]:
-    process = subprocess.Popen([sys.executable, "-m", "tests.servers.otlp", str(tmp_path)])
-    try:
-        deadline = time.monotonic() + 30
-        while not (tmp_path / "port").exists():
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        yield f"http://127.0.0.1:{(tmp_path / 'port').read_text()}"
-    finally:
-        process.kill()
-        process.wait()
+    with otlp.running(tmp_path) as endpoint:
+        yield endpoint
 
 
 async def test_applied_and_healthy_are_spans_of_the_delivery_that_brought_the_change(

@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import gzip
 import json
+import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -41,6 +45,22 @@ def spans_of(request: ExportTraceServiceRequest) -> list[Span]:
         for scope in group.scope_spans
         for span in scope.spans
     ]
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[str]:
+    """Run a receiver as a process of its own that writes into `folder`; yield its endpoint."""
+    process = subprocess.Popen([sys.executable, "-m", "tests.servers.otlp", str(folder)])
+    try:
+        deadline = time.monotonic() + 30
+        while not (folder / "port").exists():
+            if time.monotonic() > deadline:
+                raise TimeoutError("the receiver of traces does not listen")
+            time.sleep(0.02)
+        yield f"http://127.0.0.1:{(folder / 'port').read_text()}"
+    finally:
+        process.kill()
+        process.wait()
 
 
 def received(folder: Path) -> list[Span]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.servers import otlp
 from tests.unit.hub.composition import World
 
 
@@ -24,14 +22,6 @@ def receiver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The folder of a receiver of traces, to which the environment points."""
     folder = tmp_path / "traces"
     folder.mkdir()
-    process = subprocess.Popen([sys.executable, "-m", "tests.servers.otlp", str(folder)])
-    try:
-        deadline = time.monotonic() + 30
-        while not (folder / "port").exists():
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{(folder / 'port').read_text()}")
+    with otlp.running(folder) as endpoint:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
         yield folder
-    finally:
-        process.kill()
-        process.wait()

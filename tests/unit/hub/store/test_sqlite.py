@@ -19,7 +19,6 @@ from felloe.identity import WorkloadId
 from hub.link.frames import unpack_bundle
 from hub.store import (
     Desired,
-    EventRecord,
     Issued,
     Mark,
     Publication,
@@ -188,8 +187,6 @@ def test_what_is_told_comes_back(store: SqliteStore, tmp_path: Path) -> None:
     store.mark(Mark(APPS, requested_at="later"))
     store.mark(Mark(APPS))
     store.save_source(SourceState("GitRepository/a/b", "main@sha1:1", "1", '{"x":1}'))
-    store.save_source(SourceState("GitRepository/a/c", "main@sha1:1", "1"))
-    store.forget_source("GitRepository/a/c")
     again = reopened(store, tmp_path)
     member = again.cluster("dev")
     assert member is not None
@@ -198,19 +195,6 @@ def test_what_is_told_comes_back(store: SqliteStore, tmp_path: Path) -> None:
     assert again.statuses() == [StatusRecord("dev", b"two", NOW + 1)]
     assert again.marks() == {("dev", APPS): Mark(APPS, "dev", suspended=True, requested_at="now")}
     assert list(again.sources()) == ["GitRepository/a/b"]
-
-
-def test_events_are_numbered_and_bounded(store: SqliteStore) -> None:
-    def events(count: int, cluster: str) -> list[EventRecord]:
-        return [EventRecord(NOW, "Normal", "Applied", f"{n}", cluster) for n in range(count)]
-
-    first = store.add_events(events(3, "dev"))
-    assert [event.sequence for event in first] == [1, 2, 3]
-    store.add_events(events(10_000, "other"))
-    kept = store.events(limit=20_000)
-    assert (len(kept), kept[0].sequence, kept[-1].sequence) == (10_000, 4, 10_003)
-    assert [event.sequence for event in store.events(after=9_990, limit=2)] == [10_002, 10_003]
-    assert store.events(cluster="dev") == []
 
 
 PUBLISHES = """
