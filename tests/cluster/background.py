@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TextIO
 
 from tests.cluster.binaries import Say, cache_folder
 from tests.cluster.binaries.lock import try_lock
@@ -24,6 +25,7 @@ from tests.cluster.errors import HarnessError
 
 START_SECONDS = 300.0
 STOP_SECONDS = 60.0
+TAKE_SECONDS = 2.0
 POLL_SECONDS = 0.1
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -67,7 +69,7 @@ class Slot:
 
     def read(self) -> list[Running] | None:
         """Return the clusters; None where none are ready."""
-        if not self.held() or not self._state.exists():
+        if not self._state.exists() or not self.held():
             return None
         return [Running(**each) for each in json.loads(self._state.read_text())]
 
@@ -75,6 +77,17 @@ class Slot:
         """Return the process id of the supervisor, also while it still starts clusters; None where none lives."""
         text = self.lock.read_text() if self.held() else ""
         return int(text) if text else None
+
+    def take(self, lock: TextIO) -> None:
+        """Become the supervisor. Somebody who looks (`held`) has the lock for a moment, so one refusal says nothing."""
+        deadline = time.monotonic() + TAKE_SECONDS
+        while not try_lock(lock.fileno()):
+            if time.monotonic() > deadline:
+                raise HarnessError(f"clusters with the prefix {self.prefix!r} run already")
+            time.sleep(POLL_SECONDS / 10)
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
 
     def held(self) -> bool:
         """Whether a supervisor lives."""
@@ -146,11 +159,7 @@ def supervise(request: Request, say: Say) -> None:
     """Hold clusters until SIGTERM or SIGINT. This is what the process in the background runs."""
     slot = Slot(request.prefix)
     with slot.lock.open("a") as lock:
-        if not try_lock(lock.fileno()):
-            raise HarnessError(f"clusters with the prefix {request.prefix!r} run already")
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
+        slot.take(lock)
         names = [f"{request.prefix}-{number}" for number in range(1, request.count + 1)]
         clusters = [ControlPlane(name, nodes=request.nodes, audit=request.audit) for name in names]
         ended = threading.Event()
