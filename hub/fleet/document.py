@@ -117,6 +117,12 @@ def checked_spec(
     return Spec(value if isinstance(value, dict) else {}), tuple(findings.unsupported)
 
 
+def annotations_of(manifest: Mapping[str, JsonValue]) -> dict[str, str]:
+    """Return the annotations of a checked document."""
+    metadata = manifest.get("metadata")
+    return Spec(metadata if isinstance(metadata, dict) else {}).text_map("annotations")
+
+
 class Spec:
     """A checked mapping, read field by field with its types; what is missing or null has the default."""
 

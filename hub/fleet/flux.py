@@ -7,15 +7,24 @@ and 1.2 (v1beta2, v1beta1), defaults the controllers' code. One extension: a Git
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Final
 
-from felloe.bundle import HealthCheck
+from felloe.bundle import (
+    DELETION_POLICIES,
+    DRIFT_MODES,
+    PRUNE_LIMIT,
+    Dependency,
+    HealthCheck,
+    HealthCheckExpr,
+    IgnoreRule,
+)
 from felloe.errors import ConfigError
 from felloe.identity import WorkloadId
 from felloe.k8syaml import JsonValue
-from hub.fleet.document import DEFAULT_NAMESPACE, NAMESPACE, Header, Spec, checked_spec
+from felloe.labels import DRIFT, PRUNE_LIMIT_ANNOTATION
+from hub.fleet.document import DEFAULT_NAMESPACE, NAMESPACE, Header, Spec, annotations_of, checked_spec
 from hub.fleet.model import GitRepository, Kustomization, SourceRef, UnsupportedObject
 from hub.fleet.schema import (
     Anything,
@@ -28,7 +37,6 @@ from hub.fleet.schema import (
     Support,
     Text,
     TextMap,
-    UnsupportedField,
     did_you_mean,
 )
 from hub.sources.spec import DEFAULT_INTERVAL, DEFAULT_TIMEOUT, GitRef, GitSpec
@@ -48,6 +56,7 @@ KINDS: Final[Mapping[str, tuple[str, ...]]] = {
 
 _VERSIONS: Final = ("v1", "v1beta2", "v1beta1")
 _TEXT: Final = Text()
+_POINTER: Final = Text(pattern=r"/.*", hint="a JSON pointer such as /spec/replicas")
 _TARGET: Final = Record(
     {
         name: Field(_TEXT)
@@ -101,10 +110,10 @@ _KUSTOMIZATION_ALL: Final[Mapping[str, Field]] = {
     ),
     "dependsOn": Field(
         ListOf(
-            Record({"name": _required(_TEXT), "namespace": Field(_TEXT), "readyExpr": _ignored(_TEXT)}),
+            Record({"name": _required(_TEXT), "namespace": Field(_TEXT), "readyExpr": Field(_TEXT)}),
         )
     ),
-    "force": _ignored(Flag(), default=False),
+    "force": Field(Flag()),
     "healthChecks": Field(
         ListOf(
             Record(
@@ -143,7 +152,7 @@ _KUSTOMIZATION_ALL: Final[Mapping[str, Field]] = {
     "postBuild": _holds(_POST_BUILD),
     "prune": _required(Flag()),
     "retryInterval": Field(Duration()),
-    "serviceAccountName": _holds(_TEXT),
+    "serviceAccountName": Field(_TEXT),
     "sourceRef": _required(
         Record(
             {
@@ -165,10 +174,8 @@ _SINCE_V1BETA2: Final[Mapping[str, Field]] = {
 }
 _ONLY_V1: Final[Mapping[str, Field]] = {
     "buildMetadata": _holds(ListOf(_TEXT)),
-    "deletionPolicy": _ignored(
-        Text(one_of=("MirrorPrune", "Delete", "WaitForTermination", "Orphan")), default="MirrorPrune"
-    ),
-    "healthCheckExprs": _ignored(
+    "deletionPolicy": Field(Text(one_of=DELETION_POLICIES)),
+    "healthCheckExprs": Field(
         ListOf(
             Record(
                 {
@@ -181,7 +188,7 @@ _ONLY_V1: Final[Mapping[str, Field]] = {
             )
         )
     ),
-    "ignore": _holds(ListOf(Record({"paths": _required(ListOf(_TEXT)), "target": Field(_TARGET)}))),
+    "ignore": Field(ListOf(Record({"paths": _required(ListOf(_POINTER)), "target": Field(_TARGET)}))),
     "ignoreMissingComponents": _ignored(Flag(), default=False),
     "namePrefix": _holds(_TEXT),
     "nameSuffix": _holds(_TEXT),
@@ -275,7 +282,10 @@ def _kustomization(manifest: Mapping[str, JsonValue], about: Header) -> Kustomiz
         timeout=max(30.0, spec.seconds("timeout", interval - 30.0)),
         target_namespace=spec.text("targetNamespace"),
         depends_on=tuple(
-            WorkloadId("Kustomization", dependency.text("namespace") or namespace, dependency.text("name"))
+            Dependency(
+                WorkloadId("Kustomization", dependency.text("namespace") or namespace, dependency.text("name")),
+                dependency.text("readyExpr"),
+            )
             for dependency in spec.records("dependsOn")
         ),
         health_checks=tuple(
@@ -284,15 +294,56 @@ def _kustomization(manifest: Mapping[str, JsonValue], about: Header) -> Kustomiz
         ),
         suspend=spec.flag("suspend"),
         wait=spec.flag("wait"),
-        unsupported=tuple(_weighed(each, spec) for each in unsupported),
+        force=spec.flag("force"),
+        deletion_policy=spec.text("deletionPolicy", "MirrorPrune"),
+        service_account=spec.text("serviceAccountName"),
+        health_check_exprs=tuple(_health_check_expr(expr) for expr in spec.records("healthCheckExprs")),
+        ignore=tuple(_ignore_rule(rule) for rule in spec.records("ignore")),
+        drift=_drift_mode(manifest, about),
+        prune_limit=_prune_limit(manifest, about),
+        unsupported=unsupported,
         place=about.place,
     )
 
 
-def _weighed(unsupported: UnsupportedField, spec: Spec) -> UnsupportedField:
-    """Hold back what says Orphan: going on without it, a later removal would delete what was to stay."""
-    orphans = spec.text("deletionPolicy") == "Orphan" and spec.flag("prune")
-    return replace(unsupported, holds=True) if unsupported.field == "spec.deletionPolicy" and orphans else unsupported
+def _health_check_expr(expr: Spec) -> HealthCheckExpr:
+    return HealthCheckExpr(
+        expr.text("apiVersion"), expr.text("kind"), expr.text("current"), expr.text("failed"), expr.text("inProgress")
+    )
+
+
+def _ignore_rule(rule: Spec) -> IgnoreRule:
+    target = rule.record("target")
+    return IgnoreRule(
+        paths=rule.texts("paths"),
+        group=target.text("group"),
+        version=target.text("version"),
+        kind=target.text("kind"),
+        name=target.text("name"),
+        namespace=target.text("namespace"),
+        label_selector=target.text("labelSelector"),
+        annotation_selector=target.text("annotationSelector"),
+    )
+
+
+def _drift_mode(manifest: Mapping[str, JsonValue], about: Header) -> str:
+    """Return what our annotation on a Kustomization, for which Flux has no field, says about drift."""
+    mode = annotations_of(manifest).get(DRIFT, "enabled")
+    if mode not in DRIFT_MODES:
+        raise about.error(f"must be one of {', '.join(DRIFT_MODES)}, not {mode!r}", f"metadata.annotations[{DRIFT}]")
+    return mode
+
+
+def _prune_limit(manifest: Mapping[str, JsonValue], about: Header) -> float:
+    """Return the share of objects, 0 to 1, that our annotation on a Kustomization allows to be deleted unasked."""
+    text = annotations_of(manifest).get(PRUNE_LIMIT_ANNOTATION)
+    if text is None:
+        return PRUNE_LIMIT
+    found = re.fullmatch(r"(\d{1,3})%", text)
+    if found is None or int(found[1]) > 100:
+        where = f"metadata.annotations[{PRUNE_LIMIT_ANNOTATION}]"
+        raise about.error(f"must be a share from 0% to 100% (100%: never ask), not {text!r}", where)
+    return int(found[1]) / 100
 
 
 def _repository(manifest: Mapping[str, JsonValue], about: Header) -> GitRepository:

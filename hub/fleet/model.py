@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from felloe.bundle import HealthCheck
+from felloe.bundle import PRUNE_LIMIT, Dependency, HealthCheck, HealthCheckExpr, IgnoreRule
 from felloe.errors import Place
 from felloe.identity import WorkloadId
 from hub.fleet.schema import UnsupportedField
@@ -46,10 +46,17 @@ class Kustomization:
     retry_interval: float
     timeout: float
     target_namespace: str = ""
-    depends_on: tuple[WorkloadId, ...] = ()
+    depends_on: tuple[Dependency, ...] = ()
     health_checks: tuple[HealthCheck, ...] = ()
     suspend: bool = False
     wait: bool = False
+    force: bool = False
+    deletion_policy: str = "MirrorPrune"
+    service_account: str = ""
+    health_check_exprs: tuple[HealthCheckExpr, ...] = ()
+    ignore: tuple[IgnoreRule, ...] = ()
+    drift: str = "enabled"
+    prune_limit: float = PRUNE_LIMIT
     unsupported: tuple[UnsupportedField, ...] = ()
     place: Place = field(default_factory=Place, compare=False)
 

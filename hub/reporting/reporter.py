@@ -295,7 +295,7 @@ class Reporter:
             parent=each.parent,
             suspended=workload.options.suspend if workload else each.suspend,
             kept_previous=each.kept_previous,
-            depends_on=workload.options.depends_on if workload else (),
+            depends_on=tuple(each.id for each in workload.options.depends_on) if workload else (),
             conditions=tuple(shown_condition(own) for own in each.conditions),
             notes=each.notes,
             known_revisions=self._digests.known((cluster, each.id)),

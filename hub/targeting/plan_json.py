@@ -6,7 +6,16 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, TypeAlias
 
-from felloe.bundle import ApplyOptions, Bundle, Entry, HealthCheck, Workload
+from felloe.bundle import (
+    ApplyOptions,
+    Bundle,
+    Dependency,
+    Entry,
+    HealthCheck,
+    HealthCheckExpr,
+    IgnoreRule,
+    Workload,
+)
 from felloe.digest import Digest
 from felloe.errors import BundleError, StoreError
 from felloe.identity import ObjectId, WorkloadId
@@ -84,8 +93,10 @@ def _options(value: Mapping[str, Json]) -> ApplyOptions:
     return ApplyOptions(
         **{
             **value,
-            "depends_on": tuple(WorkloadId(*dependency) for dependency in value["depends_on"]),
-            "health_checks": tuple(HealthCheck(**check) for check in value["health_checks"]),
+            "depends_on": tuple(Dependency(WorkloadId(*ids), expr) for *ids, expr in value.get("depends_on", ())),
+            "health_checks": tuple(HealthCheck(**check) for check in value.get("health_checks", ())),
+            "health_check_exprs": tuple(HealthCheckExpr(**expr) for expr in value.get("health_check_exprs", ())),
+            "ignore": tuple(IgnoreRule(**rule | {"paths": tuple(rule["paths"])}) for rule in value.get("ignore", ())),
         }
     )
 

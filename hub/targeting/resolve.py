@@ -131,7 +131,7 @@ def _dependency_holds(walk: Walk, kept: Mapping[WorkloadId, _Kept]) -> dict[Work
     As in Flux nothing new is applied while a dependency isn't ready; here that spreads at once, not every 30 s.
     """
     needs = {
-        identity: outcome.workload.options.depends_on
+        identity: tuple(dependency.id for dependency in outcome.workload.options.depends_on)
         for identity, outcome in walk.outcomes.items()
         if outcome.workload is not None and outcome.workload.options.depends_on
     }

@@ -332,6 +332,13 @@ class Walk:
             depends_on=kustomization.depends_on,
             health_checks=kustomization.health_checks,
             requested_at=self._inputs.requested_at.get(kustomization.id, ""),
+            force=kustomization.force,
+            deletion_policy=kustomization.deletion_policy,
+            service_account=kustomization.service_account,
+            health_check_exprs=kustomization.health_check_exprs,
+            ignore=kustomization.ignore,
+            drift=kustomization.drift,
+            prune_limit=kustomization.prune_limit,
         )
 
     # --- from objects to workloads ------------------------------------------------------------------------------------

@@ -8,8 +8,9 @@ and the hub, which knows both, tells which revision a root stands for.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
+from typing import Final, NamedTuple
 
 from felloe.digest import Digest, canonical_json, digest
 from felloe.errors import BundleError
@@ -44,9 +45,54 @@ class HealthCheck:
     name: str
 
 
+class Dependency(NamedTuple):
+    """A workload that another one waits for; `ready_expr`, CEL over `self` and `dep`, replaces the look at Ready."""
+
+    id: WorkloadId
+    ready_expr: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HealthCheckExpr:
+    """How the health of a kind is told, as in Flux' ``spec.healthCheckExprs``: CEL over the object."""
+
+    api_version: str
+    kind: str
+    current: str
+    failed: str = ""
+    in_progress: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class IgnoreRule:
+    """Fields that are left to others once an object is there, as in Flux' ``spec.ignore``.
+
+    `paths` are JSON pointers (RFC 6901); the rest selects objects as the target of a kustomize patch does.
+    """
+
+    paths: tuple[str, ...]
+    group: str = ""
+    version: str = ""
+    kind: str = ""
+    name: str = ""
+    namespace: str = ""
+    label_selector: str = ""
+    annotation_selector: str = ""
+
+
+DELETION_POLICIES: Final = ("MirrorPrune", "Delete", "WaitForTermination", "Orphan")
+DRIFT_MODES: Final = ("enabled", "warn", "disabled")
+PRUNE_LIMIT: Final = 0.5
+
+
 @dataclass(frozen=True, slots=True)
 class ApplyOptions:
-    """How a workload is applied. Times are seconds. The meaning of each is Flux' of the same name."""
+    """How a workload is applied. Times are seconds. The meaning of each is Flux' of the same name.
+
+    Felloe's own: `drift` is what is done about changes in the cluster, one of DRIFT_MODES; `prune_limit` the share of
+    the workload's objects that a new generation may delete without being asked, and `approved_prune` names the
+    deletion that a person approved nevertheless.
+    """
 
     prune: bool = False
     wait: bool = False
@@ -54,17 +100,30 @@ class ApplyOptions:
     timeout: float = 270.0
     interval: float = 300.0
     retry_interval: float = 300.0
-    depends_on: tuple[WorkloadId, ...] = ()
+    depends_on: tuple[Dependency, ...] = ()
     health_checks: tuple[HealthCheck, ...] = ()
     requested_at: str = ""
+    force: bool = False
+    deletion_policy: str = "MirrorPrune"
+    service_account: str = ""
+    health_check_exprs: tuple[HealthCheckExpr, ...] = ()
+    ignore: tuple[IgnoreRule, ...] = ()
+    drift: str = "enabled"
+    prune_limit: float = PRUNE_LIMIT
+    approved_prune: str = ""
 
     def canonical(self) -> dict[str, object]:
-        """Return every option as plain JSON, for the digest.
+        """Return the options as plain JSON, for the digest: those that are not as by default.
 
-        Times become floats: the message knows no other, and 300 and 300.0 are two texts in JSON.
+        So an option that is added later changes no root of a workload that does not use it; the default of one that is
+        here must never change. Numbers become floats: the message knows no other, and 300 and 300.0 are two texts in
+        JSON.
         """
-        times = {name: float(getattr(self, name)) for name in ("timeout", "interval", "retry_interval")}
-        return asdict(self) | times | {"depends_on": [[*dependency] for dependency in self.depends_on]}
+        plain = asdict(self)
+        for name in ("timeout", "interval", "retry_interval", "prune_limit"):
+            plain[name] = float(plain[name])
+        plain["depends_on"] = [[*dependency.id, dependency.ready_expr] for dependency in self.depends_on]
+        return {each.name: plain[each.name] for each in fields(self) if getattr(self, each.name) != each.default}
 
 
 @dataclass(frozen=True)
@@ -152,9 +211,17 @@ def workload_to_proto(workload: Workload) -> pb.Workload:
             timeout=o.timeout,
             interval=o.interval,
             retry_interval=o.retry_interval,
-            depends_on=[workload_id_to_proto(dependency) for dependency in o.depends_on],
+            depends_on=[pb.Dependency(id=workload_id_to_proto(i), ready_expr=expr) for i, expr in o.depends_on],
             health_checks=[pb.HealthCheck(**asdict(check)) for check in o.health_checks],
             requested_at=o.requested_at,
+            force=o.force,
+            deletion_policy=o.deletion_policy,
+            service_account=o.service_account,
+            health_check_exprs=[pb.HealthCheckExpr(**asdict(expr)) for expr in o.health_check_exprs],
+            ignore=[pb.IgnoreRule(**asdict(rule)) for rule in o.ignore],
+            drift=o.drift,
+            prune_limit=o.prune_limit,
+            approved_prune=o.approved_prune,
         ),
         variables=dict(workload.variables),
         entries=[
@@ -183,14 +250,38 @@ def workload_from_proto(message: pb.Workload) -> Workload:
             timeout=o.timeout,
             interval=o.interval,
             retry_interval=o.retry_interval,
-            depends_on=tuple(workload_id_from_proto(dependency) for dependency in o.depends_on),
+            depends_on=tuple(Dependency(workload_id_from_proto(each.id), each.ready_expr) for each in o.depends_on),
             health_checks=tuple(
                 HealthCheck(check.api_version, check.kind, check.namespace, check.name) for check in o.health_checks
             ),
             requested_at=o.requested_at,
+            force=o.force,
+            deletion_policy=o.deletion_policy,
+            service_account=o.service_account,
+            health_check_exprs=tuple(
+                HealthCheckExpr(each.api_version, each.kind, each.current, each.failed, each.in_progress)
+                for each in o.health_check_exprs
+            ),
+            ignore=tuple(_ignore_rule(rule) for rule in o.ignore),
+            drift=o.drift,
+            prune_limit=o.prune_limit,
+            approved_prune=o.approved_prune,
         ),
         variables=dict(message.variables),
         entries=tuple(_entry_from_proto(entry) for entry in message.entries),
+    )
+
+
+def _ignore_rule(rule: pb.IgnoreRule) -> IgnoreRule:
+    return IgnoreRule(
+        paths=tuple(rule.paths),
+        group=rule.group,
+        version=rule.version,
+        kind=rule.kind,
+        name=rule.name,
+        namespace=rule.namespace,
+        label_selector=rule.label_selector,
+        annotation_selector=rule.annotation_selector,
     )
 
 

@@ -139,7 +139,7 @@ class Engine:
 
     def waits_for(self, workload: Workload) -> str:
         """Return which dependency is not ready; an older health or revision of it does not count."""
-        for dependency in workload.options.depends_on:
+        for dependency, _ in workload.options.depends_on:
             running = self._running.get(dependency)
             if running is None or running.work is None:
                 return f"dependency {dependency} not found: no such workload is meant for this cluster"

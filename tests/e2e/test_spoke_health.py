@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from felloe.bundle import ApplyOptions, HealthCheck
+from felloe.bundle import ApplyOptions, Dependency, HealthCheck
 from tests.spoke.cluster import Admin
 from tests.spoke.driver import Spoke, condition, ready
 from tests.spoke.manifests import Manifest, Wanted, config_map, deployment, namespace, workload_id
@@ -78,7 +78,7 @@ async def test_health_checks_look_at_the_named_objects_also_at_those_of_others(s
 
 
 async def test_a_dependent_workload_waits_for_the_newest_state_of_the_other(spoke: Spoke, admin: Admin) -> None:
-    after = ApplyOptions(prune=True, depends_on=(workload_id("first"),))
+    after = ApplyOptions(prune=True, depends_on=(Dependency(workload_id("first")),))
     first = Wanted("first", [namespace("deps"), stuck("deps", "web")], ApplyOptions(wait=True, timeout=3600))
     spoke.want(first, Wanted("second", [config_map("deps", "a", k="1")], after))
     status = await spoke.until("second", lambda status: ready(status)[1] == "DependencyNotReady", "waits")
@@ -97,6 +97,6 @@ async def test_a_dependent_workload_waits_for_the_newest_state_of_the_other(spok
     [("nobody", "Kustomization/flux-system/nobody not found"), ("apps", "Kustomization/flux-system/apps is not ready")],
 )
 async def test_an_impossible_dependency_is_told(spoke: Spoke, admin: Admin, depends_on: str, message: str) -> None:
-    spoke.want(Wanted("apps", [namespace("never")], ApplyOptions(depends_on=(workload_id(depends_on),))))
+    spoke.want(Wanted("apps", [namespace("never")], ApplyOptions(depends_on=(Dependency(workload_id(depends_on)),))))
     status = await spoke.until("apps", lambda status: ready(status)[1] == "DependencyNotReady", "waits")
     assert message in ready(status)[2]

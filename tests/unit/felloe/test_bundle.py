@@ -9,11 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from felloe.bundle import (
+    DELETION_POLICIES,
+    DRIFT_MODES,
     ApplyOptions,
     Bundle,
     Delta,
+    Dependency,
     Entry,
     HealthCheck,
+    HealthCheckExpr,
+    IgnoreRule,
     Workload,
     bundle_from_proto,
     bundle_to_proto,
@@ -47,9 +52,17 @@ OPTIONS = st.builds(
     timeout=SECONDS,
     interval=SECONDS,
     retry_interval=SECONDS,
-    depends_on=st.lists(IDS, max_size=2).map(tuple),
+    depends_on=st.lists(st.builds(Dependency, IDS, NAMES), max_size=2).map(tuple),
     health_checks=st.lists(st.builds(HealthCheck, NAMES, NAMES, NAMES, NAMES), max_size=2).map(tuple),
     requested_at=NAMES,
+    force=st.booleans(),
+    deletion_policy=st.sampled_from(DELETION_POLICIES),
+    service_account=NAMES,
+    health_check_exprs=st.lists(st.builds(HealthCheckExpr, *[NAMES] * 5), max_size=2).map(tuple),
+    ignore=st.lists(st.builds(IgnoreRule, st.lists(NAMES).map(tuple), *[NAMES] * 7), max_size=2).map(tuple),
+    drift=st.sampled_from(DRIFT_MODES),
+    prune_limit=st.floats(0, 1),
+    approved_prune=NAMES,
 )
 WORKLOADS = st.builds(
     Workload,
@@ -101,7 +114,15 @@ def test_order_does_not_matter(bundle: Bundle, random: st.DataObject) -> None:
         workload("w", entry("a"), prune=True),
         workload("w", entry("a"), suspend=True),
         workload("w", entry("a"), requested_at="now"),
-        workload("w", entry("a"), depends_on=(WorkloadId("Kustomization", "n", "x"),)),
+        workload("w", entry("a"), depends_on=(Dependency(WorkloadId("Kustomization", "n", "x")),)),
+        workload("w", entry("a"), force=True),
+        workload("w", entry("a"), deletion_policy="Orphan"),
+        workload("w", entry("a"), service_account="a"),
+        workload("w", entry("a"), health_check_exprs=(HealthCheckExpr("v1", "Pod", "true"),)),
+        workload("w", entry("a"), ignore=(IgnoreRule(("/spec",)),)),
+        workload("w", entry("a"), drift="warn"),
+        workload("w", entry("a"), prune_limit=0.6),
+        workload("w", entry("a"), approved_prune="x"),
         replace(workload("w", entry("a")), variables={"a": "b"}),
         workload("other", entry("a")),
     ],
@@ -115,7 +136,7 @@ def test_whatever_changes_what_a_spoke_does_changes_the_root(changed: Workload) 
 def test_the_root_of_a_known_bundle_never_changes() -> None:
     """Hub and spoke of different releases compare roots: another way to compute them is another protocol."""
     known = Bundle((workload("w", entry("a"), prune=True), workload("v")))
-    assert known.root.hex() == "0c2964f38cc38340a8e598a9527c0b9bcb485ec59c58f6d15b188c4e28ea4154"
+    assert known.root.hex() == "1798c7a051dc413b4ce95a165c148df5bccf447f0d2c9564d0b2961a1be486af"
 
 
 def test_what_stands_twice_is_refused() -> None:

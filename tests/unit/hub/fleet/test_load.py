@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from felloe.bundle import HealthCheck
+from felloe.bundle import Dependency, HealthCheck, HealthCheckExpr, IgnoreRule
 from felloe.errors import ConfigError
 from felloe.identity import WorkloadId
 from hub.fleet import Fleet, FleetError, load_fleet
@@ -67,16 +67,22 @@ def test_a_kustomization_has_fluxs_defaults() -> None:
 def test_every_supported_field_of_a_kustomization_is_read() -> None:
     spec = (
         "path: apps, timeout: 1m30s, retryInterval: 500ms, targetNamespace: shop, suspend: true, wait: true, "
-        "dependsOn: [{name: a}, {name: b, namespace: other}], "
+        "dependsOn: [{name: a}, {name: b, namespace: other, readyExpr: dep.status.ok}], force: true, "
+        "deletionPolicy: Orphan, serviceAccountName: deployer, "
+        "healthCheckExprs: [{apiVersion: a/v1, kind: B, current: c, failed: f, inProgress: p}], "
+        "ignore: [{paths: [/spec/replicas], target: {kind: Deployment, name: web}}], "
         "healthChecks: [{apiVersion: apps/v1, kind: Deployment, name: web, namespace: shop}]"
     )
     found = load(KUSTOMIZATION.format(version="v1", spec=spec)).kustomizations[APPS]
     assert (found.timeout, found.retry_interval, found.target_namespace) == (90, 0.5, "shop")
     assert (found.suspend, found.wait) == (True, True)
     assert found.depends_on == (
-        WorkloadId("Kustomization", "flux-system", "a"),
-        WorkloadId("Kustomization", "other", "b"),
+        Dependency(WorkloadId("Kustomization", "flux-system", "a")),
+        Dependency(WorkloadId("Kustomization", "other", "b"), "dep.status.ok"),
     )
+    assert (found.force, found.deletion_policy, found.service_account) == (True, "Orphan", "deployer")
+    assert found.health_check_exprs == (HealthCheckExpr("a/v1", "B", "c", "f", "p"),)
+    assert found.ignore == (IgnoreRule(("/spec/replicas",), kind="Deployment", name="web"),)
     assert found.health_checks == (HealthCheck("apps/v1", "Deployment", "shop", "web"),)
 
 
@@ -96,20 +102,39 @@ def test_every_version_that_flux_served_is_read(version: str) -> None:
         ("v1", "images: [{name: a, newTag: b}]", "spec.images", True),
         ("v1", "namePrefix: a-", "spec.namePrefix", True),
         ("v1", "commonMetadata: {labels: {a: b}}", "spec.commonMetadata", True),
-        ("v1", "serviceAccountName: a", "spec.serviceAccountName", True),
         ("v1", "kubeConfig: {secretRef: {name: a}}", "spec.kubeConfig", True),
         ("v1beta2", "patchesStrategicMerge: [{a: b}]", "spec.patchesStrategicMerge", True),
         ("v1beta1", "validation: client", "spec.validation", False),
-        ("v1", "force: true", "spec.force", False),
-        ("v1", "deletionPolicy: Orphan", "spec.deletionPolicy", True),
-        ("v1", "deletionPolicy: WaitForTermination", "spec.deletionPolicy", False),
-        ("v1", "healthCheckExprs: [{apiVersion: a, kind: b, current: c}]", "spec.healthCheckExprs", False),
-        ("v1", "dependsOn: [{name: a, readyExpr: 'true'}]", "spec.dependsOn[0].readyExpr", False),
     ],
 )
 def test_a_known_field_that_is_not_supported_yet_is_noted(version: str, spec: str, field: str, holds: bool) -> None:
     (noted,) = load(KUSTOMIZATION.format(version=version, spec=spec)).kustomizations[APPS].unsupported
     assert (noted.field, noted.holds) == (field, holds)
+
+
+def annotated(name: str, value: str) -> str:
+    annotations = f"metadata: {{annotations: {{fleet.felloe.io/{name}: {value!r}}}, "
+    return KUSTOMIZATION.format(version="v1", spec="").replace("metadata: {", annotations)
+
+
+def test_what_flux_has_no_field_for_is_said_by_annotations() -> None:
+    assert load(annotated("drift", "warn")).kustomizations[APPS].drift == "warn"
+    assert load(annotated("prune-limit", "80%")).kustomizations[APPS].prune_limit == 0.8
+    plain = load(KUSTOMIZATION.format(version="v1", spec="")).kustomizations[APPS]
+    assert (plain.drift, plain.prune_limit) == ("enabled", 0.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("drift", "off", "must be one of enabled, warn, disabled, not 'off'"),
+        ("prune-limit", "0.5", "must be a share from 0% to 100%"),
+        ("prune-limit", "101%", "must be a share from 0% to 100%"),
+    ],
+)
+def test_an_annotation_that_says_nothing_known_is_an_error(name: str, value: str, message: str) -> None:
+    (mistake,) = mistakes(annotated(name, value))
+    assert f"metadata.annotations[fleet.felloe.io/{name}]: {message}" in mistake
 
 
 @pytest.mark.parametrize(

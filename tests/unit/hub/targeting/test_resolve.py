@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from felloe.bundle import Dependency
 from felloe.k8syaml import load_all
 from hub.sources.spec import GitRef, GitSpec
 from hub.targeting import ClusterPlan, plan_from_json, plan_to_json
@@ -48,7 +49,7 @@ class TestSyncPath:
         assert objects(plan, "one") == ["one"]
         assert objects(plan, "two") == ["two"]
         assert plan.by_id[workload("one")].parent == ROOT
-        assert plan.bundle.by_id[workload("two")].options.depends_on == (workload("one"),)
+        assert plan.bundle.by_id[workload("two")].options.depends_on == (Dependency(workload("one")),)
         assert plan.bundle.by_id[ROOT].options.interval == 600
         assert [each.conditions for each in plan.workloads] == [(), (), ()]
         assert world.asked == [], "the fleet's own repository is not fetched a second time"
@@ -341,10 +342,12 @@ class TestSuspension:
 
 def test_a_field_that_can_be_ignored_is_reported_and_the_workload_goes_on() -> None:
     world = monorepo()
-    world.files["clusters/dev/apps.yaml"] = kustomization("one", spec="force: true") + kustomization("two")
+    world.files["clusters/dev/apps.yaml"] = kustomization("one", spec="ignoreMissingComponents: true") + kustomization(
+        "two"
+    )
     plan = world.plan()
     assert objects(plan, "one") == ["one"]
-    assert "spec.force" in why(plan, "one", "Unsupported")[1]
+    assert "spec.ignoreMissingComponents" in why(plan, "one", "Unsupported")[1]
 
 
 def test_a_flux_kind_that_is_not_supported_yet_is_reported_and_goes_to_no_cluster() -> None:
