@@ -10,24 +10,27 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Final, NoReturn
+from datetime import UTC, datetime
+from typing import Final
 
 import grpc
 from grpc import aio
 
 from felloe.bundle import Bundle
 from felloe.digest import Digest, short
-from felloe.errors import EnrolmentError, FelloeError, LinkError, StoreError
-from felloe.v1 import enrolment_pb2, enrolment_pb2_grpc, link_pb2_grpc
+from felloe.errors import LinkError, StoreError
+from felloe.v1 import enrolment_pb2_grpc, link_pb2_grpc
 from felloe.v1 import link_pb2 as pb
 from hub.link.enrolment import Enrolment, RefusalError
 from hub.link.frames import BlobMissingError, Frames, pack_bundle, unpack_bundle
+from hub.link.queries import AwayError, BusyError
+from hub.link.services import EnrolmentService, peer_in
 from hub.link.session import Listener, ProtocolError, Session
-from hub.pki import Authority, Peer, peer_of
+from hub.pki import Authority, Peer
 from hub.store import Blobs, Publication, Store
 
 log = logging.getLogger(__name__)
@@ -51,6 +54,7 @@ OPTIONS: Final = (
 
 STREAMS_PER_CLUSTER: Final = 4
 """One is in use; the others are replaced ones whose spoke has not read their end yet."""
+_OPEN_QUESTIONS: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +119,7 @@ class LinkServer:
         self._frames = Frames(store, blobs)
         self._live: dict[str, tuple[_Stream, Session]] = {}
         self._open: Counter[str] = Counter()
+        self._questions = 0
         self._server: aio.Server | None = None
 
     # -- life
@@ -133,7 +138,7 @@ class LinkServer:
         )
         server = aio.server(options=OPTIONS)
         link_pb2_grpc.add_LinkServicer_to_server(_LinkService(self), server)  # type: ignore[no-untyped-call]
-        enrolment_pb2_grpc.add_EnrolmentServicer_to_server(_EnrolmentService(self._enrolment, self._replaced), server)  # type: ignore[no-untyped-call]
+        enrolment_pb2_grpc.add_EnrolmentServicer_to_server(EnrolmentService(self._enrolment, self._replaced), server)  # type: ignore[no-untyped-call]
         try:
             port = server.add_secure_port(address, credentials)
         except RuntimeError as error:
@@ -191,6 +196,36 @@ class LinkServer:
             stream.end(grpc.StatusCode.PERMISSION_DENIED, message)
             self._leave(cluster, stream)
 
+    @asynccontextmanager
+    async def ask(
+        self, cluster: str, name: str, question: bytes = b"", *, timeout: float = 60.0
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Ask the spoke of `cluster` and yield the messages of its answer, as they come; `timeout` is seconds.
+
+        The spoke stops answering when the block is left. Raise AwayError where it is not connected, or disconnects,
+        BusyError where too much is asked at once, QueryError where it can't answer, or not in time; LinkError where the
+        question is too large.
+        """
+        if cluster not in self._live:
+            raise AwayError(f"cluster {cluster} is not connected ({self._last_seen(cluster)})")
+        if self._questions >= _OPEN_QUESTIONS:
+            raise BusyError(f"the hub is asking {self._questions} questions of clusters already: try again in a moment")
+        asked = self._live[cluster][1].ask(name, question, timeout)
+        self._questions += 1
+        try:
+            yield asked
+        finally:
+            self._questions -= 1
+            asked.close()
+
+    def _last_seen(self, cluster: str) -> str:
+        known = self._store.cluster(cluster)
+        if known is None:
+            return "it has never joined this hub"
+        if known.last_seen is None:
+            return "it was never seen"
+        return f"last seen {datetime.fromtimestamp(known.last_seen, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
     def sessions(self) -> Mapping[str, SessionInfo]:
         """Return every connected spoke by its cluster."""
         return {
@@ -219,7 +254,7 @@ class LinkServer:
 
     async def serve(self, messages: AsyncIterator[pb.SpokeMessage], context: Context) -> None:
         """Serve one stream to its end."""
-        peer = await _peer(context)
+        peer = await peer_in(context)
         try:
             cluster = self._enrolment.member(peer)
         except RefusalError as error:
@@ -244,6 +279,7 @@ class LinkServer:
             raise
         finally:
             stream.end(grpc.StatusCode.OK, "")
+            session.close()
             self._leave(cluster, stream)
             with suppress(asyncio.CancelledError, aio.AbortError):
                 await writer
@@ -311,6 +347,7 @@ class LinkServer:
             log.warning("%s, which came from %s", message, old[0].address)
             self._listener.event(session.cluster, "Warning", "StreamReplaced", message)
             old[0].end(grpc.StatusCode.ABORTED, f"{message}: is the spoke running twice?")
+            old[1].close()
         facts = dict(session.hello.facts) if session.hello else None
         self._store.seen(session.cluster, stream.heard_at, facts)
 
@@ -319,6 +356,7 @@ class LinkServer:
         if live is None or live[0] is not stream:
             return
         del self._live[cluster]
+        live[1].close()
         try:
             self._store.seen(cluster, stream.heard_at)
         except StoreError as error:
@@ -332,50 +370,6 @@ class _LinkService(link_pb2_grpc.LinkServicer):
 
     async def Connect(self, request_iterator: AsyncIterator[pb.SpokeMessage], context: Context) -> None:  # noqa: N802
         await self._server.serve(request_iterator, context)
-
-
-class _EnrolmentService(enrolment_pb2_grpc.EnrolmentServicer):
-    def __init__(self, enrolment: Enrolment, enrolled: Callable[[str], None]) -> None:
-        self._enrolment = enrolment
-        self._enrolled = enrolled
-
-    async def Enrol(  # noqa: N802
-        self, request: enrolment_pb2.EnrolRequest, context: Context
-    ) -> enrolment_pb2.Certificate:
-        peer = await _peer(context)
-        try:
-            answer = self._enrolment.enrol(peer, request)
-        except FelloeError as error:
-            await _refuse(context, error)
-        self._enrolled(answer.cluster)
-        return answer
-
-    async def Renew(  # noqa: N802
-        self, request: enrolment_pb2.RenewRequest, context: Context
-    ) -> enrolment_pb2.Certificate:
-        peer = await _peer(context)
-        try:
-            return self._enrolment.renew(peer, request)
-        except FelloeError as error:
-            await _refuse(context, error)
-
-
-async def _peer(context: Context) -> Peer:
-    """Return who is at the other end; the call ends here where its certificate is none of ours."""
-    (certificate,) = context.auth_context().get("x509_pem_cert") or (b"",)
-    try:
-        return peer_of(certificate)
-    except EnrolmentError as error:
-        await context.abort(grpc.StatusCode.UNAUTHENTICATED, str(error))
-
-
-async def _refuse(context: Context, error: FelloeError) -> NoReturn:
-    if isinstance(error, RefusalError):
-        await context.abort(error.code, str(error))
-    if isinstance(error, StoreError):
-        log.warning("an enrolment failed: %s", error)
-        await context.abort(grpc.StatusCode.UNAVAILABLE, "the hub can't write its state")
-    await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
 
 
 __all__: Sequence[str] = ("LinkServer", "LinkTimes", "Listener", "SessionInfo")

@@ -17,10 +17,12 @@ import grpc
 
 from felloe import __version__
 from felloe.digest import Digest, short
-from felloe.errors import StoreError
+from felloe.errors import LinkError, StoreError
+from felloe.parts import cost
 from felloe.v1 import link_pb2 as pb
 from felloe.v1 import status_pb2
 from hub.link.frames import Frames, cut, uncompressed_size
+from hub.link.queries import Asked, Queries, QueryError
 from hub.store import Desired, Store
 
 MAX_CREDIT: Final = 4 * 1024 * 1024
@@ -113,6 +115,25 @@ class Session:
         self._refused: Digest | None = None
         self._retry = _FIRST_RETRY
         self._retry_at = 0.0
+        self._queries = Queries(cluster, wake)
+        self._part_next = False
+        """Whether it is the turn of a question's part: those and the bundle's pieces take turns."""
+
+    # -- what is asked
+
+    def ask(self, name: str, question: bytes, timeout: float) -> Asked:
+        """Open a question to the spoke. Raise QueryError where it doesn't know it, LinkError where it is too large."""
+        if self.hello is None or name not in self.hello.queries:
+            version = (self.hello.spoke_version if self.hello else "") or "unknown"
+            raise QueryError(
+                f"the spoke of cluster {self.cluster} (version {version}) can't answer {name!r}, which this hub"
+                f" ({__version__}) asks for: bring both to the same version"
+            )
+        return self._queries.ask(name, question, timeout)
+
+    def close(self) -> None:
+        """End what is asked: the spoke is gone."""
+        self._queries.close(f"cluster {self.cluster} disconnected before its answer was whole: try again")
 
     # -- what the spoke says
 
@@ -134,6 +155,8 @@ class Session:
                 self._on_nack(message.nack)
             case "status":
                 self._on_status(message.status)
+            case "answer" | "answer_end":
+                self._on_answer(message)
             case _:
                 raise ProtocolError(grpc.StatusCode.INVALID_ARGUMENT, "the message is of a kind this hub does not know")
         self._wake()
@@ -206,6 +229,15 @@ class Session:
         if status.ByteSize():  # an empty one is a heartbeat
             self._listener.status(self.cluster, status)
 
+    def _on_answer(self, message: pb.SpokeMessage) -> None:
+        try:
+            if message.HasField("answer"):
+                self._queries.on_part(message.answer)
+            else:
+                self._queries.on_end(message.answer_end)
+        except LinkError as error:
+            raise ProtocolError(grpc.StatusCode.INVALID_ARGUMENT, str(error)) from None
+
     # -- what to say
 
     def look(self) -> None:
@@ -232,7 +264,7 @@ class Session:
         if self.hello is None:
             return None
         try:
-            return self._next_offer() or self._next_piece()
+            return self._queries.next_message() or self._next_offer() or self._next_content()
         except StoreError as error:
             root = self._offered.root if self._offered else None
             log.warning("can't deliver %s to %s: %s", short(root or b""), self.cluster, error)
@@ -264,6 +296,19 @@ class Session:
             offer.base_root, offer.size = base or b"", uncompressed_size(manifest)
             self._send(_with_last(cut(manifest), manifest=True))
         return pb.HubMessage(offer=offer, traceparent=newest.traceparent)
+
+    def _next_content(self) -> pb.HubMessage | None:
+        """Return what costs credit; neither a bundle nor a question waits for the end of the other."""
+        turns = (self._next_part, self._next_piece) if self._part_next else (self._next_piece, self._next_part)
+        self._part_next = not self._part_next
+        return turns[0]() or turns[1]()
+
+    def _next_part(self) -> pb.HubMessage | None:
+        part = self._queries.next_part(self._credit)
+        if part is None:
+            return None
+        self._credit -= cost(part)
+        return pb.HubMessage(question=part)
 
     def _next_piece(self) -> pb.HubMessage | None:
         if self._offered is None:

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Final
 
@@ -19,8 +19,10 @@ from grpc import aio
 from felloe import __version__
 from felloe.digest import Digest, short
 from felloe.errors import EnrolmentError, FelloeError, LinkError, StoreError
+from felloe.parts import cost
 from felloe.v1 import link_pb2 as pb
 from felloe.v1 import link_pb2_grpc, status_pb2
+from spoke.link.answers import Answers, Handler
 from spoke.link.backoff import Backoff
 from spoke.link.channel import link_error, open_channel
 from spoke.link.enrol import renew
@@ -51,13 +53,18 @@ class LinkClient:
         feed: StatusFeed,
         on_bundle: Callable[[StoredBundle], None],
         *,
+        handlers: Mapping[str, Handler] | None = None,
         backoff: Backoff | None = None,
     ) -> None:
-        """`on_bundle` is called on the event loop for each bundle once it is on disk; it must not block."""
+        """`on_bundle` is called on the event loop for each bundle once it is on disk; it must not block.
+
+        `handlers` answer the hub's queries, by their name.
+        """
         self._store = store
         self._identities = identities
         self._feed = feed
         self._on_bundle = on_bundle
+        self._handlers = dict(handlers or {})
         self._backoff = backoff or Backoff()
         self._instance = uuid.uuid4().hex
         self._channel: aio.Channel | None = None
@@ -128,7 +135,7 @@ class LinkClient:
         """Run one stream. Return where we ended it ourselves; raise LinkError where the hub or the network did."""
         call: Call = link_pb2_grpc.LinkStub(channel).Connect()  # type: ignore[no-untyped-call]
         self._call = call
-        stream = _Stream(call, self._store, self._feed, self._took)
+        stream = _Stream(call, self._store, self._feed, self._took, self._handlers)
         renewer = asyncio.create_task(self._renew(channel, identity))
         try:
             await stream.run(self._hello(), self._welcomed)
@@ -156,6 +163,7 @@ class LinkClient:
             credit=CREDIT,
             facts=dict(self._feed.facts()),
             instance=self._instance,
+            queries=sorted(self._handlers),
         )
         current = self._store.current
         if current is not None:
@@ -208,12 +216,14 @@ class _Stream:
         store: BundleStore,
         feed: StatusFeed,
         took: Callable[[StoredBundle], None],
+        handlers: Mapping[str, Handler],
     ) -> None:
         self._call = call
         self._store = store
         self._feed = feed
         self._took = took
         self._receiver = Receiver(store)
+        self._answers = Answers(handlers, self._send)
         self._sending = asyncio.Lock()
         self._offer = pb.Offer()
         self._consumed = 0
@@ -230,14 +240,18 @@ class _Stream:
             raise LinkError("the hub did not begin with a welcome")
         self._check(first.welcome)
         welcomed()
-        reporter = asyncio.create_task(self._report(first.welcome.heartbeat or 60.0))
+        senders = [
+            asyncio.create_task(self._report(first.welcome.heartbeat or 60.0)),
+            asyncio.create_task(self._answer()),
+        ]
         try:
             while (message := await self._read()) is not None:
                 await self._take(message)
         finally:
-            reporter.cancel()
-            with suppress(asyncio.CancelledError, aio.AioRpcError, asyncio.InvalidStateError):
-                await reporter
+            for sender in senders:
+                sender.cancel()
+                with suppress(asyncio.CancelledError, aio.AioRpcError, asyncio.InvalidStateError):
+                    await sender
 
     async def _read(self) -> pb.HubMessage | None:
         """Return the next message, None after the last one; raise AioRpcError where the stream broke."""
@@ -266,7 +280,16 @@ class _Stream:
                 await self._follow(lambda: self._receiver.offer(message.offer, message.traceparent))
             case "piece":
                 await self._follow(lambda: self._receiver.piece(message.piece))
-                await self._grant(message.piece)
+                await self._grant(len(message.piece.manifest) + len(message.piece.objects), last=message.piece.last)
+            case "question":
+                self._answers.question(message.question)
+                await self._grant(cost(message.question), last=message.question.whole)
+            case "query":
+                self._answers.query(message.query)
+            case "answer_credit":
+                self._answers.credit(message.answer_credit)
+            case "query_cancel":
+                self._answers.cancel(message.query_cancel.id)
             case "status_received":
                 for sequence in [s for s in self._unconfirmed if s <= message.status_received.sequence]:
                     del self._unconfirmed[sequence]
@@ -290,9 +313,9 @@ class _Stream:
             if result.committed is not None:
                 self._took(result.committed)
 
-    async def _grant(self, piece: pb.Piece) -> None:
-        self._consumed += len(piece.manifest) + len(piece.objects)
-        if piece.last or self._consumed >= CREDIT // 4:
+    async def _grant(self, taken: int, *, last: bool) -> None:
+        self._consumed += taken
+        if last or self._consumed >= CREDIT // 4:
             credit, self._consumed = self._consumed, 0
             await self._send(pb.SpokeMessage(credit=pb.Credit(bytes=credit)))
 
@@ -312,6 +335,15 @@ class _Stream:
                 except TimeoutError:
                     status = status_pb2.ClusterStatus()
                 await self._send_status(status)
+        except (aio.AioRpcError, asyncio.InvalidStateError):
+            return  # the reader says how the stream ended
+        except BaseException:
+            self._call.cancel()
+            raise
+
+    async def _answer(self) -> None:
+        try:
+            await self._answers.run()
         except (aio.AioRpcError, asyncio.InvalidStateError):
             return  # the reader says how the stream ended
         except BaseException:

@@ -26,7 +26,7 @@ from felloe.v1 import bundle_pb2 as felloe_dot_v1_dot_bundle__pb2
 from felloe.v1 import status_pb2 as felloe_dot_v1_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14\x66\x65lloe/v1/link.proto\x12\tfelloe.v1\x1a\x16\x66\x65lloe/v1/bundle.proto\x1a\x16\x66\x65lloe/v1/status.proto\"\xee\x01\n\x0cSpokeMessage\x12!\n\x05hello\x18\x01 \x01(\x0b\x32\x10.felloe.v1.HelloH\x00\x12\x1f\n\x04need\x18\x02 \x01(\x0b\x32\x0f.felloe.v1.NeedH\x00\x12#\n\x06\x63redit\x18\x03 \x01(\x0b\x32\x11.felloe.v1.CreditH\x00\x12\x1d\n\x03\x61\x63k\x18\x04 \x01(\x0b\x32\x0e.felloe.v1.AckH\x00\x12\x1f\n\x04nack\x18\x05 \x01(\x0b\x32\x0f.felloe.v1.NackH\x00\x12*\n\x06status\x18\x06 \x01(\x0b\x32\x18.felloe.v1.ClusterStatusH\x00\x42\t\n\x07message\"\xcf\x01\n\nHubMessage\x12%\n\x07welcome\x18\x01 \x01(\x0b\x32\x12.felloe.v1.WelcomeH\x00\x12!\n\x05offer\x18\x02 \x01(\x0b\x32\x10.felloe.v1.OfferH\x00\x12!\n\x05piece\x18\x03 \x01(\x0b\x32\x10.felloe.v1.PieceH\x00\x12\x34\n\x0fstatus_received\x18\x04 \x01(\x0b\x32\x19.felloe.v1.StatusReceivedH\x00\x12\x13\n\x0btraceparent\x18\x0f \x01(\tB\t\n\x07message\"\xdd\x01\n\x05Hello\x12\x10\n\x08protocol\x18\x01 \x01(\r\x12\x15\n\rspoke_version\x18\x02 \x01(\t\x12\r\n\x05\x65poch\x18\x03 \x01(\x04\x12\x12\n\ngeneration\x18\x04 \x01(\x04\x12\x0c\n\x04root\x18\x05 \x01(\x0c\x12\x0e\n\x06\x63redit\x18\x06 \x01(\x04\x12*\n\x05\x66\x61\x63ts\x18\x07 \x03(\x0b\x32\x1b.felloe.v1.Hello.FactsEntry\x12\x10\n\x08instance\x18\x08 \x01(\t\x1a,\n\nFactsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"c\n\x07Welcome\x12\x10\n\x08protocol\x18\x01 \x01(\r\x12\x13\n\x0bhub_version\x18\x02 \x01(\t\x12\r\n\x05\x65poch\x18\x03 \x01(\x04\x12\x0f\n\x07\x63luster\x18\x04 \x01(\t\x12\x11\n\theartbeat\x18\x05 \x01(\x01\"Y\n\x05Offer\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\x12\n\ngeneration\x18\x02 \x01(\x04\x12\x0c\n\x04root\x18\x03 \x01(\x0c\x12\x11\n\tbase_root\x18\x04 \x01(\x0c\x12\x0c\n\x04size\x18\x05 \x01(\x04\"]\n\rManifestDelta\x12$\n\x07\x63hanged\x18\x01 \x03(\x0b\x32\x13.felloe.v1.Workload\x12&\n\x07removed\x18\x02 \x03(\x0b\x32\x15.felloe.v1.WorkloadId\"j\n\x05Piece\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\x12\n\ngeneration\x18\x02 \x01(\x04\x12\x12\n\x08manifest\x18\x03 \x01(\x0cH\x00\x12\x11\n\x07objects\x18\x04 \x01(\x0cH\x00\x12\x0c\n\x04last\x18\x05 \x01(\x08\x42\t\n\x07\x63ontent\"3\n\x0bObjectBatch\x12$\n\x05parts\x18\x01 \x03(\x0b\x32\x15.felloe.v1.ObjectPart\"H\n\nObjectPart\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\x12\x0e\n\x06offset\x18\x02 \x01(\x04\x12\x0c\n\x04size\x18\x03 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\":\n\x04Need\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x12\x1e\n\x05wants\x18\x02 \x03(\x0b\x32\x0f.felloe.v1.Want\"&\n\x04Want\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\x12\x0e\n\x06offset\x18\x02 \x01(\x04\"\x17\n\x06\x43redit\x12\r\n\x05\x62ytes\x18\x01 \x01(\x04\"6\n\x03\x41\x63k\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\x12\n\ngeneration\x18\x02 \x01(\x04\x12\x0c\n\x04root\x18\x03 \x01(\x0c\"I\n\x04Nack\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x12\x0c\n\x04root\x18\x02 \x01(\x0c\x12\x0e\n\x06\x64igest\x18\x03 \x01(\x0c\x12\x0f\n\x07message\x18\x04 \x01(\t\"\"\n\x0eStatusReceived\x12\x10\n\x08sequence\x18\x01 \x01(\x04*4\n\x08Protocol\x12\x18\n\x14PROTOCOL_UNSPECIFIED\x10\x00\x12\x0e\n\nPROTOCOL_1\x10\x01\x32\x45\n\x04Link\x12=\n\x07\x43onnect\x12\x17.felloe.v1.SpokeMessage\x1a\x15.felloe.v1.HubMessage(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14\x66\x65lloe/v1/link.proto\x12\tfelloe.v1\x1a\x16\x66\x65lloe/v1/bundle.proto\x1a\x16\x66\x65lloe/v1/status.proto\"\xbd\x02\n\x0cSpokeMessage\x12!\n\x05hello\x18\x01 \x01(\x0b\x32\x10.felloe.v1.HelloH\x00\x12\x1f\n\x04need\x18\x02 \x01(\x0b\x32\x0f.felloe.v1.NeedH\x00\x12#\n\x06\x63redit\x18\x03 \x01(\x0b\x32\x11.felloe.v1.CreditH\x00\x12\x1d\n\x03\x61\x63k\x18\x04 \x01(\x0b\x32\x0e.felloe.v1.AckH\x00\x12\x1f\n\x04nack\x18\x05 \x01(\x0b\x32\x0f.felloe.v1.NackH\x00\x12*\n\x06status\x18\x06 \x01(\x0b\x32\x18.felloe.v1.ClusterStatusH\x00\x12!\n\x06\x61nswer\x18\x07 \x01(\x0b\x32\x0f.felloe.v1.PartH\x00\x12*\n\nanswer_end\x18\x08 \x01(\x0b\x32\x14.felloe.v1.AnswerEndH\x00\x42\t\n\x07message\"\xf9\x02\n\nHubMessage\x12%\n\x07welcome\x18\x01 \x01(\x0b\x32\x12.felloe.v1.WelcomeH\x00\x12!\n\x05offer\x18\x02 \x01(\x0b\x32\x10.felloe.v1.OfferH\x00\x12!\n\x05piece\x18\x03 \x01(\x0b\x32\x10.felloe.v1.PieceH\x00\x12\x34\n\x0fstatus_received\x18\x04 \x01(\x0b\x32\x19.felloe.v1.StatusReceivedH\x00\x12!\n\x05query\x18\x05 \x01(\x0b\x32\x10.felloe.v1.QueryH\x00\x12#\n\x08question\x18\x06 \x01(\x0b\x32\x0f.felloe.v1.PartH\x00\x12\x30\n\ranswer_credit\x18\x07 \x01(\x0b\x32\x17.felloe.v1.AnswerCreditH\x00\x12.\n\x0cquery_cancel\x18\x08 \x01(\x0b\x32\x16.felloe.v1.QueryCancelH\x00\x12\x13\n\x0btraceparent\x18\x0f \x01(\tB\t\n\x07message\"\xee\x01\n\x05Hello\x12\x10\n\x08protocol\x18\x01 \x01(\r\x12\x15\n\rspoke_version\x18\x02 \x01(\t\x12\r\n\x05\x65poch\x18\x03 \x01(\x04\x12\x12\n\ngeneration\x18\x04 \x01(\x04\x12\x0c\n\x04root\x18\x05 \x01(\x0c\x12\x0e\n\x06\x63redit\x18\x06 \x01(\x04\x12*\n\x05\x66\x61\x63ts\x18\x07 \x03(\x0b\x32\x1b.felloe.v1.Hello.FactsEntry\x12\x10\n\x08instance\x18\x08 \x01(\t\x12\x0f\n\x07queries\x18\t \x03(\t\x1a,\n\nFactsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"c\n\x07Welcome\x12\x10\n\x08protocol\x18\x01 \x01(\r\x12\x13\n\x0bhub_version\x18\x02 \x01(\t\x12\r\n\x05\x65poch\x18\x03 \x01(\x04\x12\x0f\n\x07\x63luster\x18\x04 \x01(\t\x12\x11\n\theartbeat\x18\x05 \x01(\x01\"Y\n\x05Offer\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\x12\n\ngeneration\x18\x02 \x01(\x04\x12\x0c\n\x04root\x18\x03 \x01(\x0c\x12\x11\n\tbase_root\x18\x04 \x01(\x0c\x12\x0c\n\x04size\x18\x05 \x01(\x04\"]\n\rManifestDelta\x12$\n\x07\x63hanged\x18\x01 \x03(\x0b\x32\x13.felloe.v1.Workload\x12&\n\x07removed\x18\x02 \x03(\x0b\x32\x15.felloe.v1.WorkloadId\"j\n\x05Piece\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\x12\n\ngeneration\x18\x02 \x01(\x04\x12\x12\n\x08manifest\x18\x03 \x01(\x0cH\x00\x12\x11\n\x07objects\x18\x04 \x01(\x0cH\x00\x12\x0c\n\x04last\x18\x05 \x01(\x08\x42\t\n\x07\x63ontent\"3\n\x0bObjectBatch\x12$\n\x05parts\x18\x01 \x03(\x0b\x32\x15.felloe.v1.ObjectPart\"H\n\nObjectPart\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\x12\x0e\n\x06offset\x18\x02 \x01(\x04\x12\x0c\n\x04size\x18\x03 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\":\n\x04Need\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x12\x1e\n\x05wants\x18\x02 \x03(\x0b\x32\x0f.felloe.v1.Want\"&\n\x04Want\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\x12\x0e\n\x06offset\x18\x02 \x01(\x04\"\x17\n\x06\x43redit\x12\r\n\x05\x62ytes\x18\x01 \x01(\x04\"6\n\x03\x41\x63k\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\x12\n\ngeneration\x18\x02 \x01(\x04\x12\x0c\n\x04root\x18\x03 \x01(\x0c\"I\n\x04Nack\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x12\x0c\n\x04root\x18\x02 \x01(\x0c\x12\x0e\n\x06\x64igest\x18\x03 \x01(\x0c\x12\x0f\n\x07message\x18\x04 \x01(\t\"\"\n\x0eStatusReceived\x12\x10\n\x08sequence\x18\x01 \x01(\x04\"B\n\x05Query\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07timeout\x18\x03 \x01(\x01\x12\x0e\n\x06\x63redit\x18\x04 \x01(\x04\"/\n\x04Part\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\r\n\x05whole\x18\x03 \x01(\x08\")\n\x0c\x41nswerCredit\x12\n\n\x02id\x18\x01 \x01(\x04\x12\r\n\x05\x62ytes\x18\x02 \x01(\x04\"\x19\n\x0bQueryCancel\x12\n\n\x02id\x18\x01 \x01(\x04\"&\n\tAnswerEnd\x12\n\n\x02id\x18\x01 \x01(\x04\x12\r\n\x05\x65rror\x18\x02 \x01(\t*4\n\x08Protocol\x12\x18\n\x14PROTOCOL_UNSPECIFIED\x10\x00\x12\x0e\n\nPROTOCOL_1\x10\x01\x32\x45\n\x04Link\x12=\n\x07\x43onnect\x12\x17.felloe.v1.SpokeMessage\x1a\x15.felloe.v1.HubMessage(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,40 +35,50 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_HELLO_FACTSENTRY']._loaded_options = None
   _globals['_HELLO_FACTSENTRY']._serialized_options = b'8\001'
-  _globals['_PROTOCOL']._serialized_start=1572
-  _globals['_PROTOCOL']._serialized_end=1624
+  _globals['_PROTOCOL']._serialized_start=2065
+  _globals['_PROTOCOL']._serialized_end=2117
   _globals['_SPOKEMESSAGE']._serialized_start=84
-  _globals['_SPOKEMESSAGE']._serialized_end=322
-  _globals['_HUBMESSAGE']._serialized_start=325
-  _globals['_HUBMESSAGE']._serialized_end=532
-  _globals['_HELLO']._serialized_start=535
-  _globals['_HELLO']._serialized_end=756
-  _globals['_HELLO_FACTSENTRY']._serialized_start=712
-  _globals['_HELLO_FACTSENTRY']._serialized_end=756
-  _globals['_WELCOME']._serialized_start=758
-  _globals['_WELCOME']._serialized_end=857
-  _globals['_OFFER']._serialized_start=859
-  _globals['_OFFER']._serialized_end=948
-  _globals['_MANIFESTDELTA']._serialized_start=950
-  _globals['_MANIFESTDELTA']._serialized_end=1043
-  _globals['_PIECE']._serialized_start=1045
-  _globals['_PIECE']._serialized_end=1151
-  _globals['_OBJECTBATCH']._serialized_start=1153
-  _globals['_OBJECTBATCH']._serialized_end=1204
-  _globals['_OBJECTPART']._serialized_start=1206
-  _globals['_OBJECTPART']._serialized_end=1278
-  _globals['_NEED']._serialized_start=1280
-  _globals['_NEED']._serialized_end=1338
-  _globals['_WANT']._serialized_start=1340
-  _globals['_WANT']._serialized_end=1378
-  _globals['_CREDIT']._serialized_start=1380
-  _globals['_CREDIT']._serialized_end=1403
-  _globals['_ACK']._serialized_start=1405
-  _globals['_ACK']._serialized_end=1459
-  _globals['_NACK']._serialized_start=1461
-  _globals['_NACK']._serialized_end=1534
-  _globals['_STATUSRECEIVED']._serialized_start=1536
-  _globals['_STATUSRECEIVED']._serialized_end=1570
-  _globals['_LINK']._serialized_start=1626
-  _globals['_LINK']._serialized_end=1695
+  _globals['_SPOKEMESSAGE']._serialized_end=401
+  _globals['_HUBMESSAGE']._serialized_start=404
+  _globals['_HUBMESSAGE']._serialized_end=781
+  _globals['_HELLO']._serialized_start=784
+  _globals['_HELLO']._serialized_end=1022
+  _globals['_HELLO_FACTSENTRY']._serialized_start=978
+  _globals['_HELLO_FACTSENTRY']._serialized_end=1022
+  _globals['_WELCOME']._serialized_start=1024
+  _globals['_WELCOME']._serialized_end=1123
+  _globals['_OFFER']._serialized_start=1125
+  _globals['_OFFER']._serialized_end=1214
+  _globals['_MANIFESTDELTA']._serialized_start=1216
+  _globals['_MANIFESTDELTA']._serialized_end=1309
+  _globals['_PIECE']._serialized_start=1311
+  _globals['_PIECE']._serialized_end=1417
+  _globals['_OBJECTBATCH']._serialized_start=1419
+  _globals['_OBJECTBATCH']._serialized_end=1470
+  _globals['_OBJECTPART']._serialized_start=1472
+  _globals['_OBJECTPART']._serialized_end=1544
+  _globals['_NEED']._serialized_start=1546
+  _globals['_NEED']._serialized_end=1604
+  _globals['_WANT']._serialized_start=1606
+  _globals['_WANT']._serialized_end=1644
+  _globals['_CREDIT']._serialized_start=1646
+  _globals['_CREDIT']._serialized_end=1669
+  _globals['_ACK']._serialized_start=1671
+  _globals['_ACK']._serialized_end=1725
+  _globals['_NACK']._serialized_start=1727
+  _globals['_NACK']._serialized_end=1800
+  _globals['_STATUSRECEIVED']._serialized_start=1802
+  _globals['_STATUSRECEIVED']._serialized_end=1836
+  _globals['_QUERY']._serialized_start=1838
+  _globals['_QUERY']._serialized_end=1904
+  _globals['_PART']._serialized_start=1906
+  _globals['_PART']._serialized_end=1953
+  _globals['_ANSWERCREDIT']._serialized_start=1955
+  _globals['_ANSWERCREDIT']._serialized_end=1996
+  _globals['_QUERYCANCEL']._serialized_start=1998
+  _globals['_QUERYCANCEL']._serialized_end=2023
+  _globals['_ANSWEREND']._serialized_start=2025
+  _globals['_ANSWEREND']._serialized_end=2063
+  _globals['_LINK']._serialized_start=2119
+  _globals['_LINK']._serialized_end=2188
 # @@protoc_insertion_point(module_scope)

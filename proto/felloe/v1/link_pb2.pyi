@@ -17,37 +17,49 @@ PROTOCOL_UNSPECIFIED: Protocol
 PROTOCOL_1: Protocol
 
 class SpokeMessage(_message.Message):
-    __slots__ = ("hello", "need", "credit", "ack", "nack", "status")
+    __slots__ = ("hello", "need", "credit", "ack", "nack", "status", "answer", "answer_end")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     NEED_FIELD_NUMBER: _ClassVar[int]
     CREDIT_FIELD_NUMBER: _ClassVar[int]
     ACK_FIELD_NUMBER: _ClassVar[int]
     NACK_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
+    ANSWER_FIELD_NUMBER: _ClassVar[int]
+    ANSWER_END_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
     need: Need
     credit: Credit
     ack: Ack
     nack: Nack
     status: _status_pb2.ClusterStatus
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., need: _Optional[_Union[Need, _Mapping]] = ..., credit: _Optional[_Union[Credit, _Mapping]] = ..., ack: _Optional[_Union[Ack, _Mapping]] = ..., nack: _Optional[_Union[Nack, _Mapping]] = ..., status: _Optional[_Union[_status_pb2.ClusterStatus, _Mapping]] = ...) -> None: ...
+    answer: Part
+    answer_end: AnswerEnd
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., need: _Optional[_Union[Need, _Mapping]] = ..., credit: _Optional[_Union[Credit, _Mapping]] = ..., ack: _Optional[_Union[Ack, _Mapping]] = ..., nack: _Optional[_Union[Nack, _Mapping]] = ..., status: _Optional[_Union[_status_pb2.ClusterStatus, _Mapping]] = ..., answer: _Optional[_Union[Part, _Mapping]] = ..., answer_end: _Optional[_Union[AnswerEnd, _Mapping]] = ...) -> None: ...
 
 class HubMessage(_message.Message):
-    __slots__ = ("welcome", "offer", "piece", "status_received", "traceparent")
+    __slots__ = ("welcome", "offer", "piece", "status_received", "query", "question", "answer_credit", "query_cancel", "traceparent")
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     OFFER_FIELD_NUMBER: _ClassVar[int]
     PIECE_FIELD_NUMBER: _ClassVar[int]
     STATUS_RECEIVED_FIELD_NUMBER: _ClassVar[int]
+    QUERY_FIELD_NUMBER: _ClassVar[int]
+    QUESTION_FIELD_NUMBER: _ClassVar[int]
+    ANSWER_CREDIT_FIELD_NUMBER: _ClassVar[int]
+    QUERY_CANCEL_FIELD_NUMBER: _ClassVar[int]
     TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
     welcome: Welcome
     offer: Offer
     piece: Piece
     status_received: StatusReceived
+    query: Query
+    question: Part
+    answer_credit: AnswerCredit
+    query_cancel: QueryCancel
     traceparent: str
-    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., offer: _Optional[_Union[Offer, _Mapping]] = ..., piece: _Optional[_Union[Piece, _Mapping]] = ..., status_received: _Optional[_Union[StatusReceived, _Mapping]] = ..., traceparent: _Optional[str] = ...) -> None: ...
+    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., offer: _Optional[_Union[Offer, _Mapping]] = ..., piece: _Optional[_Union[Piece, _Mapping]] = ..., status_received: _Optional[_Union[StatusReceived, _Mapping]] = ..., query: _Optional[_Union[Query, _Mapping]] = ..., question: _Optional[_Union[Part, _Mapping]] = ..., answer_credit: _Optional[_Union[AnswerCredit, _Mapping]] = ..., query_cancel: _Optional[_Union[QueryCancel, _Mapping]] = ..., traceparent: _Optional[str] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("protocol", "spoke_version", "epoch", "generation", "root", "credit", "facts", "instance")
+    __slots__ = ("protocol", "spoke_version", "epoch", "generation", "root", "credit", "facts", "instance", "queries")
     class FactsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -63,6 +75,7 @@ class Hello(_message.Message):
     CREDIT_FIELD_NUMBER: _ClassVar[int]
     FACTS_FIELD_NUMBER: _ClassVar[int]
     INSTANCE_FIELD_NUMBER: _ClassVar[int]
+    QUERIES_FIELD_NUMBER: _ClassVar[int]
     protocol: int
     spoke_version: str
     epoch: int
@@ -71,7 +84,8 @@ class Hello(_message.Message):
     credit: int
     facts: _containers.ScalarMap[str, str]
     instance: str
-    def __init__(self, protocol: _Optional[int] = ..., spoke_version: _Optional[str] = ..., epoch: _Optional[int] = ..., generation: _Optional[int] = ..., root: _Optional[bytes] = ..., credit: _Optional[int] = ..., facts: _Optional[_Mapping[str, str]] = ..., instance: _Optional[str] = ...) -> None: ...
+    queries: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, protocol: _Optional[int] = ..., spoke_version: _Optional[str] = ..., epoch: _Optional[int] = ..., generation: _Optional[int] = ..., root: _Optional[bytes] = ..., credit: _Optional[int] = ..., facts: _Optional[_Mapping[str, str]] = ..., instance: _Optional[str] = ..., queries: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Welcome(_message.Message):
     __slots__ = ("protocol", "hub_version", "epoch", "cluster", "heartbeat")
@@ -190,3 +204,47 @@ class StatusReceived(_message.Message):
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     sequence: int
     def __init__(self, sequence: _Optional[int] = ...) -> None: ...
+
+class Query(_message.Message):
+    __slots__ = ("id", "name", "timeout", "credit")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUT_FIELD_NUMBER: _ClassVar[int]
+    CREDIT_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    name: str
+    timeout: float
+    credit: int
+    def __init__(self, id: _Optional[int] = ..., name: _Optional[str] = ..., timeout: _Optional[float] = ..., credit: _Optional[int] = ...) -> None: ...
+
+class Part(_message.Message):
+    __slots__ = ("id", "data", "whole")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    WHOLE_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    data: bytes
+    whole: bool
+    def __init__(self, id: _Optional[int] = ..., data: _Optional[bytes] = ..., whole: _Optional[bool] = ...) -> None: ...
+
+class AnswerCredit(_message.Message):
+    __slots__ = ("id", "bytes")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    bytes: int
+    def __init__(self, id: _Optional[int] = ..., bytes: _Optional[int] = ...) -> None: ...
+
+class QueryCancel(_message.Message):
+    __slots__ = ("id",)
+    ID_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    def __init__(self, id: _Optional[int] = ...) -> None: ...
+
+class AnswerEnd(_message.Message):
+    __slots__ = ("id", "error")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    error: str
+    def __init__(self, id: _Optional[int] = ..., error: _Optional[str] = ...) -> None: ...

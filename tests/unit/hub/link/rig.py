@@ -21,7 +21,7 @@ from hub.link.server import LinkServer, LinkTimes
 from hub.pki import Authority, Peer, Role
 from hub.store import FolderBlobs, SqliteStore
 from spoke.keys import key_pem, make_csr
-from spoke.link import LinkClient, enrol
+from spoke.link import Handler, LinkClient, enrol
 from spoke.link.backoff import Backoff
 from spoke.link.channel import open_channel
 from spoke.state import BundleStore, Identity, IdentityStore, StoredBundle
@@ -154,12 +154,19 @@ async def running_hub(
 class Spoke:
     """A spoke's link, with its disk in a folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, handlers: Mapping[str, Handler] | None = None) -> None:
         self.identities = IdentityStore(folder / "identity")
         self.store = BundleStore(folder)
         self.feed = Feed()
         self.taken: list[StoredBundle] = []
-        self.client = LinkClient(self.store, self.identities, self.feed, self.taken.append, backoff=Backoff(0.02, 0.2))
+        self.client = LinkClient(
+            self.store,
+            self.identities,
+            self.feed,
+            self.taken.append,
+            handlers=handlers,
+            backoff=Backoff(0.02, 0.2),
+        )
 
     @property
     def root(self) -> Digest | None:
