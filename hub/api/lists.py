@@ -17,10 +17,10 @@ from starlette.responses import Response, StreamingResponse
 
 from hub.api.control import Control
 from hub.api.errors import ApiError
+from hub.fleet.selector import parse_selector
 from hub.status.board import Board
 from hub.status.events import EventLog
 from hub.status.resource import Collection, Key, Resource
-from hub.status.select import parse_selector
 
 Match = Callable[[Resource], bool]
 

@@ -8,7 +8,7 @@ and 1.2 (v1beta2, v1beta1), defaults the controllers' code. One extension: a Git
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from felloe.bundle import (
@@ -18,14 +18,13 @@ from felloe.bundle import (
     Dependency,
     HealthCheck,
     HealthCheckExpr,
-    IgnoreRule,
 )
 from felloe.errors import ConfigError
 from felloe.identity import WorkloadId
 from felloe.k8syaml import JsonValue
 from felloe.labels import DRIFT, PRUNE_LIMIT_ANNOTATION
 from hub.fleet.document import DEFAULT_NAMESPACE, NAMESPACE, Header, Spec, annotations_of, checked_spec
-from hub.fleet.model import GitRepository, Kustomization, SourceRef, UnsupportedObject
+from hub.fleet.model import GitRepository, IgnoreRule, Kustomization, SourceRef, Target, UnsupportedObject
 from hub.fleet.schema import (
     Anything,
     Duration,
@@ -39,6 +38,7 @@ from hub.fleet.schema import (
     TextMap,
     did_you_mean,
 )
+from hub.fleet.targets import matcher
 from hub.sources.spec import DEFAULT_INTERVAL, DEFAULT_TIMEOUT, GitRef, GitSpec
 
 SOURCE_GROUP: Final = "source.toolkit.fluxcd.io"
@@ -298,7 +298,7 @@ def _kustomization(manifest: Mapping[str, JsonValue], about: Header) -> Kustomiz
         deletion_policy=spec.text("deletionPolicy", "MirrorPrune"),
         service_account=spec.text("serviceAccountName"),
         health_check_exprs=tuple(_health_check_expr(expr) for expr in spec.records("healthCheckExprs")),
-        ignore=tuple(_ignore_rule(rule) for rule in spec.records("ignore")),
+        ignore=tuple(_ignore_rules(spec, about)),
         drift=_drift_mode(manifest, about),
         prune_limit=_prune_limit(manifest, about),
         unsupported=unsupported,
@@ -312,18 +312,23 @@ def _health_check_expr(expr: Spec) -> HealthCheckExpr:
     )
 
 
-def _ignore_rule(rule: Spec) -> IgnoreRule:
-    target = rule.record("target")
-    return IgnoreRule(
-        paths=rule.texts("paths"),
-        group=target.text("group"),
-        version=target.text("version"),
-        kind=target.text("kind"),
-        name=target.text("name"),
-        namespace=target.text("namespace"),
-        label_selector=target.text("labelSelector"),
-        annotation_selector=target.text("annotationSelector"),
-    )
+def _ignore_rules(spec: Spec, about: Header) -> Iterator[IgnoreRule]:
+    for index, rule in enumerate(spec.records("ignore")):
+        target = rule.record("target")
+        wanted = Target(
+            group=target.text("group"),
+            version=target.text("version"),
+            kind=target.text("kind"),
+            name=target.text("name"),
+            namespace=target.text("namespace"),
+            label_selector=target.text("labelSelector"),
+            annotation_selector=target.text("annotationSelector"),
+        )
+        try:
+            matcher(wanted)
+        except ConfigError as error:
+            raise about.error(error.message, f"spec.ignore[{index}].target") from None
+        yield IgnoreRule(rule.texts("paths"), wanted)
 
 
 def _drift_mode(manifest: Mapping[str, JsonValue], about: Header) -> str:

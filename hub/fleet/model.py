@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from felloe.bundle import PRUNE_LIMIT, Dependency, HealthCheck, HealthCheckExpr, IgnoreRule
+from felloe.bundle import PRUNE_LIMIT, Dependency, HealthCheck, HealthCheckExpr
 from felloe.errors import Place
 from felloe.identity import WorkloadId
 from hub.fleet.schema import UnsupportedField
@@ -32,6 +32,30 @@ class GitRepository:
     spec: GitSpec
     unsupported: tuple[UnsupportedField, ...] = ()
     place: Place = field(default_factory=Place, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Selects objects as the target of a kustomize patch does; what is empty matches everything.
+
+    The first five are regular expressions (RE2) that must match all of it.
+    """
+
+    group: str = ""
+    version: str = ""
+    kind: str = ""
+    name: str = ""
+    namespace: str = ""
+    label_selector: str = ""
+    annotation_selector: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class IgnoreRule:
+    """Fields that are left to others once an object is there: JSON pointers (RFC 6901), as in Flux' ``spec.ignore``."""
+
+    paths: tuple[str, ...]
+    target: Target = field(default_factory=Target)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,6 @@ from felloe.bundle import (
     Entry,
     HealthCheck,
     HealthCheckExpr,
-    IgnoreRule,
     Workload,
 )
 from felloe.digest import Digest
@@ -96,14 +95,14 @@ def _options(value: Mapping[str, Json]) -> ApplyOptions:
             "depends_on": tuple(Dependency(WorkloadId(*ids), expr) for *ids, expr in value.get("depends_on", ())),
             "health_checks": tuple(HealthCheck(**check) for check in value.get("health_checks", ())),
             "health_check_exprs": tuple(HealthCheckExpr(**expr) for expr in value.get("health_check_exprs", ())),
-            "ignore": tuple(IgnoreRule(**rule | {"paths": tuple(rule["paths"])}) for rule in value.get("ignore", ())),
         }
     )
 
 
 def _entry(value: Json) -> Entry:
-    group, kind, namespace, name, version, digest, wave, size, template = value
-    return Entry(ObjectId(group, kind, namespace, name), version, Digest(bytes.fromhex(digest)), wave, size, template)
+    group, kind, namespace, name, version, digest, wave, size, template, *ignore = value
+    identity = ObjectId(group, kind, namespace, name)
+    return Entry(identity, version, Digest(bytes.fromhex(digest)), wave, size, template, tuple(ignore))
 
 
 def _workload_plan_to_json(workload: WorkloadPlan) -> dict[str, object]:

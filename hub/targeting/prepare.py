@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final, Generic, TypeAlias, TypeVar
@@ -189,18 +189,18 @@ class RenderCache:
         key: Hashable,
         identity: WorkloadId,
         options: ApplyOptions,
-        entries: tuple[Entry, ...],
+        entries: Callable[[], tuple[Entry, ...]],
         variables: Mapping[str, str],
     ) -> Workload:
-        """Return a workload; clusters that get the same share one, and its digest is computed once.
+        """Return a workload; clusters that get the same share one, and its entries and digest are made once.
 
         `key` must name the entries.
         """
         name = (key, identity, options, tuple(variables.items()))
         found = self._workloads.get(name)
         if found is None:
-            found = Workload(identity, options, entries, dict(variables))
-            self._workloads.put(name, found, 1 + len(entries))
+            found = Workload(identity, options, entries(), dict(variables))
+            self._workloads.put(name, found, 1 + len(found.entries))
         return found
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Final
 
 from felloe.bundle import ApplyOptions, Entry, Workload
@@ -22,6 +23,7 @@ from hub.fleet.flux import KUSTOMIZE_GROUP, SOURCE_GROUP
 from hub.render.objects import RenderedObject
 from hub.render.render import Rendered
 from hub.sources.spec import GitSpec
+from hub.targeting.ignoring import ignoring
 from hub.targeting.inputs import DeclaredSource, Inputs, RenderWant, Snapshot
 from hub.targeting.paths import folder_of, is_empty_on_purpose, is_folder
 from hub.targeting.plan import READY, UNSUPPORTED, Condition
@@ -269,7 +271,7 @@ class Walk:
             trail.notes.append(f"left out {number}: Flux's own controllers and CRDs")
         if self._take_up(definition, children, trail):
             return
-        workload = self._workload(definition, kustomization, (rendered.key, prepared, entries))
+        workload = self._workload(definition, kustomization, (rendered.key, prepared, entries, blobs))
         self._record(definition, trail, made=(workload, blobs))
 
     def _rendered(
@@ -313,14 +315,16 @@ class Walk:
         self,
         definition: Definition,
         kustomization: Kustomization,
-        content: tuple[str, Prepared, tuple[Entry, ...]],
+        content: tuple[str, Prepared, tuple[Entry, ...], Mapping[Digest, bytes]],
     ) -> Workload:
-        key, prepared, entries = content
+        key, prepared, entries, blobs = content
         values = self._view.variables
         variables = {name: values[name] for name in sorted(prepared.variables) if name in values}
         # Where an identity depends on the cluster, the entries do too, and their digests name them.
-        name = (key, definition.templated, tuple(each.digest for each in entries) if prepared.unnamed else ())
-        return self._cache.workload(name, definition.id, self._options(kustomization), entries, variables)
+        own = tuple(each.digest for each in entries) if prepared.unnamed else ()
+        name, options = (key, definition.templated, own, kustomization.ignore), self._options(kustomization)
+        marked = partial(ignoring, entries, blobs, kustomization.ignore)
+        return self._cache.workload(name, definition.id, options, marked, variables)
 
     def _options(self, kustomization: Kustomization) -> ApplyOptions:
         return ApplyOptions(
@@ -336,7 +340,6 @@ class Walk:
             deletion_policy=kustomization.deletion_policy,
             service_account=kustomization.service_account,
             health_check_exprs=kustomization.health_check_exprs,
-            ignore=kustomization.ignore,
             drift=kustomization.drift,
             prune_limit=kustomization.prune_limit,
         )

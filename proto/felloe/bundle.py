@@ -20,7 +20,10 @@ from felloe.v1 import bundle_pb2 as pb
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One object of a workload: who it is, the digest of its canonical JSON, and when it is applied."""
+    """One object of a workload: who it is, the digest of its canonical JSON, and when it is applied.
+
+    `ignore` are JSON pointers (RFC 6901) of fields that are left to others once the object is there.
+    """
 
     id: ObjectId
     version: str
@@ -28,6 +31,7 @@ class Entry:
     wave: int
     size: int
     template: bool = False
+    ignore: tuple[str, ...] = ()
 
     @property
     def api_version(self) -> str:
@@ -63,23 +67,6 @@ class HealthCheckExpr:
     in_progress: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class IgnoreRule:
-    """Fields that are left to others once an object is there, as in Flux' ``spec.ignore``.
-
-    `paths` are JSON pointers (RFC 6901); the rest selects objects as the target of a kustomize patch does.
-    """
-
-    paths: tuple[str, ...]
-    group: str = ""
-    version: str = ""
-    kind: str = ""
-    name: str = ""
-    namespace: str = ""
-    label_selector: str = ""
-    annotation_selector: str = ""
-
-
 DELETION_POLICIES: Final = ("MirrorPrune", "Delete", "WaitForTermination", "Orphan")
 DRIFT_MODES: Final = ("enabled", "warn", "disabled")
 PRUNE_LIMIT: Final = 0.5
@@ -107,7 +94,6 @@ class ApplyOptions:
     deletion_policy: str = "MirrorPrune"
     service_account: str = ""
     health_check_exprs: tuple[HealthCheckExpr, ...] = ()
-    ignore: tuple[IgnoreRule, ...] = ()
     drift: str = "enabled"
     prune_limit: float = PRUNE_LIMIT
     approved_prune: str = ""
@@ -144,7 +130,10 @@ class Workload:
     @cached_property
     def digest(self) -> Digest:
         """Return the sha256 over all that changes what a spoke does for this workload."""
-        entries = [[*entry.id, entry.version, entry.digest.hex(), entry.wave, entry.template] for entry in self.entries]
+        entries = [
+            [*entry.id, entry.version, entry.digest.hex(), entry.wave, entry.template, *entry.ignore]
+            for entry in self.entries
+        ]
         return digest(canonical_json([[*self.id], self.options.canonical(), dict(self.variables), entries]))
 
 
@@ -218,7 +207,6 @@ def workload_to_proto(workload: Workload) -> pb.Workload:
             deletion_policy=o.deletion_policy,
             service_account=o.service_account,
             health_check_exprs=[pb.HealthCheckExpr(**asdict(expr)) for expr in o.health_check_exprs],
-            ignore=[pb.IgnoreRule(**asdict(rule)) for rule in o.ignore],
             drift=o.drift,
             prune_limit=o.prune_limit,
             approved_prune=o.approved_prune,
@@ -232,6 +220,7 @@ def workload_to_proto(workload: Workload) -> pb.Workload:
                 wave=entry.wave,
                 size=entry.size,
                 template=entry.template,
+                ignore=entry.ignore,
             )
             for entry in workload.entries
         ],
@@ -262,7 +251,6 @@ def workload_from_proto(message: pb.Workload) -> Workload:
                 HealthCheckExpr(each.api_version, each.kind, each.current, each.failed, each.in_progress)
                 for each in o.health_check_exprs
             ),
-            ignore=tuple(_ignore_rule(rule) for rule in o.ignore),
             drift=o.drift,
             prune_limit=o.prune_limit,
             approved_prune=o.approved_prune,
@@ -272,24 +260,13 @@ def workload_from_proto(message: pb.Workload) -> Workload:
     )
 
 
-def _ignore_rule(rule: pb.IgnoreRule) -> IgnoreRule:
-    return IgnoreRule(
-        paths=tuple(rule.paths),
-        group=rule.group,
-        version=rule.version,
-        kind=rule.kind,
-        name=rule.name,
-        namespace=rule.namespace,
-        label_selector=rule.label_selector,
-        annotation_selector=rule.annotation_selector,
-    )
-
-
 def _entry_from_proto(entry: pb.Entry) -> Entry:
     identity = object_id_from_proto(entry.id)
     if len(entry.digest) != 32:
         raise BundleError(f"the digest of {identity} has {len(entry.digest)} bytes instead of 32")
-    return Entry(identity, entry.version, Digest(entry.digest), entry.wave, entry.size, entry.template)
+    return Entry(
+        identity, entry.version, Digest(entry.digest), entry.wave, entry.size, entry.template, tuple(entry.ignore)
+    )
 
 
 def bundle_to_proto(bundle: Bundle) -> pb.Bundle:

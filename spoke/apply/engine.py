@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -93,7 +93,8 @@ class Engine:
         self._states: dict[WorkloadId, State] = {}
         self._running: dict[WorkloadId, _Running] = {}
         self._claims: dict[ObjectId, WorkloadId] = {}
-        self._live = LiveObjects(self._expected, self._touched)
+        self._ignored: dict[ObjectId, tuple[str, ...]] = {}
+        self._live = LiveObjects(self._expected, self._left_to_others, self._touched)
         self._discovery = Discovery(client)
         self._inventories = Inventories(client)
 
@@ -161,6 +162,9 @@ class Engine:
         item = state.inventory.items.get(identity) if state else None
         return item.fingerprint if item else None
 
+    def _left_to_others(self, identity: ObjectId) -> Sequence[str]:
+        return self._ignored.get(identity, ())
+
     def _touched(self, identity: ObjectId, before: Live | None, now: Live | None) -> None:
         if (claimant := self._claims.get(identity)) and (running := self._running.get(claimant)) and running.work:
             running.work.touched(identity, now)
@@ -217,6 +221,8 @@ class Engine:
         await asyncio.gather(*(self._running.pop(identity).task for identity in stale), return_exceptions=True)
         self._announce(stored)
         self._claims = wanted
+        entries = (entry for workload in stored.bundle.workloads for entry in workload.entries)
+        self._ignored = {entry.id: entry.ignore for entry in entries if entry.ignore}
         delivery = Delivery(stored.received_at, stored.traceparent)
         for workload in stored.bundle.workloads:
             if workload.id not in self._running:

@@ -12,7 +12,7 @@ from felloe.identity import ObjectId, WorkloadId
 from spoke.drift.fields import taken_over
 from spoke.drift.live import Live, LiveObjects, owner
 from spoke.drift.watches import metadata_only, typed
-from spoke.kube.client import METADATA_ONLY, KubeClient
+from spoke.kube.client import METADATA_ONLY, Json, KubeClient
 from spoke.kube.discovery import Discovery, NoSuchKindError, Resource
 from spoke.kube.errors import CONFLICT, NOT_FOUND
 
@@ -78,6 +78,15 @@ class Objects:
                 if error.status not in (CONFLICT, NOT_FOUND):
                     raise  # else it changed meanwhile: the watch tells, and it is looked at again
         return Applied(self._live.read(identity, obj).settled, created)
+
+    async def read(self, identity: ObjectId, resource: Resource) -> Json | None:
+        """Return an object whole, as it is in the cluster; None where it is not there."""
+        try:
+            return typed(await self._client.get(resource.path(identity.namespace, identity.name)), resource)
+        except KubernetesError as error:
+            if error.status == NOT_FOUND:
+                return None
+            raise
 
     async def exists(self, identity: ObjectId, version: str) -> bool:
         """Return whether an object is there, ours or not."""

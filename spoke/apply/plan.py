@@ -15,6 +15,7 @@ from spoke.apply.inventory import Inventory, Item
 from spoke.drift.live import Live
 
 NAMESPACE: Final = ("", "Namespace")
+SECRET: Final = ("", "Secret")
 CRD: Final = ("apiextensions.k8s.io", "CustomResourceDefinition")
 PROTECTED_NAMESPACES: Final = frozenset({"default", "kube-system", "kube-public", "kube-node-lease", SYSTEM_NAMESPACE})
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 import orjson
@@ -13,6 +14,7 @@ from felloe.digest import canonical_json
 from felloe.errors import BundleError
 from felloe.identity import WorkloadId, object_id
 from felloe.labels import WORKLOAD_KIND, WORKLOAD_NAME, WORKLOAD_NAMESPACE
+from spoke.drift.ignore import carried_over
 
 if TYPE_CHECKING:
     from felloe.k8syaml import JsonValue
@@ -26,8 +28,11 @@ def variables_digest(workload: Workload) -> bytes:
 
 
 def applied_key(entry: Entry, variables: bytes) -> bytes:
-    """Return what names an object as it is applied: its content and, for a template, the variables filled in."""
-    return hashlib.sha256(entry.digest + variables).digest()[:KEY_BYTES] if entry.template else entry.digest[:KEY_BYTES]
+    """Return what names an object as it is applied: its content, what is filled in, and what is left to others."""
+    if not entry.template and not entry.ignore:
+        return entry.digest[:KEY_BYTES]
+    parts = [entry.digest, variables if entry.template else b"", "\0".join(entry.ignore).encode()]
+    return hashlib.sha256(b"".join(parts)).digest()[:KEY_BYTES]
 
 
 def desired(blob: bytes, entry: Entry, workload: Workload) -> dict[str, JsonValue]:
@@ -60,6 +65,16 @@ def manifest(obj: dict[str, JsonValue], owner: WorkloadId) -> bytes:
     labels |= {WORKLOAD_KIND: owner.kind, WORKLOAD_NAMESPACE: owner.namespace, WORKLOAD_NAME: owner.name}
     metadata["labels"] = labels
     return orjson.dumps(obj)
+
+
+def on_top_of(obj: dict[str, JsonValue], seen: Mapping[str, object], ignore: Sequence[str]) -> dict[str, JsonValue]:
+    """Return an object with the fields that are left to others as they are, to be applied to just what was seen."""
+    carried: dict[str, JsonValue] = {**carried_over(obj, seen, ignore)}  # type: ignore[dict-item]
+    metadata, there = carried["metadata"], seen.get("metadata")
+    version = there.get("resourceVersion") if isinstance(there, Mapping) else None
+    if not isinstance(metadata, dict) or not isinstance(version, str):
+        raise BundleError("an object has no metadata")
+    return carried | {"metadata": metadata | {"resourceVersion": version}}
 
 
 def expires(obj: dict[str, JsonValue]) -> bool:

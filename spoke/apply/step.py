@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -15,21 +16,24 @@ from felloe.identity import ObjectId
 from spoke.apply.context import Context
 from spoke.apply.inventory import Inventory, Item
 from spoke.apply.objects import Applied
-from spoke.apply.plan import CRD, NAMESPACE, Why, waves, why_apply
-from spoke.apply.prepare import applied_key, desired, expires, manifest, variables_digest, without_values
+from spoke.apply.plan import CRD, NAMESPACE, SECRET, Why, waves, why_apply
+from spoke.apply.prepare import applied_key, desired, expires, manifest, on_top_of, variables_digest, without_values
 from spoke.apply.standing import Failure, Standing
 from spoke.drift.contest import Contest
 from spoke.drift.fields import change
+from spoke.drift.ignore import carried_over
 from spoke.drift.live import Live
 from spoke.health import HealthStatus
-from spoke.kube.client import IN_FLIGHT
+from spoke.kube.client import IN_FLIGHT, Json
 from spoke.kube.discovery import NoSuchKindError, Resource
+from spoke.kube.errors import CONFLICT
 
 if TYPE_CHECKING:
     from felloe.k8syaml import JsonValue
 
 _ESTABLISHED_SECONDS: Final = 30.0
 _SERVED_SECONDS: Final = 5.0
+_CONFLICTS: Final = 4
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
@@ -59,11 +63,30 @@ class Step:
         variables = variables_digest(workload)
         self._keys = {entry.id: applied_key(entry, variables) for entry in workload.entries}
         self.failures: dict[ObjectId, Failure] = {}
+        self.drifts: dict[ObjectId, Failure] = {}
         self.lacking: set[ObjectId] = set()
         self.unsaved = False
 
     def why(self, identity: ObjectId) -> Why | None:
-        """Return why an object has to be applied now, None where it is as it should be."""
+        """Return why an object has to be applied now, None where it is as it should be, or where drift is let be."""
+        why = self._difference(identity)
+        return None if why and why.drift and self._workload.options.drift != "enabled" else why
+
+    def notice(self, identity: ObjectId) -> None:
+        """Tell of a drift that is not healed, once, and keep it in `drifts` while it lasts."""
+        if self._workload.options.drift != "warn" or identity not in self._entries:
+            return
+        why = self._difference(identity)
+        if why is None or not why.drift:
+            self.drifts.pop(identity, None)
+            return
+        message = self._what(identity, why, self._context.live.get(identity))
+        if self.drifts.get(identity) != (drift := Failure("Drifted", message)):
+            self.drifts[identity] = drift
+            message = f"{identity} {message}; it is left so, for drift is only warned of here"
+            self._context.report.event("DriftDetected", message, self._workload.id, identity, warning=True)
+
+    def _difference(self, identity: ObjectId) -> Why | None:
         why = why_apply(
             self._keys[identity],
             self._state.inventory.items.get(identity),
@@ -138,7 +161,7 @@ class Step:
                 self._state.expired.add(entry.id)
                 return
             before = self._context.live.get(entry.id)
-            applied = await self._send(entry, resource, obj)
+            seen, applied = await self._replace(entry, resource, obj, why)
         except FelloeError as error:
             self._fail(entry.id, error)
             return
@@ -157,7 +180,26 @@ class Step:
         self._clear(entry.id)
         self._context.live.take(entry.id, applied.live)
         if why.drift:
-            self._healed(entry.id, obj, why, before, applied.created)
+            self._healed(entry.id, why, self._what(entry.id, why, before, seen, new=applied.created))
+
+    async def _seen(self, entry: Entry, resource: Resource, why: Why) -> Json | None:
+        """Return an object as it is, where that decides what is sent or can be told of a drift."""
+        told = why is Why.DRIFTED and entry.id[:2] != SECRET
+        return await self._context.objects.read(entry.id, resource) if entry.ignore or told else None
+
+    async def _replace(
+        self, entry: Entry, resource: Resource, obj: dict[str, JsonValue], why: Why
+    ) -> tuple[Json | None, Applied]:
+        """Apply an object over what is there, and return what that was, where it was looked at."""
+        for attempt in range(_CONFLICTS):
+            seen = await self._seen(entry, resource, why)
+            sent = on_top_of(obj, seen, entry.ignore) if seen is not None and entry.ignore else obj
+            try:
+                return seen, await self._send(entry, resource, sent)
+            except KubernetesError as error:
+                if error.status != CONFLICT or sent is obj or attempt == _CONFLICTS - 1:
+                    raise
+        raise AssertionError("unreachable")
 
     async def _send(self, entry: Entry, resource: Resource, obj: dict[str, JsonValue]) -> Applied:
         try:
@@ -166,17 +208,23 @@ class Step:
             message = without_values(str(error), obj)
             raise KubernetesError(message, status=error.status, reason=error.reason) from None
 
-    def _healed(self, identity: ObjectId, obj: dict[str, JsonValue], why: Why, before: Live | None, new: bool) -> None:
-        """Tell what was healed, who did it as far as the object says, and step back from a fight."""
+    def _what(
+        self, identity: ObjectId, why: Why, before: Live | None, seen: Json | None = None, *, new: bool = True
+    ) -> str:
+        """Return what was done to an object, and who did it as far as the object says."""
+        if why is Why.MISSING:
+            return "was deleted" if new else "had lost our labels"
+        if why is Why.DRIFTED and before and before.drifted:
+            entry = self._entries[identity]
+            with suppress(FelloeError):  # a disk that lost it says so when it is applied
+                return str(change(carried_over(self._desired(entry), {}, entry.ignore), before.drifted, seen))
+        return str(why.value)
+
+    def _healed(self, identity: ObjectId, why: Why, what: str) -> None:
+        """Tell what was healed, and step back from a fight."""
         now = time.monotonic()
         contest = self._state.contests[identity] = self._state.contests.get(identity, Contest()).healed(now)
         self._state.standing.healed += 1
-        if why is Why.MISSING:
-            what = "was deleted" if new else "had lost our labels"
-        elif why is Why.DRIFTED and before and before.drifted:
-            what = str(change(obj, before.drifted))
-        else:
-            what = why.value
         if contest.contested:
             what += f"; this is heal {contest.heals} in a row, the next one waits {contest.not_before - now:.0f}s"
         reason = "DriftContested" if contest.contested else "DriftHealed"

@@ -277,6 +277,7 @@ class WorkloadTask:
             health = _NOT_FOUND if self._step.applied(identity) else None
         else:
             health = live.health if live.health.status is not HealthStatus.CURRENT else None
+        self._step.notice(identity)
         if health is None:
             self._unhealthy.pop(identity, None)
         else:
@@ -380,7 +381,7 @@ class WorkloadTask:
             applied_digest=inventory.applied_digest,
             applied_at=inventory.applied_at,
             objects=len(inventory.items),
-            troubles=standing.problems(failures, self._unhealthy | self._bad_outside()),
+            troubles=standing.problems(self._step.drifts | failures, self._unhealthy | self._bad_outside()),
         )
         if (data := message.SerializeToString(deterministic=True)) != self._last:
             self._last = data

@@ -8,8 +8,9 @@ the thing itself; what has nothing below it is owned whole.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Final
 
 import orjson
@@ -19,17 +20,22 @@ from felloe.labels import FIELD_MANAGER
 Json = Mapping[str, object]
 
 FINGERPRINT_BYTES: Final = 12
+_LONGEST_VALUE: Final = 60
 _PREDECESSORS: Final = frozenset({"before-first-apply", "kustomize-controller"})
 _IDENTITY: Final = frozenset({"apiVersion", "kind"})
 _IDENTITY_METADATA: Final = frozenset({"name", "namespace"})
 
 
-def fingerprint(metadata: Json) -> bytes:
-    """Return what names the set of fields that we own on an object, or have to take over; empty where we own none."""
+def fingerprint(metadata: Json, counted: Callable[[Json], Json] = lambda owned: owned) -> bytes:
+    """Return what names the set of fields that we own on an object, or have to take over; empty where we own none.
+
+    `counted` returns the part of a set of fields that counts.
+    """
     own = _own(metadata)
     if own is None:
         return b""
-    marks = [[entry.get("apiVersion"), entry.get("fieldsV1")] for entry in (own, *_by_hand(metadata))]
+    sets = [(entry.get("apiVersion"), counted(_mapping(entry.get("fieldsV1")))) for entry in (own, *_by_hand(metadata))]
+    marks = [sets[0], *((version, fields) for version, fields in sets[1:] if fields)]
     text = orjson.dumps(marks, option=orjson.OPT_SORT_KEYS)
     return hashlib.blake2b(text, digest_size=FINGERPRINT_BYTES).digest()
 
@@ -77,23 +83,27 @@ def _union(one: Json, other: Json) -> dict[str, object]:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What somebody else did to an object of ours. No values: they may be secret."""
+    """What somebody else did to an object of ours: `values` are Git's and the cluster's, path by path, where told."""
 
     paths: tuple[str, ...]
     manager: str = ""
     time: str = ""
+    values: tuple[tuple[object, object], ...] = ()
 
     def __str__(self) -> str:
-        """Return a sentence such as ``kubectl-edit changed spec.replicas at 2026-11-21T08:00:00Z``."""
-        shown = ", ".join(self.paths[:5]) + (f" and {len(self.paths) - 5} more" if len(self.paths) > 5 else "")
+        """Return a sentence such as ``kubectl-edit changed spec.replicas (2 → 5) at 2026-11-21T08:00:00Z``."""
+        told = [f"({_shown(ours)} → {_shown(theirs)})" for ours, theirs in self.values]
+        named = [" ".join(words) for words in zip_longest(self.paths, told[: len(self.paths)], fillvalue="")]
+        shown = ", ".join(map(str.rstrip, named[:5])) + (f" and {len(named) - 5} more" if len(named) > 5 else "")
         at = f" at {self.time}" if self.time else ""
         return f"{self.manager or 'somebody'} changed {shown or 'fields that are not in Git'}{at}"
 
 
-def change(desired: Json, metadata: Json) -> Change:
+def change(desired: Json, metadata: Json, live: Json | None = None) -> Change:
     """Return which fields of `desired` are no longer ours on an object with this metadata, and who took them.
 
-    Where no manager owns them (somebody removed them), it is the one who wrote the object last.
+    Where no manager owns them (somebody removed them), it is the one who wrote the object last. With `live`, the
+    object as it is, the values are told too: never give a Secret.
     """
     own = _own(metadata)
     lost = tuple(_lost(desired, _mapping(own.get("fieldsV1") if own else None), ()))
@@ -101,8 +111,30 @@ def change(desired: Json, metadata: Json) -> Change:
     others.sort(key=lambda entry: str(entry.get("time") or ""), reverse=True)
     takers = [entry for entry in others if any(_owns(_mapping(entry.get("fieldsV1")), path) for path in lost)]
     who = next(iter(takers or others), {})
-    names = tuple(sorted({_name(path) for path in lost}))
-    return Change(names, str(who.get("manager") or ""), str(who.get("time") or ""))
+    named = {_name(path): path for path in lost}
+    values = [(_value(desired, named[name]), _value(live, named[name])) for name in sorted(named)] if live else []
+    return Change(tuple(sorted(named)), str(who.get("manager") or ""), str(who.get("time") or ""), tuple(values))
+
+
+def _value(obj: object, path: _Path) -> object:
+    """Return what an object has at a path of fieldsV1 keys, None where it has nothing."""
+    for key in path:
+        kind, _, rest = key.partition(":")
+        if kind == "f":
+            obj = obj.get(rest) if isinstance(obj, Mapping) else None
+        elif kind == "k":
+            wanted = orjson.loads(rest)
+            items = obj if isinstance(obj, list) else []
+            fitting = (item for item in items if isinstance(item, Mapping) and wanted.items() <= item.items())
+            obj = next(fitting, None)
+        else:
+            return None
+    return obj
+
+
+def _shown(value: object) -> str:
+    text = "none" if value is None else orjson.dumps(value).decode(errors="replace")
+    return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 1] + "…"
 
 
 _Path = tuple[str, ...]
@@ -122,7 +154,7 @@ def _lost(desired: object, owned: Json, at: _Path) -> Iterator[_Path]:
                 yield from _lost(value, below, (*at, key))
     elif isinstance(desired, list):
         for item in desired:
-            found = _item_key(item, owned)
+            found = item_key(item, owned)
             if found is None:
                 yield (*at, _described(item, owned))
             elif below := _mapping(owned[found]):
@@ -137,7 +169,7 @@ def _leaves(value: object, at: _Path) -> Iterator[_Path]:
         yield at
 
 
-def _item_key(item: object, owned: Json) -> str | None:
+def item_key(item: object, owned: Json) -> str | None:
     """Return the key under which an item of a list is owned, None if it is not."""
     if not isinstance(item, Mapping):
         key = "v:" + orjson.dumps(item).decode()

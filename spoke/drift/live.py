@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final, Protocol, TypeVar
 
 from felloe.identity import ObjectId, WorkloadId
 from felloe.labels import WORKLOAD_KIND, WORKLOAD_NAME, WORKLOAD_NAMESPACE
 from spoke.drift.fields import fingerprint
+from spoke.drift.ignore import without
 from spoke.health import Health, assess
 
 Json = Mapping[str, object]
@@ -44,6 +46,14 @@ class Expected(Protocol):
         ...
 
 
+class Ignored(Protocol):
+    """Tells which fields of an object are left to others, as JSON pointers."""
+
+    def __call__(self, identity: ObjectId) -> Sequence[str]:
+        """Return them."""
+        ...
+
+
 class Changed(Protocol):
     """Is told that what is live of an object changed."""
 
@@ -55,8 +65,9 @@ class Changed(Protocol):
 class LiveObjects:
     """Everything of ours that is live. Watches and the answers to our own applies write it, everyone reads it."""
 
-    def __init__(self, expected: Expected, changed: Changed) -> None:
+    def __init__(self, expected: Expected, ignored: Ignored, changed: Changed) -> None:
         self._expected = expected
+        self._ignored = ignored
         self._changed = changed
         self._objects: dict[ObjectId, Live] = {}
         self._interned: dict[object, object] = {}
@@ -104,7 +115,8 @@ class LiveObjects:
         metadata = obj.get("metadata")
         metadata = metadata if isinstance(metadata, Mapping) else {}
         version = str(metadata.get("resourceVersion") or "")
-        own = fingerprint(metadata)
+        pointers = self._ignored(identity)
+        own = fingerprint(metadata, partial(without, obj=obj, pointers=pointers)) if pointers else fingerprint(metadata)
         expected = self._expected(identity)
         return Live(
             uid=str(metadata.get("uid") or ""),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
+from felloe.bundle import ApplyOptions
 from tests.spoke.cluster import Admin
 from tests.spoke.driver import Spoke, asked, eventually
 from tests.spoke.manifests import Manifest, Wanted, config_map, deployment, namespace, secret
@@ -123,6 +125,89 @@ async def test_a_fight_is_told_and_not_fought_at_full_speed(spoke: Spoke, admin:
                 break
     await spoke.until_event("DriftContested", "ConfigMap fight/a")
     await eventually(lambda: admin.config_map("fight", "a")["data"] == {"k": "v"}, "healed in the end")  # type: ignore[index]
+
+
+async def test_an_edit_is_told_with_its_values_where_they_are_no_secret(spoke: Spoke, admin: Admin) -> None:
+    spoke.want(Wanted("apps", [namespace("told"), deployment("told", "web", replicas=2)]))
+    await spoke.until_applied("apps")
+    admin.patch("apps/v1", "Deployment", "web", "told", {"spec": {"replicas": 5}})
+    event = await spoke.until_event("DriftHealed", "Deployment.apps told/web")
+    assert "kubectl-edit changed spec.replicas (2 → 5) at " in event.message
+
+
+@pytest.mark.parametrize("mode", ["warn", "disabled"])
+async def test_drift_is_left_where_a_workload_says_so(spoke: Spoke, admin: Admin, mode: str) -> None:
+    space, options = f"left-{mode}", ApplyOptions(prune=True, drift=mode)
+    objects = [namespace(space), config_map(space, "a", k="v"), config_map(space, "b", k="v")]
+    spoke.want(Wanted("apps", objects, options))
+    await spoke.until_applied("apps")
+    admin.patch("v1", "ConfigMap", "a", space, {"data": {"k": "mine"}})
+    admin.delete("v1", "ConfigMap", "b", space)
+    missing = await spoke.until("apps", lambda status: "b" in [each.id.name for each in status.problems], "b is missed")
+    if mode == "warn":
+        event = await spoke.until_event("DriftDetected", f"ConfigMap {space}/a")
+        assert "kubectl-edit changed data.k" in event.message
+        await spoke.until_event("DriftDetected", f"ConfigMap {space}/b was deleted")
+        told = await spoke.until("apps", lambda status: status.problem_count == 2, "both told")
+        assert {each.reason for each in told.problems} == {"Drifted"}
+    else:
+        assert [each.reason for each in missing.problems] == ["NotFound"]
+    spoke.want(Wanted("apps", [*objects, config_map(space, "c")], options))
+    await spoke.until_applied("apps")
+    assert admin.config_map(space, "a")["data"] == {"k": "mine"}  # type: ignore[index]
+    assert admin.config_map(space, "b") is None
+    spoke.want(Wanted("apps", objects, replace(options, requested_at="now")))
+    await spoke.until("apps", lambda status: status.problem_count == 0, "as desired after a reconcile was asked for")
+    assert admin.config_map(space, "a")["data"] == {"k": "v"}  # type: ignore[index]
+    assert admin.config_map(space, "b")["data"] == {"k": "v"}  # type: ignore[index]
+
+
+async def test_an_ignored_field_is_set_once_and_then_left_to_others(spoke: Spoke, admin: Admin) -> None:
+    ignore = {"Deployment": ("/spec/replicas", "/metadata/annotations/own~1er")}
+    web = deployment("ignored", "web", replicas=2)
+    web["metadata"] |= {"annotations": {"own/er": "git"}}  # type: ignore[operator]
+    spoke.want(Wanted("apps", [namespace("ignored"), web], ignore=ignore))
+    await spoke.until_applied("apps")
+
+    def now() -> tuple[int, str, str]:
+        found = admin.get("apps/v1", "Deployment", "web", "ignored")
+        assert found
+        container = found["spec"]["template"]["spec"]["containers"][0]
+        return found["spec"]["replicas"], found["metadata"]["annotations"]["own/er"], container["image"]
+
+    assert now() == (2, "git", "example.com/app:1")
+    mark = admin.cluster.audit_mark()
+    admin.patch("apps/v1", "Deployment", "web", "ignored", {"spec": {"replicas": 5}}, "autoscaler")
+    admin.patch("apps/v1", "Deployment", "web", "ignored", {"metadata": {"annotations": {"own/er": "kubectl"}}})
+    await asyncio.sleep(1.0)
+    assert asked(admin.cluster, mark) == []
+    # A change in Git keeps what others set, also when nobody but us has ever owned it.
+    changed = deployment("ignored", "web", replicas=3)
+    changed["metadata"] |= {"annotations": {"own/er": "git"}}  # type: ignore[operator]
+    changed["spec"]["template"]["spec"]["containers"][0]["image"] = "example.com/app:2"  # type: ignore[index]
+    spoke.want(Wanted("apps", [namespace("ignored"), changed], ignore=ignore))
+    await spoke.until_applied("apps")
+    assert now() == (5, "kubectl", "example.com/app:2")
+    # Everything else is healed as ever.
+    image: Manifest = {"spec": {"template": {"spec": {"containers": [{"name": "main", "image": "example.com/evil"}]}}}}
+    admin.patch("apps/v1", "Deployment", "web", "ignored", image)
+    event = await spoke.until_event("DriftHealed", "Deployment.apps ignored/web")
+    assert "containers[main].image" in event.message
+    assert "replicas" not in event.message
+    assert now() == (5, "kubectl", "example.com/app:2")
+    # And a field that is ignored no longer is Git's again.
+    spoke.want(Wanted("apps", [namespace("ignored"), changed]))
+    await spoke.until_applied("apps")
+    assert now() == (3, "git", "example.com/app:2")
+
+
+async def test_an_ignored_field_that_only_we_own_stays_when_the_rest_changes(spoke: Spoke, admin: Admin) -> None:
+    ignore = {"Deployment": ("/spec/replicas",)}
+    spoke.want(Wanted("apps", [namespace("alone"), deployment("alone", "web", replicas=4)], ignore=ignore))
+    await spoke.until_applied("apps")
+    spoke.want(Wanted("apps", [namespace("alone"), deployment("alone", "web", replicas=4, cpu="1")], ignore=ignore))
+    await spoke.until_applied("apps")
+    assert admin.get("apps/v1", "Deployment", "web", "alone")["spec"]["replicas"] == 4  # type: ignore[index]
 
 
 async def test_a_quiet_cluster_is_asked_nothing(spoke: Spoke, admin: Admin) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from felloe.bundle import ApplyOptions, Bundle, Entry, Workload
@@ -24,6 +24,7 @@ class Wanted:
     objects: Iterable[Manifest] = ()
     options: ApplyOptions = field(default_factory=lambda: ApplyOptions(prune=True, retry_interval=2.0))
     variables: dict[str, str] = field(default_factory=dict)
+    ignore: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by kind
 
 
 def workload_id(name: str) -> WorkloadId:
@@ -42,7 +43,8 @@ def commit(store: BundleStore, generation: int, workloads: Iterable[Wanted], tra
             identity = object_id(manifest)
             version = split_api_version(str(manifest["apiVersion"]))[1]
             wave = _WAVES.get(identity.kind, 3)
-            entries.append(Entry(identity, version, name, wave, len(blob), template=b"${" in blob))
+            ignore = wanted.ignore.get(identity.kind, ())
+            entries.append(Entry(identity, version, name, wave, len(blob), template=b"${" in blob, ignore=ignore))
         built.append(Workload(workload_id(wanted.name), wanted.options, tuple(entries), wanted.variables))
     stored = StoredBundle(1, generation, Bundle(tuple(built)), traceparent, time.time())
     store.commit(stored)

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x66\x65lloe/v1/bundle.proto\x12\tfelloe.v1\"H\n\x08ObjectId\x12\r\n\x05group\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x11\n\tnamespace\x18\x03 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\t\";\n\nWorkloadId\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\"w\n\x05\x45ntry\x12\x1f\n\x02id\x18\x01 \x01(\x0b\x32\x13.felloe.v1.ObjectId\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06\x64igest\x18\x03 \x01(\x0c\x12\x0c\n\x04wave\x18\x04 \x01(\r\x12\x0c\n\x04size\x18\x05 \x01(\x04\x12\x10\n\x08template\x18\x06 \x01(\x08\"Q\n\x0bHealthCheck\x12\x13\n\x0b\x61pi_version\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x11\n\tnamespace\x18\x03 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\t\"C\n\nDependency\x12!\n\x02id\x18\x01 \x01(\x0b\x32\x15.felloe.v1.WorkloadId\x12\x12\n\nready_expr\x18\x02 \x01(\t\"j\n\x0fHealthCheckExpr\x12\x13\n\x0b\x61pi_version\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0f\n\x07\x63urrent\x18\x03 \x01(\t\x12\x0e\n\x06\x66\x61iled\x18\x04 \x01(\t\x12\x13\n\x0bin_progress\x18\x05 \x01(\t\"\x9f\x01\n\nIgnoreRule\x12\r\n\x05paths\x18\x01 \x03(\t\x12\r\n\x05group\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x0c\n\x04kind\x18\x04 \x01(\t\x12\x0c\n\x04name\x18\x05 \x01(\t\x12\x11\n\tnamespace\x18\x06 \x01(\t\x12\x16\n\x0elabel_selector\x18\x07 \x01(\t\x12\x1b\n\x13\x61nnotation_selector\x18\x08 \x01(\t\"\xc3\x03\n\x0c\x41pplyOptions\x12\r\n\x05prune\x18\x01 \x01(\x08\x12\x0c\n\x04wait\x18\x02 \x01(\x08\x12\x0f\n\x07suspend\x18\x03 \x01(\x08\x12\x0f\n\x07timeout\x18\x04 \x01(\x01\x12\x10\n\x08interval\x18\x05 \x01(\x01\x12\x16\n\x0eretry_interval\x18\x06 \x01(\x01\x12)\n\ndepends_on\x18\x07 \x03(\x0b\x32\x15.felloe.v1.Dependency\x12-\n\rhealth_checks\x18\x08 \x03(\x0b\x32\x16.felloe.v1.HealthCheck\x12\x14\n\x0crequested_at\x18\t \x01(\t\x12\r\n\x05\x66orce\x18\n \x01(\x08\x12\x17\n\x0f\x64\x65letion_policy\x18\x0b \x01(\t\x12\x17\n\x0fservice_account\x18\x0c \x01(\t\x12\x36\n\x12health_check_exprs\x18\r \x03(\x0b\x32\x1a.felloe.v1.HealthCheckExpr\x12%\n\x06ignore\x18\x0e \x03(\x0b\x32\x15.felloe.v1.IgnoreRule\x12\r\n\x05\x64rift\x18\x0f \x01(\t\x12\x13\n\x0bprune_limit\x18\x10 \x01(\x01\x12\x16\n\x0e\x61pproved_prune\x18\x11 \x01(\t\"\xe3\x01\n\x08Workload\x12!\n\x02id\x18\x01 \x01(\x0b\x32\x15.felloe.v1.WorkloadId\x12(\n\x07options\x18\x02 \x01(\x0b\x32\x17.felloe.v1.ApplyOptions\x12\x35\n\tvariables\x18\x03 \x03(\x0b\x32\".felloe.v1.Workload.VariablesEntry\x12!\n\x07\x65ntries\x18\x04 \x03(\x0b\x32\x10.felloe.v1.Entry\x1a\x30\n\x0eVariablesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"0\n\x06\x42undle\x12&\n\tworkloads\x18\x01 \x03(\x0b\x32\x13.felloe.v1.Workloadb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x66\x65lloe/v1/bundle.proto\x12\tfelloe.v1\"H\n\x08ObjectId\x12\r\n\x05group\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x11\n\tnamespace\x18\x03 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\t\";\n\nWorkloadId\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\"\x87\x01\n\x05\x45ntry\x12\x1f\n\x02id\x18\x01 \x01(\x0b\x32\x13.felloe.v1.ObjectId\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06\x64igest\x18\x03 \x01(\x0c\x12\x0c\n\x04wave\x18\x04 \x01(\r\x12\x0c\n\x04size\x18\x05 \x01(\x04\x12\x10\n\x08template\x18\x06 \x01(\x08\x12\x0e\n\x06ignore\x18\x07 \x03(\t\"Q\n\x0bHealthCheck\x12\x13\n\x0b\x61pi_version\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x11\n\tnamespace\x18\x03 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\t\"C\n\nDependency\x12!\n\x02id\x18\x01 \x01(\x0b\x32\x15.felloe.v1.WorkloadId\x12\x12\n\nready_expr\x18\x02 \x01(\t\"j\n\x0fHealthCheckExpr\x12\x13\n\x0b\x61pi_version\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0f\n\x07\x63urrent\x18\x03 \x01(\t\x12\x0e\n\x06\x66\x61iled\x18\x04 \x01(\t\x12\x13\n\x0bin_progress\x18\x05 \x01(\t\"\x9c\x03\n\x0c\x41pplyOptions\x12\r\n\x05prune\x18\x01 \x01(\x08\x12\x0c\n\x04wait\x18\x02 \x01(\x08\x12\x0f\n\x07suspend\x18\x03 \x01(\x08\x12\x0f\n\x07timeout\x18\x04 \x01(\x01\x12\x10\n\x08interval\x18\x05 \x01(\x01\x12\x16\n\x0eretry_interval\x18\x06 \x01(\x01\x12)\n\ndepends_on\x18\x07 \x03(\x0b\x32\x15.felloe.v1.Dependency\x12-\n\rhealth_checks\x18\x08 \x03(\x0b\x32\x16.felloe.v1.HealthCheck\x12\x14\n\x0crequested_at\x18\t \x01(\t\x12\r\n\x05\x66orce\x18\n \x01(\x08\x12\x17\n\x0f\x64\x65letion_policy\x18\x0b \x01(\t\x12\x17\n\x0fservice_account\x18\x0c \x01(\t\x12\x36\n\x12health_check_exprs\x18\r \x03(\x0b\x32\x1a.felloe.v1.HealthCheckExpr\x12\r\n\x05\x64rift\x18\x0e \x01(\t\x12\x13\n\x0bprune_limit\x18\x0f \x01(\x01\x12\x16\n\x0e\x61pproved_prune\x18\x10 \x01(\t\"\xe3\x01\n\x08Workload\x12!\n\x02id\x18\x01 \x01(\x0b\x32\x15.felloe.v1.WorkloadId\x12(\n\x07options\x18\x02 \x01(\x0b\x32\x17.felloe.v1.ApplyOptions\x12\x35\n\tvariables\x18\x03 \x03(\x0b\x32\".felloe.v1.Workload.VariablesEntry\x12!\n\x07\x65ntries\x18\x04 \x03(\x0b\x32\x10.felloe.v1.Entry\x1a\x30\n\x0eVariablesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"0\n\x06\x42undle\x12&\n\tworkloads\x18\x01 \x03(\x0b\x32\x13.felloe.v1.Workloadb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,22 +37,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_OBJECTID']._serialized_end=109
   _globals['_WORKLOADID']._serialized_start=111
   _globals['_WORKLOADID']._serialized_end=170
-  _globals['_ENTRY']._serialized_start=172
-  _globals['_ENTRY']._serialized_end=291
-  _globals['_HEALTHCHECK']._serialized_start=293
-  _globals['_HEALTHCHECK']._serialized_end=374
-  _globals['_DEPENDENCY']._serialized_start=376
-  _globals['_DEPENDENCY']._serialized_end=443
-  _globals['_HEALTHCHECKEXPR']._serialized_start=445
-  _globals['_HEALTHCHECKEXPR']._serialized_end=551
-  _globals['_IGNORERULE']._serialized_start=554
-  _globals['_IGNORERULE']._serialized_end=713
-  _globals['_APPLYOPTIONS']._serialized_start=716
-  _globals['_APPLYOPTIONS']._serialized_end=1167
-  _globals['_WORKLOAD']._serialized_start=1170
-  _globals['_WORKLOAD']._serialized_end=1397
-  _globals['_WORKLOAD_VARIABLESENTRY']._serialized_start=1349
-  _globals['_WORKLOAD_VARIABLESENTRY']._serialized_end=1397
-  _globals['_BUNDLE']._serialized_start=1399
-  _globals['_BUNDLE']._serialized_end=1447
+  _globals['_ENTRY']._serialized_start=173
+  _globals['_ENTRY']._serialized_end=308
+  _globals['_HEALTHCHECK']._serialized_start=310
+  _globals['_HEALTHCHECK']._serialized_end=391
+  _globals['_DEPENDENCY']._serialized_start=393
+  _globals['_DEPENDENCY']._serialized_end=460
+  _globals['_HEALTHCHECKEXPR']._serialized_start=462
+  _globals['_HEALTHCHECKEXPR']._serialized_end=568
+  _globals['_APPLYOPTIONS']._serialized_start=571
+  _globals['_APPLYOPTIONS']._serialized_end=983
+  _globals['_WORKLOAD']._serialized_start=986
+  _globals['_WORKLOAD']._serialized_end=1213
+  _globals['_WORKLOAD_VARIABLESENTRY']._serialized_start=1165
+  _globals['_WORKLOAD_VARIABLESENTRY']._serialized_end=1213
+  _globals['_BUNDLE']._serialized_start=1215
+  _globals['_BUNDLE']._serialized_end=1263
 # @@protoc_insertion_point(module_scope)

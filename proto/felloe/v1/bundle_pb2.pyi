@@ -29,20 +29,22 @@ class WorkloadId(_message.Message):
     def __init__(self, kind: _Optional[str] = ..., namespace: _Optional[str] = ..., name: _Optional[str] = ...) -> None: ...
 
 class Entry(_message.Message):
-    __slots__ = ("id", "version", "digest", "wave", "size", "template")
+    __slots__ = ("id", "version", "digest", "wave", "size", "template", "ignore")
     ID_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     WAVE_FIELD_NUMBER: _ClassVar[int]
     SIZE_FIELD_NUMBER: _ClassVar[int]
     TEMPLATE_FIELD_NUMBER: _ClassVar[int]
+    IGNORE_FIELD_NUMBER: _ClassVar[int]
     id: ObjectId
     version: str
     digest: bytes
     wave: int
     size: int
     template: bool
-    def __init__(self, id: _Optional[_Union[ObjectId, _Mapping]] = ..., version: _Optional[str] = ..., digest: _Optional[bytes] = ..., wave: _Optional[int] = ..., size: _Optional[int] = ..., template: _Optional[bool] = ...) -> None: ...
+    ignore: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, id: _Optional[_Union[ObjectId, _Mapping]] = ..., version: _Optional[str] = ..., digest: _Optional[bytes] = ..., wave: _Optional[int] = ..., size: _Optional[int] = ..., template: _Optional[bool] = ..., ignore: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class HealthCheck(_message.Message):
     __slots__ = ("api_version", "kind", "namespace", "name")
@@ -78,28 +80,8 @@ class HealthCheckExpr(_message.Message):
     in_progress: str
     def __init__(self, api_version: _Optional[str] = ..., kind: _Optional[str] = ..., current: _Optional[str] = ..., failed: _Optional[str] = ..., in_progress: _Optional[str] = ...) -> None: ...
 
-class IgnoreRule(_message.Message):
-    __slots__ = ("paths", "group", "version", "kind", "name", "namespace", "label_selector", "annotation_selector")
-    PATHS_FIELD_NUMBER: _ClassVar[int]
-    GROUP_FIELD_NUMBER: _ClassVar[int]
-    VERSION_FIELD_NUMBER: _ClassVar[int]
-    KIND_FIELD_NUMBER: _ClassVar[int]
-    NAME_FIELD_NUMBER: _ClassVar[int]
-    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
-    LABEL_SELECTOR_FIELD_NUMBER: _ClassVar[int]
-    ANNOTATION_SELECTOR_FIELD_NUMBER: _ClassVar[int]
-    paths: _containers.RepeatedScalarFieldContainer[str]
-    group: str
-    version: str
-    kind: str
-    name: str
-    namespace: str
-    label_selector: str
-    annotation_selector: str
-    def __init__(self, paths: _Optional[_Iterable[str]] = ..., group: _Optional[str] = ..., version: _Optional[str] = ..., kind: _Optional[str] = ..., name: _Optional[str] = ..., namespace: _Optional[str] = ..., label_selector: _Optional[str] = ..., annotation_selector: _Optional[str] = ...) -> None: ...
-
 class ApplyOptions(_message.Message):
-    __slots__ = ("prune", "wait", "suspend", "timeout", "interval", "retry_interval", "depends_on", "health_checks", "requested_at", "force", "deletion_policy", "service_account", "health_check_exprs", "ignore", "drift", "prune_limit", "approved_prune")
+    __slots__ = ("prune", "wait", "suspend", "timeout", "interval", "retry_interval", "depends_on", "health_checks", "requested_at", "force", "deletion_policy", "service_account", "health_check_exprs", "drift", "prune_limit", "approved_prune")
     PRUNE_FIELD_NUMBER: _ClassVar[int]
     WAIT_FIELD_NUMBER: _ClassVar[int]
     SUSPEND_FIELD_NUMBER: _ClassVar[int]
@@ -113,7 +95,6 @@ class ApplyOptions(_message.Message):
     DELETION_POLICY_FIELD_NUMBER: _ClassVar[int]
     SERVICE_ACCOUNT_FIELD_NUMBER: _ClassVar[int]
     HEALTH_CHECK_EXPRS_FIELD_NUMBER: _ClassVar[int]
-    IGNORE_FIELD_NUMBER: _ClassVar[int]
     DRIFT_FIELD_NUMBER: _ClassVar[int]
     PRUNE_LIMIT_FIELD_NUMBER: _ClassVar[int]
     APPROVED_PRUNE_FIELD_NUMBER: _ClassVar[int]
@@ -130,11 +111,10 @@ class ApplyOptions(_message.Message):
     deletion_policy: str
     service_account: str
     health_check_exprs: _containers.RepeatedCompositeFieldContainer[HealthCheckExpr]
-    ignore: _containers.RepeatedCompositeFieldContainer[IgnoreRule]
     drift: str
     prune_limit: float
     approved_prune: str
-    def __init__(self, prune: _Optional[bool] = ..., wait: _Optional[bool] = ..., suspend: _Optional[bool] = ..., timeout: _Optional[float] = ..., interval: _Optional[float] = ..., retry_interval: _Optional[float] = ..., depends_on: _Optional[_Iterable[_Union[Dependency, _Mapping]]] = ..., health_checks: _Optional[_Iterable[_Union[HealthCheck, _Mapping]]] = ..., requested_at: _Optional[str] = ..., force: _Optional[bool] = ..., deletion_policy: _Optional[str] = ..., service_account: _Optional[str] = ..., health_check_exprs: _Optional[_Iterable[_Union[HealthCheckExpr, _Mapping]]] = ..., ignore: _Optional[_Iterable[_Union[IgnoreRule, _Mapping]]] = ..., drift: _Optional[str] = ..., prune_limit: _Optional[float] = ..., approved_prune: _Optional[str] = ...) -> None: ...
+    def __init__(self, prune: _Optional[bool] = ..., wait: _Optional[bool] = ..., suspend: _Optional[bool] = ..., timeout: _Optional[float] = ..., interval: _Optional[float] = ..., retry_interval: _Optional[float] = ..., depends_on: _Optional[_Iterable[_Union[Dependency, _Mapping]]] = ..., health_checks: _Optional[_Iterable[_Union[HealthCheck, _Mapping]]] = ..., requested_at: _Optional[str] = ..., force: _Optional[bool] = ..., deletion_policy: _Optional[str] = ..., service_account: _Optional[str] = ..., health_check_exprs: _Optional[_Iterable[_Union[HealthCheckExpr, _Mapping]]] = ..., drift: _Optional[str] = ..., prune_limit: _Optional[float] = ..., approved_prune: _Optional[str] = ...) -> None: ...
 
 class Workload(_message.Message):
     __slots__ = ("id", "options", "variables", "entries")

@@ -18,7 +18,6 @@ from felloe.bundle import (
     Entry,
     HealthCheck,
     HealthCheckExpr,
-    IgnoreRule,
     Workload,
     bundle_from_proto,
     bundle_to_proto,
@@ -42,7 +41,11 @@ def workload(name: str, *entries: Entry, **options: object) -> Workload:
 
 NAMES = st.sampled_from(["a", "b", "c", "d"])
 IDS = st.builds(WorkloadId, st.just("Kustomization"), NAMES, NAMES)
-ENTRIES = st.builds(entry, NAMES, st.sampled_from("xyz"), template=st.booleans())
+ENTRIES = st.builds(
+    lambda one, ignore: replace(one, ignore=ignore),
+    st.builds(entry, NAMES, st.sampled_from("xyz"), template=st.booleans()),
+    st.lists(NAMES, max_size=2).map(tuple),
+)
 SECONDS = st.floats(0, 1e6, allow_nan=False)
 OPTIONS = st.builds(
     ApplyOptions,
@@ -59,7 +62,6 @@ OPTIONS = st.builds(
     deletion_policy=st.sampled_from(DELETION_POLICIES),
     service_account=NAMES,
     health_check_exprs=st.lists(st.builds(HealthCheckExpr, *[NAMES] * 5), max_size=2).map(tuple),
-    ignore=st.lists(st.builds(IgnoreRule, st.lists(NAMES).map(tuple), *[NAMES] * 7), max_size=2).map(tuple),
     drift=st.sampled_from(DRIFT_MODES),
     prune_limit=st.floats(0, 1),
     approved_prune=NAMES,
@@ -119,7 +121,7 @@ def test_order_does_not_matter(bundle: Bundle, random: st.DataObject) -> None:
         workload("w", entry("a"), deletion_policy="Orphan"),
         workload("w", entry("a"), service_account="a"),
         workload("w", entry("a"), health_check_exprs=(HealthCheckExpr("v1", "Pod", "true"),)),
-        workload("w", entry("a"), ignore=(IgnoreRule(("/spec",)),)),
+        workload("w", replace(entry("a"), ignore=("/spec",))),
         workload("w", entry("a"), drift="warn"),
         workload("w", entry("a"), prune_limit=0.6),
         workload("w", entry("a"), approved_prune="x"),

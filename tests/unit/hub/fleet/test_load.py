@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from felloe.bundle import Dependency, HealthCheck, HealthCheckExpr, IgnoreRule
+from felloe.bundle import Dependency, HealthCheck, HealthCheckExpr
 from felloe.errors import ConfigError
 from felloe.identity import WorkloadId
 from hub.fleet import Fleet, FleetError, load_fleet
+from hub.fleet.model import IgnoreRule, Target
 from tests.unit.hub.targeting.world import MemoryTree
 
 KUSTOMIZATION = """
@@ -82,7 +83,7 @@ def test_every_supported_field_of_a_kustomization_is_read() -> None:
     )
     assert (found.force, found.deletion_policy, found.service_account) == (True, "Orphan", "deployer")
     assert found.health_check_exprs == (HealthCheckExpr("a/v1", "B", "c", "f", "p"),)
-    assert found.ignore == (IgnoreRule(("/spec/replicas",), kind="Deployment", name="web"),)
+    assert found.ignore == (IgnoreRule(("/spec/replicas",), Target(kind="Deployment", name="web")),)
     assert found.health_checks == (HealthCheck("apps/v1", "Deployment", "shop", "web"),)
 
 

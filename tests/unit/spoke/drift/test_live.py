@@ -19,8 +19,9 @@ LABELS = {
 class Recorder:
     def __init__(self, expected: bytes | None = None) -> None:
         self.expected = expected
+        self.ignored: tuple[str, ...] = ()
         self.changes: list[tuple[int | None, int | None]] = []
-        self.live = LiveObjects(lambda _: self.expected, self.changed)
+        self.live = LiveObjects(lambda _: self.expected, lambda _: self.ignored, self.changed)
 
     def changed(self, identity: ObjectId, before: Live | None, now: Live | None) -> None:
         self.changes.append((before.version if before else None, now.version if now else None))

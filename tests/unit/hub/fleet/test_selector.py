@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from felloe.errors import ConfigError
-from hub.status.select import parse_selector
+from hub.fleet.selector import parse_selector
 
 LABELS = {"env": "prod", "tier": "web", "felloe.io/zone": "a", "empty": ""}
 
