@@ -13,6 +13,7 @@ shown to people as it is and therefore never holds a secret. Whatever is not a `
     ├── LinkError            hub and spoke can't talk, or said something that the protocol forbids
     │   └── EnrolmentError   a join token or a certificate was refused
     ├── KubernetesError      the API server refused a request
+    ├── ExpressionError      a CEL expression can't be read, or fails on what it is asked about
     └── StoreError           the hub's state can't be read or written
 """
 
@@ -82,6 +83,10 @@ class KubernetesError(FelloeError):
         self.status = status
         self.reason = reason
         super().__init__(message)
+
+
+class ExpressionError(FelloeError):
+    """A CEL expression can't be read, or fails on what it is asked about."""
 
 
 class StoreError(FelloeError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Final, Protocol, TypeVar
@@ -12,7 +12,8 @@ from felloe.identity import ObjectId, WorkloadId
 from felloe.labels import WORKLOAD_KIND, WORKLOAD_NAME, WORKLOAD_NAMESPACE
 from spoke.drift.fields import fingerprint
 from spoke.drift.ignore import without
-from spoke.health import Health, assess
+from spoke.health import Health, assess, before_expressions
+from spoke.health.expressions import NOT_EVALUATED, Evaluations, Rule
 
 Json = Mapping[str, object]
 _T = TypeVar("_T")
@@ -31,11 +32,15 @@ class Live:
     terminating: bool = False
     # Its managedFields, only while it differs from what was applied: who did it is told when it is healed.
     drifted: Json | None = field(default=None, compare=False)
+    generation: int = field(default=0, compare=False)
+    # By which expressions it is judged, None by kstatus; and itself, until it is handed over to be evaluated.
+    rule: Rule | None = field(default=None, compare=False)
+    unjudged: Json | None = field(default=None, compare=False)
 
     @property
     def settled(self) -> Live:
         """Return the same without what is needed to tell a drift."""
-        return Live(self.uid, self.version, self.fingerprint, self.owner, self.health, self.terminating)
+        return replace(self, drifted=None) if self.drifted is not None else self
 
 
 class Expected(Protocol):
@@ -54,6 +59,14 @@ class Ignored(Protocol):
         ...
 
 
+class RuleOf(Protocol):
+    """Tells the expressions that an object of ours is judged by, None where it is judged by kstatus."""
+
+    def __call__(self, identity: ObjectId) -> Rule | None:
+        """Return them."""
+        ...
+
+
 class Changed(Protocol):
     """Is told that what is live of an object changed."""
 
@@ -65,10 +78,14 @@ class Changed(Protocol):
 class LiveObjects:
     """Everything of ours that is live. Watches and the answers to our own applies write it, everyone reads it."""
 
-    def __init__(self, expected: Expected, ignored: Ignored, changed: Changed) -> None:
+    def __init__(
+        self, expected: Expected, ignored: Ignored, changed: Changed, rule_of: RuleOf, evaluations: Evaluations
+    ) -> None:
         self._expected = expected
         self._ignored = ignored
         self._changed = changed
+        self._rule_of = rule_of
+        self._evaluations = evaluations
         self._objects: dict[ObjectId, Live] = {}
         self._interned: dict[object, object] = {}
 
@@ -89,10 +106,29 @@ class LiveObjects:
         before = self._objects.get(identity)
         if before is not None and before.uid == now.uid and 0 < now.version < before.version:
             return before
+        if now.unjudged is not None and now.rule is not None:
+            now = self._evaluate(identity, now, now.rule, now.unjudged, before)
         self._objects[identity] = now
         if before != now:
             self._changed(identity, before, now)
         return now
+
+    def _evaluate(self, identity: ObjectId, now: Live, rule: Rule, obj: Json, before: Live | None) -> Live:
+        """Have an object judged by its expressions; until then it has the health that it had at this generation."""
+
+        def judged(health: Health) -> None:
+            known = self._objects.get(identity)
+            if known is None or (known.uid, known.version) != (now.uid, now.version) or known.rule != rule:
+                return
+            self._objects[identity] = after = replace(known, health=self._intern(health))
+            if after != known:
+                self._changed(identity, known, after)
+
+        self._evaluations.ask(identity, rule, obj, judged)
+        same = before is not None and before.rule == rule
+        if same and before is not None and (before.uid, before.generation) == (now.uid, now.generation):
+            return replace(now, health=before.health, unjudged=None)
+        return replace(now, unjudged=None)
 
     def gone(self, identity: ObjectId, obj: Json | None = None) -> None:
         """Take it that an object is not there any more, or not ours; `obj` is its last state, if that is known."""
@@ -118,14 +154,20 @@ class LiveObjects:
         pointers = self._ignored(identity)
         own = fingerprint(metadata, partial(without, obj=obj, pointers=pointers)) if pointers else fingerprint(metadata)
         expected = self._expected(identity)
+        rule = self._rule_of(identity)
+        generation = metadata.get("generation")
+        known = before_expressions(obj) if rule else assess(obj, datetime.now(UTC))
         return Live(
             uid=str(metadata.get("uid") or ""),
             version=int(version) if version.isdigit() else 0,
             fingerprint=own,
             owner=self._intern(owner(metadata)),
-            health=self._intern(assess(obj, datetime.now(UTC))),
+            health=self._intern(known or NOT_EVALUATED),
             terminating=bool(metadata.get("deletionTimestamp")),
             drifted={"managedFields": metadata.get("managedFields")} if expected and expected != own else None,
+            generation=generation if isinstance(generation, int) else 0,
+            rule=rule,
+            unjudged=obj if known is None else None,
         )
 
     def _intern(self, value: _T) -> _T:

@@ -26,16 +26,20 @@ def assess(obj: Mapping[str, object], now: datetime | None = None) -> Health:
     old. Without it such a pod stays IN_PROGRESS.
     """
     seen = snapshot(obj)
-    if text(seen.metadata, "deletionTimestamp"):
-        return builtin.terminating(seen)
-    if seen.problem:
-        return Health(HealthStatus.UNKNOWN, "Malformed", f"can't tell the health: {seen.problem}")
-    verdict = _generation(seen) or _standard_conditions(seen)
+    verdict = _before_any_rule(seen) or _standard_conditions(seen)
     if verdict:
         return verdict
     if (seen.group, seen.kind) == ("", "Pod"):
         return workloads.pod(seen, now)
     return _RULES.get((seen.group, seen.kind), _any_kind)(seen)
+
+
+def before_expressions(obj: Mapping[str, object]) -> Health | None:
+    """Return what is known of an object's health before its CEL expressions are asked; never raises.
+
+    As in Flux that is a status for an older generation; an object that is being deleted is told as such, too.
+    """
+    return _before_any_rule(snapshot(obj))
 
 
 def assess_missing(desired: Mapping[str, object]) -> Health:
@@ -47,6 +51,14 @@ def assess_missing(desired: Mapping[str, object]) -> Health:
     if (seen.group, seen.kind) == ("batch", "Job") and integer(seen.spec, "ttlSecondsAfterFinished") is not None:
         return current("the Job is gone, as its ttlSecondsAfterFinished says", "JobExpired")
     return Health(HealthStatus.NOT_FOUND, "NotFound", "not found in the cluster")
+
+
+def _before_any_rule(obj: Snapshot) -> Health | None:
+    if text(obj.metadata, "deletionTimestamp"):
+        return builtin.terminating(obj)
+    if obj.problem:
+        return Health(HealthStatus.UNKNOWN, "Malformed", f"can't tell the health: {obj.problem}")
+    return _generation(obj)
 
 
 def _generation(obj: Snapshot) -> Health | None:
