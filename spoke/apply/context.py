@@ -15,6 +15,8 @@ from spoke.apply.inventories import Inventories
 from spoke.apply.objects import Objects
 from spoke.drift.live import LiveObjects
 from spoke.drift.watches import Watches
+from spoke.health.cel import Cel
+from spoke.health.expressions import Evaluations, Rule
 from spoke.kube.client import KubeClient
 from spoke.kube.discovery import Discovery
 
@@ -63,12 +65,20 @@ class Fleet(Protocol):
         """Return whether the workload that wants an object has it in its inventory, in the cluster."""
         ...
 
-    def waits_for(self, workload: Workload) -> str:
+    async def waits_for(self, workload: Workload) -> str:
         """Return which dependency is not ready and why; empty where all are."""
         ...
 
     def changed(self) -> None:
         """Wake every task: something that others may wait for happened."""
+        ...
+
+    def told(self, identity: WorkloadId) -> None:
+        """Wake those that wait for a workload by an expression: what is told of it changed."""
+        ...
+
+    def rule_of(self, identity: ObjectId) -> Rule | None:
+        """Return the expressions that an object of the bundle is judged by, None where it is judged by kstatus."""
         ...
 
 
@@ -86,14 +96,17 @@ class Context:
     report: Report
     tracer: Tracer
     fleet: Fleet
+    cel: Cel
+    evaluations: Evaluations
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """With which bundle a workload came: when (seconds since 1970), and the trace it belongs to."""
+    """With which bundle a workload came: when (seconds since 1970), the trace it belongs to, and its generation."""
 
     received_at: float
     traceparent: str
+    generation: int
 
 
 def owned_elsewhere(claims: Mapping[ObjectId, WorkloadId], workload: Workload) -> Collection[ObjectId]:

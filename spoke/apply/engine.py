@@ -15,6 +15,7 @@ from felloe.identity import ObjectId, WorkloadId
 from felloe.tracing import Tracer
 from spoke.apply import standing
 from spoke.apply.context import Blobs, Context, Delivery, Report, owned_elsewhere
+from spoke.apply.dependencies import waits_for
 from spoke.apply.inventories import Inventories
 from spoke.apply.inventory import Inventory
 from spoke.apply.objects import Objects
@@ -26,6 +27,8 @@ from spoke.apply.workload import WorkloadTask
 from spoke.drift.live import Live, LiveObjects
 from spoke.drift.watches import Watches
 from spoke.health import HealthStatus
+from spoke.health.cel import Cel
+from spoke.health.expressions import Evaluations, Rule, rules
 from spoke.kube.client import KubeClient
 from spoke.kube.discovery import Discovery
 
@@ -94,7 +97,12 @@ class Engine:
         self._running: dict[WorkloadId, _Running] = {}
         self._claims: dict[ObjectId, WorkloadId] = {}
         self._ignored: dict[ObjectId, tuple[str, ...]] = {}
-        self._live = LiveObjects(self._expected, self._left_to_others, self._touched)
+        self._rules: dict[tuple[WorkloadId, str, str], Rule] = {}
+        self._cel = Cel()
+        self._evaluations = Evaluations(self._cel)
+        self._live = LiveObjects(
+            self._expected, self._left_to_others, self._touched, self.rule_of, self._evaluations
+        )
         self._discovery = Discovery(client)
         self._inventories = Inventories(client)
 
@@ -105,6 +113,12 @@ class Engine:
 
     async def run(self) -> None:
         """Work until cancelled. Without a bundle nothing is done and nothing is asked of the API server."""
+        try:
+            await self._run()
+        finally:
+            await self._cel.close()
+
+    async def _run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             context = Context(
                 client=self._client,
@@ -117,7 +131,10 @@ class Engine:
                 report=self._report,
                 tracer=self._tracer,
                 fleet=self,
+                cel=self._cel,
+                evaluations=self._evaluations,
             )
+            tasks.create_task(self._evaluations.run())
             await self._arrived.wait()
             await self._load()
             while True:
@@ -138,16 +155,26 @@ class Engine:
         state = self._states.get(self._claims[identity]) if identity in self._claims else None
         return state is not None and identity in state.inventory.items
 
-    def waits_for(self, workload: Workload) -> str:
-        """Return which dependency is not ready; an older health or revision of it does not count."""
-        for dependency, _ in workload.options.depends_on:
-            running = self._running.get(dependency)
-            if running is None or running.work is None:
-                return f"dependency {dependency} not found: no such workload is meant for this cluster"
-            if not running.work.ready:
-                suspended = " (it is suspended)" if running.work.workload.options.suspend else ""
-                return f"dependency {dependency} is not ready{suspended}"
-        return ""
+    async def waits_for(self, workload: Workload) -> str:
+        """Return which dependency is not ready and why; empty where all are."""
+        waiting = self._work(workload.id)
+        return "" if waiting is None else await waits_for(self._cel, waiting, self._work)
+
+    def rule_of(self, identity: ObjectId) -> Rule | None:
+        """Return the expressions that an object of the bundle is judged by, None where it is judged by kstatus."""
+        if not self._rules or identity not in self._claims:
+            return None
+        return self._rules.get((self._claims[identity], *identity[:2]))
+
+    def told(self, identity: WorkloadId) -> None:
+        """Wake those that wait for a workload by an expression."""
+        for running in self._running.values():
+            if running.work is not None and running.work.waits_by_expression_for(identity):
+                running.work.wake()
+
+    def _work(self, identity: WorkloadId) -> WorkloadTask | None:
+        running = self._running.get(identity)
+        return running.work if running else None
 
     def changed(self) -> None:
         """Wake every task."""
@@ -223,7 +250,12 @@ class Engine:
         self._claims = wanted
         entries = (entry for workload in stored.bundle.workloads for entry in workload.entries)
         self._ignored = {entry.id: entry.ignore for entry in entries if entry.ignore}
-        delivery = Delivery(stored.received_at, stored.traceparent)
+        self._rules = {
+            (workload.id, rule.group, rule.kind): rule
+            for workload in stored.bundle.workloads
+            for rule in rules(workload.options.health_check_exprs)
+        }
+        delivery = Delivery(stored.received_at, stored.traceparent, stored.generation)
         for workload in stored.bundle.workloads:
             if workload.id not in self._running:
                 state = self._states.get(workload.id)

@@ -10,29 +10,32 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
 from felloe.bundle import HealthCheck, Workload
 from felloe.errors import KubernetesError
-from felloe.identity import ObjectId, split_api_version
+from felloe.identity import ObjectId, WorkloadId, split_api_version
 from felloe.tracing import Span
 from spoke.apply import standing
 from spoke.apply.context import Context, Delivery, owned_elsewhere
+from spoke.apply.dependencies import as_flux_object
 from spoke.apply.plan import leftovers
 from spoke.apply.pruning import prune
-from spoke.apply.standing import Failure, Verdict
+from spoke.apply.standing import Failure, Standing, Verdict
 from spoke.apply.step import State, Step
 from spoke.drift.contest import Contest
 from spoke.drift.live import Live
 from spoke.drift.watches import NamedObject
-from spoke.health import Health, HealthStatus, assess
+from spoke.health import Health, HealthStatus, assess, before_expressions
+from spoke.health.expressions import rules, unreadable
 from spoke.kube.watch import Reflector
 
 _FIRST_RETRY_SECONDS: Final = 0.5
 _LONGEST_OUTAGE_PAUSE_SECONDS: Final = 15.0
+_UNREADABLE_PAUSE_SECONDS: Final = 60.0
 _GATHER_SECONDS: Final = 0.003
 _NOT_FOUND: Final = Health(HealthStatus.NOT_FOUND, "NotFound", "not found in the cluster")
 _log = logging.getLogger(__name__)
@@ -64,6 +67,7 @@ class WorkloadTask:
         self._wake = asyncio.Event()
         self._spans: dict[str, Span] = {}
         self._last = b""
+        self._waiting = False
 
     @property
     def ready(self) -> bool:
@@ -72,6 +76,17 @@ class WorkloadTask:
         if self._state.inventory.applied_digest != digest or self.workload.options.suspend:
             return False
         return not self._gated or self._state.standing.healthy_digest == digest
+
+    def view(self) -> Mapping[str, object]:
+        """Return the workload as the Flux object that its author knows; what was told before this task is not told."""
+        known = self._state.standing if self._last else Standing(self.workload.id)
+        return as_flux_object(self.workload, known, self._state.inventory, self._delivery.generation)
+
+    def waits_by_expression_for(self, identity: WorkloadId) -> bool:
+        """Return whether an expression over another workload is what this one waits for now."""
+        return self._waiting and any(
+            dependency.ready_expr and dependency.id == identity for dependency in self.workload.options.depends_on
+        )
 
     @property
     def settled(self) -> bool:
@@ -124,6 +139,7 @@ class WorkloadTask:
 
     async def _work(self) -> None:
         self._publish(Verdict(standing.UNKNOWN, "Progressing", "reconciliation in progress"))
+        await self._readable()
         await self._dependencies()
         if self._state.inventory.applied_digest != self.workload.digest:
             self._begin("apply")
@@ -153,6 +169,8 @@ class WorkloadTask:
         first = not self._settled
         if not first:
             due = [identity for identity in due if self._step.why(identity) is not None]
+        if first:
+            await self._look_again()
         if due or (first and not self._wanted):
             await self._step.run(due, requested=requested and first)
             self._retry_failures(due)
@@ -242,10 +260,28 @@ class WorkloadTask:
     async def _dependencies(self) -> None:
         if self._state.inventory.applied_digest == self.workload.digest:
             return
-        while reason := self._context.fleet.waits_for(self.workload):
+        self._waiting = True
+        while reason := await self._context.fleet.waits_for(self.workload):
             self._publish(Verdict(standing.FALSE, "DependencyNotReady", reason))
             await self._wake.wait()
             self._wake.clear()
+        self._waiting = False
+
+    async def _readable(self) -> None:
+        """Apply nothing of a workload that has an expression nobody can read, as in Flux."""
+        options = self.workload.options
+        ready = {index: each.ready_expr for index, each in enumerate(options.depends_on) if each.ready_expr}
+        while problem := await unreadable(self._context.cel, options.health_check_exprs, ready):
+            self._publish(Verdict(standing.FALSE, "InvalidCELExpression", problem))
+            await asyncio.sleep(_UNREADABLE_PAUSE_SECONDS)
+
+    async def _look_again(self) -> None:
+        """Ask for those objects that were judged by other expressions than those of today; they are not kept."""
+        fleet, live = self._context.fleet, self._context.live
+        for entry in self.workload.entries:
+            known = live.get(entry.id)
+            if known is not None and entry.id in self._wanted and known.rule != fleet.rule_of(entry.id):
+                await self._context.objects.look(entry.id, entry.version)
 
     async def _suspended(self) -> None:
         """Do nothing, and see to it that this is remembered should the workload leave the bundle."""
@@ -340,7 +376,17 @@ class WorkloadTask:
         """Follow the health of an object that is waited for and not part of this workload."""
 
         def changed(obj: dict[str, object] | None) -> None:
-            self._outside[identity] = _NOT_FOUND if obj is None else assess(obj)
+            rule = next(
+                (rule for rule in rules(self.workload.options.health_check_exprs) if rule.is_for(identity)), None
+            )
+            known = _NOT_FOUND if obj is None else before_expressions(obj) if rule else assess(obj)
+            if known is not None:
+                judged(known)
+            elif obj is not None and rule is not None:
+                self._context.evaluations.ask((self.workload.id, identity), rule, obj, judged)
+
+        def judged(health: Health) -> None:
+            self._outside[identity] = health
             self._wake.set()
 
         version = split_api_version(check.api_version)[1]
@@ -386,6 +432,7 @@ class WorkloadTask:
         if (data := message.SerializeToString(deterministic=True)) != self._last:
             self._last = data
             self._context.report.workload(message)
+            self._context.fleet.told(self.workload.id)
         if before is None or (before.status, before.reason) != (ready.status, ready.reason):
             _log.info("event=Ready workload=%s status=%s reason=%s", self.workload.id, ready.status, ready.reason)
 

@@ -151,7 +151,10 @@ class Cel:
         if self._process is not None and self._process.returncode is None:
             return self._process
         command = [sys.executable, "-I", "-m", "spoke.health.cel_worker"]
-        process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env={})
+        try:
+            process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env={})
+        except OSError as error:
+            raise ExpressionError(f"expressions can't be evaluated: {command[0]} does not start: {error}") from error
         try:
             async with asyncio.timeout(_WALL_SECONDS):
                 line = await process.stdout.readline() if process.stdout else b""

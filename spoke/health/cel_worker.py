@@ -1,11 +1,12 @@
 """The process that evaluates CEL expressions, so that no expression of a tenant can hurt the spoke.
 
-A library can't interrupt an evaluation, and a deeply nested expression ends the process that parses it. So `spoke.health.cel`
-starts this module (``python -I -m spoke.health.cel_worker``), asks one question a line, and bears it when it dies:
-every answer has a budget of CPU time, enforced by the kernel (SIGPROF), and the process one of memory.
+A library can't interrupt an evaluation, and a deeply nested expression ends the process that parses it. So
+`spoke.health.cel` starts this module (``python -I -m spoke.health.cel_worker``), asks one question a line, and bears it
+when it dies: every answer has a budget of CPU time, enforced by the kernel (SIGPROF), and the process one of memory.
 
 A question is ``{"expressions": [text, …], "variables": {…} or null}``; without variables the expressions are only read.
-The answer is ``{"first": index of the first that is true, or null}`` or ``{"failed": index, "error": text, "unread": bool}``.
+The answer is ``{"first": index of the first that is true, or null}``, or ``{"failed": index, "error": text, "unread":
+bool}``.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ class Evaluator:
             try:
                 value = self._programs[text].execute(context)
                 if not isinstance(value, bool):
-                    raise TypeError(f"it is a {type(value).__name__}, not true or false")  # noqa: TRY301, TRY004
+                    raise TypeError(f"it is a {type(value).__name__}, not true or false")  # noqa: TRY301
             except Exception as error:  # noqa: BLE001
                 raise _Failed(index, error, unread=False) from None
             if value:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from felloe.bundle import ApplyOptions, Dependency, HealthCheck
+from felloe.bundle import ApplyOptions, Dependency, HealthCheck, HealthCheckExpr
 from tests.spoke.cluster import Admin
 from tests.spoke.driver import Spoke, condition, ready
-from tests.spoke.manifests import Manifest, Wanted, config_map, deployment, namespace, workload_id
+from tests.spoke.manifests import Manifest, Wanted, config_map, custom, definition, deployment, namespace, workload_id
 
 pytestmark = pytest.mark.cluster
 
@@ -100,3 +100,87 @@ async def test_an_impossible_dependency_is_told(spoke: Spoke, admin: Admin, depe
     spoke.want(Wanted("apps", [namespace("never")], ApplyOptions(depends_on=(Dependency(workload_id(depends_on)),))))
     status = await spoke.until("apps", lambda status: ready(status)[1] == "DependencyNotReady", "waits")
     assert message in ready(status)[2]
+
+
+def by(current: str, failed: str = "", in_progress: str = "") -> ApplyOptions:
+    """Return options that wait for Gauges by expressions."""
+    expr = HealthCheckExpr("test.example.com/v1", "Gauge", current, failed, in_progress)
+    return ApplyOptions(prune=True, wait=True, timeout=60, health_check_exprs=(expr,))
+
+
+def gauge(admin: Admin, **spec: object) -> None:
+    admin.patch("test.example.com/v1", "Gauge", "g", "exprs", {"spec": spec}, manager="gauges")
+
+
+async def test_expressions_tell_the_health_of_a_kind(spoke: Spoke, admin: Admin) -> None:
+    objects = [definition("gauges", "Gauge"), namespace("exprs"), custom("exprs", "g", "Gauge", wanted=2)]
+    phases = by("spec.level >= spec.wanted", "spec.level < 0", "has(spec.rising) && spec.rising")
+    spoke.want(Wanted("apps", objects, phases))
+    status = await spoke.until("apps", lambda status: "no such key: level" in ready(status)[2], "tells what is missing")
+    assert "Gauge.test.example.com exprs/g: spec.healthCheckExprs[0].failed" in ready(status)[2]
+    gauge(admin, level=-1)
+    status = await spoke.until("apps", lambda status: ready(status)[1] == "HealthCheckFailed", "fails")
+    assert "spec.healthCheckExprs[0].failed is true" in ready(status)[2]
+    gauge(admin, level=5, rising=True)
+    await spoke.until("apps", lambda status: "inProgress is true" in ready(status)[2], "is in progress")
+    gauge(admin, level=5, rising=False)
+    assert (await spoke.until_applied("apps")).healthy_digest == spoke.digest("apps")
+    spoke.want(Wanted("apps", objects, by("spec.level > 100")))
+    await spoke.until("apps", lambda status: "none of spec.healthCheckExprs[0]" in ready(status)[2], "judges again")
+    spoke.want(Wanted("apps", objects, WAIT))
+    await spoke.until_applied("apps")
+
+
+async def test_expressions_also_tell_the_health_of_what_health_checks_names_elsewhere(
+    spoke: Spoke, admin: Admin
+) -> None:
+    spoke.want(Wanted("kinds", [definition("dials", "Dial"), namespace("outside")]))
+    await spoke.until_applied("kinds")
+    expr = HealthCheckExpr("test.example.com/v1", "Dial", "spec.level > 1")
+    check = HealthCheck("test.example.com/v1", "Dial", "outside", "d")
+    options = ApplyOptions(health_checks=(check,), health_check_exprs=(expr,), timeout=60)
+    kinds = Wanted("kinds", [definition("dials", "Dial"), namespace("outside")])
+    spoke.want(kinds, Wanted("apps", [config_map("outside", "a")], options))
+    await spoke.until("apps", lambda status: "outside/d: not found" in ready(status)[2], "waits for it")
+    admin.create(custom("outside", "d", "Dial", level=1))
+    await spoke.until("apps", lambda status: "none of spec.healthCheckExprs[0]" in ready(status)[2], "judges it")
+    admin.patch("test.example.com/v1", "Dial", "d", "outside", {"spec": {"level": 2}})
+    await spoke.until_applied("apps")
+
+
+async def test_a_workload_whose_expression_can_not_be_read_is_not_applied_and_the_others_go_on(
+    spoke: Spoke, admin: Admin
+) -> None:
+    spoke.want(Wanted("other", [namespace("unread")]), Wanted("apps", [config_map("unread", "a")], by("spec.level >")))
+    status = await spoke.until("apps", lambda status: ready(status)[1] == "InvalidCELExpression", "is refused")
+    assert ready(status)[0] == "False"
+    assert "spec.healthCheckExprs[0].current can't be read: at 1:13" in ready(status)[2]
+    await spoke.until_applied("other")
+    assert admin.config_map("unread", "a") is None
+    spoke.want(
+        Wanted("other", [namespace("unread")]), Wanted("apps", [config_map("unread", "a")], by("spec.level > 1"))
+    )
+    await spoke.until_applied("apps")
+
+
+async def test_ready_expr_decides_when_a_dependent_goes_on(spoke: Spoke, admin: Admin) -> None:
+    expr = "dep.spec.wait && dep.status.conditions.exists(c, c.type == 'Healthy' && c.message.contains('1 of 2'))"
+    after = ApplyOptions(prune=True, depends_on=(Dependency(workload_id("first"), expr),))
+    second = Wanted("second", [config_map("readyexpr", "a")], after)
+    never = Wanted("first", [namespace("readyexpr"), stuck("readyexpr", "web")], ApplyOptions(prune=True, timeout=3600))
+    spoke.want(never, second)
+    status = await spoke.until("second", lambda status: "readyExpr is false" in ready(status)[2], "waits")
+    assert "dependency Kustomization/flux-system/first is not ready: spec.dependsOn[0].readyExpr" in ready(status)[2]
+    assert admin.config_map("readyexpr", "a") is None
+    waits = Wanted("first", never.objects, ApplyOptions(prune=True, wait=True, timeout=3600))
+    spoke.want(waits, second)
+    await spoke.until_applied("second")  # although what it depends on never gets ready
+    assert ready(spoke.statuses["first"])[0] != "True"
+
+
+async def test_a_ready_expr_that_fails_says_why(spoke: Spoke, admin: Admin) -> None:
+    expr = "dep.metadata.labels['app/version'] == self.metadata.labels['app/version']"
+    after = ApplyOptions(depends_on=(Dependency(workload_id("first"), expr),))
+    spoke.want(Wanted("first", [namespace("nolabel")]), Wanted("second", [config_map("nolabel", "a")], after))
+    status = await spoke.until("second", lambda status: ready(status)[1] == "DependencyNotReady", "waits")
+    assert "spec.dependsOn[0].readyExpr: no such key: app/version" in ready(status)[2]

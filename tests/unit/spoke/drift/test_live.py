@@ -7,6 +7,8 @@ from typing import Any
 from felloe.identity import ObjectId, WorkloadId
 from spoke.drift.contest import FREE_HEALS, Contest
 from spoke.drift.live import Live, LiveObjects
+from spoke.health.cel import Cel
+from spoke.health.expressions import Evaluations
 
 IDENTITY = ObjectId("", "ConfigMap", "shop", "a")
 LABELS = {
@@ -21,7 +23,9 @@ class Recorder:
         self.expected = expected
         self.ignored: tuple[str, ...] = ()
         self.changes: list[tuple[int | None, int | None]] = []
-        self.live = LiveObjects(lambda _: self.expected, lambda _: self.ignored, self.changed)
+        self.live = LiveObjects(
+            lambda _: self.expected, lambda _: self.ignored, self.changed, lambda _: None, Evaluations(Cel())
+        )
 
     def changed(self, identity: ObjectId, before: Live | None, now: Live | None) -> None:
         self.changes.append((before.version if before else None, now.version if now else None))

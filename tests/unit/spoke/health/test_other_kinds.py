@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from spoke.health import Health, HealthStatus, assess, assess_missing
@@ -303,6 +303,7 @@ def test_an_object_that_is_gone() -> None:
     assert assess_missing(make("batch/v1", "Job", {"ttlSecondsAfterFinished": 0}, {})).status is CURRENT
 
 
+ANY_SPEED = settings(suppress_health_check=[HealthCheck.too_slow])
 KINDS = [
     ("v1", "ConfigMap"),
     ("v1", "Namespace"),
@@ -373,12 +374,14 @@ JSON = st.recursive(
 )
 
 
+@ANY_SPEED
 @given(obj=st.dictionaries(st.sampled_from(["apiVersion", "kind", "metadata", "spec", "status"]), JSON))
 def test_any_json_gets_an_answer(obj: Object) -> None:
     assert isinstance(assess(obj), Health)
     assert isinstance(assess_missing(obj), Health)
 
 
+@ANY_SPEED
 @given(created=st.text() | st.datetimes().map(str) | st.just("0001-01-01T00:00:00+23:59"))
 def test_any_creation_time_gets_an_answer(created: str) -> None:
     status = {"phase": "Pending", **conditions(("PodScheduled", "False", "Unschedulable", ""))}
@@ -386,6 +389,7 @@ def test_any_creation_time_gets_an_answer(created: str) -> None:
     assert health.status in (IN_PROGRESS, FAILED)
 
 
+@ANY_SPEED
 @given(kind=st.sampled_from(KINDS), metadata=JSON, spec=JSON, status=JSON)
 def test_any_status_of_a_known_kind_gets_an_answer(
     kind: tuple[str, str], metadata: object, spec: object, status: object
