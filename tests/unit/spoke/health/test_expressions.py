@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -53,7 +54,7 @@ def rule() -> Rule:
     ],
 )
 async def test_in_progress_comes_before_failed_before_current(
-    cel: Cel, status: dict[str, object], expected: HealthStatus, said: str
+    cel: Cel, status: dict[str, Any], expected: HealthStatus, said: str
 ) -> None:
     health = await judge(cel, rule(), widget(**status))
     assert (health.status, health.message) == (expected, said)
