@@ -100,9 +100,7 @@ class Engine:
         self._rules: dict[tuple[WorkloadId, str, str], Rule] = {}
         self._cel = Cel()
         self._evaluations = Evaluations(self._cel)
-        self._live = LiveObjects(
-            self._expected, self._left_to_others, self._touched, self.rule_of, self._evaluations
-        )
+        self._live = LiveObjects(self._expected, self._left_to_others, self._touched, self.rule_of, self._evaluations)
         self._discovery = Discovery(client)
         self._inventories = Inventories(client)
 
