@@ -18,7 +18,7 @@ import yaml
 
 def apply_all(kubeconfig: Path, objects: Sequence[dict[str, Any]], *, concurrency: int) -> float:
     """Apply ConfigMaps, `concurrency` at once, and return the seconds that it took."""
-    server, context = _access(yaml.safe_load(kubeconfig.read_text()))
+    server, context = access(yaml.safe_load(kubeconfig.read_text()))
     return asyncio.run(_apply_all(server, context, objects, concurrency))
 
 
@@ -44,7 +44,7 @@ async def _apply_all(
         return time.perf_counter() - begin
 
 
-def _access(config: dict[str, Any]) -> tuple[str, ssl.SSLContext]:
+def access(config: dict[str, Any]) -> tuple[str, ssl.SSLContext]:
     """Return the server of a kubeconfig and a TLS context with its client certificate."""
     cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
     context = ssl.create_default_context(cadata=base64.b64decode(cluster["certificate-authority-data"]).decode())

@@ -1,6 +1,7 @@
 """``python -m spoke``: the resident process. Light on purpose: argparse, and libraries when they are needed.
 
 python -m spoke --hub HOST:PORT --state DIR [--kubeconfig FILE [--context NAME]] [--token-file FILE]
+                [--default-service-account NAME]
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ class Settings:
     kubeconfig: Path | None
     context: str
     token_file: Path | None
+    service_account: str
     log_level: str
 
 
@@ -66,10 +68,24 @@ def _parse(argv: Sequence[str]) -> Settings:
     parser.add_argument("--kubeconfig", type=Path, metavar="FILE", help="which cluster (default: the one of this pod)")
     parser.add_argument("--context", default="", metavar="NAME", help="of the kubeconfig (default: its current one)")
     parser.add_argument("--token-file", type=Path, metavar="FILE", help="join token (default: $FELLOE_TOKEN)")
+    parser.add_argument(
+        "--default-service-account",
+        default="",
+        metavar="NAME",
+        help="apply workloads that name no service account as this one of their namespace (default: as the spoke)",
+    )
     parser.add_argument("--log-level", default="info", choices=["debug", "info", "warning", "error"])
     parser.add_argument("--version", action="version", version=f"felloe {__version__}")
     found = parser.parse_args(argv)
-    return Settings(found.hub, found.state, found.kubeconfig, found.context, found.token_file, found.log_level)
+    return Settings(
+        hub=found.hub,
+        state=found.state,
+        kubeconfig=found.kubeconfig,
+        context=found.context,
+        token_file=found.token_file,
+        service_account=found.default_service_account,
+        log_level=found.log_level,
+    )
 
 
 async def _run(settings: Settings, environ: Mapping[str, str]) -> None:
@@ -82,7 +98,7 @@ async def _run(settings: Settings, environ: Mapping[str, str]) -> None:
     store, identities = BundleStore(settings.state), IdentityStore(settings.state)
     traces = tracer("felloe-spoke", environ)
     try:
-        async with agent(access, store, traces) as running:
+        async with agent(access, store, traces, settings.service_account) as running:
             await _until_told(_work(settings, environ, running, store, identities))
     finally:
         store.close()

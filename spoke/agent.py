@@ -14,8 +14,8 @@ from typing import Final
 from felloe.errors import KubernetesError
 from felloe.tracing import Tracer
 from spoke.apply.engine import Engine
+from spoke.kube.access import Access
 from spoke.kube.client import KubeClient, connect
-from spoke.kube.config import Access
 from spoke.report.reporter import Reporter
 from spoke.state import BundleStore, StoredBundle
 
@@ -26,11 +26,11 @@ _log = logging.getLogger(__name__)
 class Agent:
     """One spoke without its link: `on_bundle` is what the link calls, `reporter` what it reads."""
 
-    def __init__(self, client: KubeClient, store: BundleStore, tracer: Tracer) -> None:
+    def __init__(self, client: KubeClient, store: BundleStore, tracer: Tracer, service_account: str = "") -> None:
         self.reporter = Reporter()
         self._client = client
         self._store = store
-        self._engine = Engine(client, store, self.reporter, tracer)
+        self._engine = Engine(client, store, self.reporter, tracer, service_account)
 
     def on_bundle(self, stored: StoredBundle) -> None:
         """Take a bundle that is whole, verified and on the disk."""
@@ -63,7 +63,10 @@ async def facts(client: KubeClient) -> Mapping[str, str]:
 
 
 @asynccontextmanager
-async def agent(access: Access, store: BundleStore, tracer: Tracer) -> AsyncIterator[Agent]:
-    """Yield an agent for a cluster; `run` is to be run inside."""
+async def agent(access: Access, store: BundleStore, tracer: Tracer, service_account: str = "") -> AsyncIterator[Agent]:
+    """Yield an agent for a cluster; `run` is to be run inside.
+
+    Workloads that name no service account are applied as `service_account` of their namespace, if that is not empty.
+    """
     async with connect(access) as client:
-        yield Agent(client, store, tracer)
+        yield Agent(client, store, tracer, service_account)

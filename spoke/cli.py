@@ -35,6 +35,9 @@ def run(
     ] = None,
     kubeconfig: Annotated[Path | None, typer.Option(help="Which cluster; without it, the one this pod is in.")] = None,
     context: Annotated[str, typer.Option(help="Context of the kubeconfig; without it, its current one.")] = "",
+    default_service_account: Annotated[
+        str, typer.Option(help="Apply workloads that name no service account as this one of their namespace.")
+    ] = "",
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> None:
     """Run a spoke: make one cluster what the hub says, and keep it so, also while the hub is away."""
@@ -47,6 +50,8 @@ def run(
         argv.append(f"--kubeconfig={kubeconfig}")
     if context:
         argv.append(f"--context={context}")
+    if default_service_account:
+        argv.append(f"--default-service-account={default_service_account}")
     sys.stdout.flush()
     os.execv(sys.executable, argv)  # noqa: S606
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from felloe.bundle import Workload
@@ -17,6 +17,7 @@ from spoke.drift.live import LiveObjects
 from spoke.drift.watches import Watches
 from spoke.health.cel import Cel
 from spoke.health.expressions import Evaluations, Rule
+from spoke.kube.accounts import Account, Accounts
 from spoke.kube.client import KubeClient
 from spoke.kube.discovery import Discovery
 
@@ -84,9 +85,14 @@ class Fleet(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The collaborators of a workload's task."""
+    """The collaborators of a workload's task.
+
+    `client` and `objects` act as the workload's `service_account` (empty: as the spoke itself); `inventories` are the
+    spoke's own.
+    """
 
     client: KubeClient
+    accounts: Accounts
     discovery: Discovery
     objects: Objects
     inventories: Inventories
@@ -98,6 +104,19 @@ class Context:
     fleet: Fleet
     cel: Cel
     evaluations: Evaluations
+    service_account: str = ""
+
+    def acting(self, identity: WorkloadId, service_account: str) -> Context:
+        """Return the same for a workload whose every request is made as a service account of its namespace, as in Flux.
+
+        Without a name it is this context's own: the default for workloads that name none.
+        """
+        name = service_account or self.service_account
+        if not name:
+            return self
+        client = self.accounts.client(Account(identity.namespace, name))
+        objects = Objects(client, self.client, self.discovery, self.live)
+        return replace(self, client=client, objects=objects, service_account=name)
 
 
 @dataclass(frozen=True, slots=True)

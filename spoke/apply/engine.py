@@ -19,16 +19,17 @@ from spoke.apply.dependencies import waits_for
 from spoke.apply.inventories import Inventories
 from spoke.apply.inventory import Inventory
 from spoke.apply.objects import Objects
-from spoke.apply.plan import CRD, NAMESPACE, claims
+from spoke.apply.plan import CRD, NAMESPACE, RIGHTS, claims
 from spoke.apply.removal import removed
 from spoke.apply.standing import Standing, Verdict
 from spoke.apply.step import State
 from spoke.apply.workload import WorkloadTask
 from spoke.drift.live import Live, LiveObjects
-from spoke.drift.watches import Watches
+from spoke.drift.watches import Need, Watches
 from spoke.health import HealthStatus
 from spoke.health.cel import Cel
 from spoke.health.expressions import Evaluations, Rule, rules
+from spoke.kube.accounts import Account, Accounts
 from spoke.kube.client import KubeClient
 from spoke.kube.discovery import Discovery
 
@@ -86,8 +87,13 @@ class _Running:
 class Engine:
     """Makes a cluster what its newest bundle says. `run` does the work, `set_bundle` may be called at any time."""
 
-    def __init__(self, client: KubeClient, blobs: Blobs, report: Reporting, tracer: Tracer) -> None:
+    def __init__(
+        self, client: KubeClient, blobs: Blobs, report: Reporting, tracer: Tracer, service_account: str = ""
+    ) -> None:
+        """Workloads that name no service account are applied as `service_account`, if that is not empty."""
         self._client = client
+        self._service_account = service_account
+        self._watches: Watches | None = None
         self._blobs = blobs
         self._report = report
         self._tracer = tracer
@@ -118,19 +124,22 @@ class Engine:
 
     async def _run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
+            self._watches = Watches(self._live, tasks)
             context = Context(
                 client=self._client,
+                accounts=Accounts(self._client, self._rights_changed, tasks),
                 discovery=self._discovery,
-                objects=Objects(self._client, self._discovery, self._live),
+                objects=Objects(self._client, self._client, self._discovery, self._live),
                 inventories=self._inventories,
                 live=self._live,
-                watches=Watches(self._client, self._live, tasks),
+                watches=self._watches,
                 blobs=self._blobs,
                 report=self._report,
                 tracer=self._tracer,
                 fleet=self,
                 cel=self._cel,
                 evaluations=self._evaluations,
+                service_account=self._service_account,
             )
             tasks.create_task(self._evaluations.run())
             await self._arrived.wait()
@@ -149,9 +158,13 @@ class Engine:
         return self._claims
 
     def recorded(self, identity: ObjectId) -> bool:
-        """Return whether the workload that wants an object has it in its inventory."""
-        state = self._states.get(self._claims[identity]) if identity in self._claims else None
-        return state is not None and identity in state.inventory.items
+        """Return whether the workload that wants an object has applied it and has it in its inventory."""
+        return identity in self._claims and self._has(self._claims[identity], identity)
+
+    def _has(self, workload: WorkloadId, identity: ObjectId) -> bool:
+        state = self._states.get(workload)
+        item = state.inventory.items.get(identity) if state else None
+        return item is not None and bool(item.applied)
 
     async def waits_for(self, workload: Workload) -> str:
         """Return which dependency is not ready and why; empty where all are."""
@@ -195,9 +208,19 @@ class Engine:
             running.work.touched(identity, now)
         if identity[:2] in (CRD, NAMESPACE) and _usable(now) and not _usable(before):
             self._discovery.outdated()
-            for other in self._running.values():
-                if other.work is not None:
-                    other.work.appeared()
+            self._appeared()
+        elif identity[:2] in RIGHTS and now is not None and (before is None or before.version != now.version):
+            self._rights_changed()
+
+    def _rights_changed(self) -> None:
+        if self._watches is not None:
+            self._watches.again()
+        self._appeared()
+
+    def _appeared(self) -> None:
+        for running in self._running.values():
+            if running.work is not None:
+                running.work.appeared()
 
     # -- bundles
 
@@ -235,7 +258,7 @@ class Engine:
         self._report.bundle(stored.epoch, stored.generation, stored.bundle.root, stored.traceparent)
 
     async def _adopt(self, stored: Desired, context: Context, tasks: asyncio.TaskGroup) -> None:
-        wanted = claims(stored.bundle.workloads)
+        wanted = claims(stored.bundle.workloads, self._has)
         stale = [
             identity
             for identity, running in self._running.items()
@@ -259,7 +282,8 @@ class Engine:
                 state = self._states.get(workload.id)
                 if state is None:
                     state = self._states[workload.id] = State(Inventory(workload.id), Standing(workload.id))
-                work = WorkloadTask(context, workload, state, delivery)
+                acting = context.acting(workload.id, workload.options.service_account)
+                work = WorkloadTask(acting, workload, state, delivery)
                 foreign = frozenset(owned_elsewhere(wanted, workload))
                 # Started only after this loop, when every dependency can be found.
                 self._running[workload.id] = _Running(tasks.create_task(_guarded(work)), work, foreign)
@@ -272,7 +296,7 @@ class Engine:
             len(stored.bundle.workloads),
             len(stale),
         )
-        self._forget_kinds(context)
+        self._forget(context, stored.bundle)
         self.changed()
 
     @staticmethod
@@ -290,15 +314,28 @@ class Engine:
         )
 
     async def _remove(self, context: Context, identity: WorkloadId) -> None:
-        await removed(context, self._states[identity])
+        state = self._states[identity]
+        await removed(context.acting(identity, state.inventory.service_account), state)
         del self._states[identity]
         _log.info("event=Removed workload=%s", identity)
-        self._forget_kinds(context)
+        if self._newest is not None:
+            self._forget(context, self._newest.bundle)
 
-    def _forget_kinds(self, context: Context) -> None:
-        kinds = {identity[:2] for identity in self._claims}
-        kinds |= {identity[:2] for state in self._states.values() for identity in state.inventory.items}
-        context.watches.retain(kinds)
+    def _forget(self, context: Context, bundle: Bundle) -> None:
+        """Stop the watches that no object of the bundle, and none that is still there, needs."""
+        needs: set[Need] = set()
+        accounts: set[Account] = set()
+        for identity in bundle.by_id.keys() | self._states.keys():
+            workload, state = bundle.by_id.get(identity), self._states.get(identity)
+            named = workload.options.service_account if workload else state.inventory.service_account if state else ""
+            name = named or context.service_account
+            account = Account(identity.namespace, name)
+            user = account.user if name else ""
+            accounts |= {account} if name else set()
+            needs |= {Need(user, *entry.id[:3]) for entry in workload.entries} if workload else set()
+            needs |= {Need(user, *each[:3]) for each in state.inventory.items} if state else set()
+        context.watches.retain(needs)
+        context.accounts.retain(accounts)
 
 
 async def _guarded(work: WorkloadTask) -> None:

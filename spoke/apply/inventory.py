@@ -44,12 +44,16 @@ class Item:
 
 @dataclass(slots=True)
 class Inventory:
-    """The record of one workload. `prune` and `suspend` are kept for the day when it leaves the bundle."""
+    """The record of one workload.
+
+    `prune`, `suspend` and `service_account` are kept for the day when it leaves the bundle.
+    """
 
     id: WorkloadId
     items: dict[ObjectId, Item] = field(default_factory=dict)
     prune: bool = False
     suspend: bool = False
+    service_account: str = ""
     requested_at: str = ""
     applied_digest: Digest | None = None
     applied_at: float = 0.0
@@ -74,6 +78,7 @@ def encode(inventory: Inventory) -> dict[str, bytes]:
         "workload": [*inventory.id],
         "prune": inventory.prune,
         "suspend": inventory.suspend,
+        "service_account": inventory.service_account,
         "requested_at": inventory.requested_at,
         "applied_digest": inventory.applied_digest.hex() if inventory.applied_digest else "",
         "applied_at": inventory.applied_at,
@@ -111,6 +116,7 @@ def _piece(name: str, data: bytes) -> Inventory:
             },
             prune=content["prune"],
             suspend=content["suspend"],
+            service_account=content.get("service_account", ""),
             requested_at=content["requested_at"],
             applied_digest=Digest(bytes.fromhex(applied)) if applied else None,
             applied_at=content["applied_at"],

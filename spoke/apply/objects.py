@@ -14,7 +14,7 @@ from spoke.drift.live import Live, LiveObjects, owner
 from spoke.drift.watches import metadata_only, typed
 from spoke.kube.client import METADATA_ONLY, Json, KubeClient
 from spoke.kube.discovery import Discovery, NoSuchKindError, Resource
-from spoke.kube.errors import CONFLICT, NOT_FOUND
+from spoke.kube.errors import CONFLICT, FORBIDDEN, NOT_FOUND
 
 _DELETE_ATTEMPTS: Final = 4
 
@@ -36,10 +36,14 @@ class Pruned(Enum):
 
 
 class Objects:
-    """Applies and deletes single objects. Errors carry the API server's own message."""
+    """Applies and deletes single objects. Errors carry the API server's own message.
 
-    def __init__(self, client: KubeClient, discovery: Discovery, live: LiveObjects) -> None:
+    Requests are those of `client`'s user; `own` is the spoke's own client, to look what is gone.
+    """
+
+    def __init__(self, client: KubeClient, own: KubeClient, discovery: Discovery, live: LiveObjects) -> None:
         self._client = client
+        self._own = own
         self._discovery = discovery
         self._live = live
 
@@ -101,14 +105,15 @@ class Objects:
             self._live.seen(identity, typed(obj, resource))
 
     async def exists(self, identity: ObjectId, version: str) -> bool:
-        """Return whether an object is there, ours or not."""
+        """Return whether an object is there, ours or not; one that we may not see is taken to be there."""
         try:
             resource = await self._discovery.find_any(identity.group, version, identity.kind)
             await self._client.get(resource.path(identity.namespace, identity.name), accept=METADATA_ONLY)
         except KubernetesError as error:
             if error.status == NOT_FOUND or isinstance(error, NoSuchKindError):
                 return False
-            raise
+            if error.status != FORBIDDEN:
+                raise
         return True
 
     async def prune(self, identity: ObjectId, version: str, workload: WorkloadId) -> Pruned:
@@ -128,13 +133,26 @@ class Objects:
                 version_seen = "" if attempt == _DELETE_ATTEMPTS - 1 else str(metadata.get("resourceVersion") or "")
                 await self._client.delete(path, str(metadata.get("uid")), version_seen)
             except KubernetesError as error:
-                if error.status == NOT_FOUND:
+                if error.status == NOT_FOUND or (error.status == FORBIDDEN and await self._is_gone(path)):
                     return Pruned.GONE
                 if error.status != CONFLICT:
                     raise
             else:
                 return Pruned.DELETED
         raise KubernetesError(f"{identity} changes faster than it can be deleted", status=CONFLICT)
+
+    async def _is_gone(self, path: str) -> bool:
+        """Return whether there is nothing left that somebody without rights might delete.
+
+        A namespace takes its objects along and its role bindings first: the end of a workload must not hang on that.
+        """
+        if not self._client.user:
+            return False
+        try:
+            await self._own.get(path, accept=METADATA_ONLY)
+        except KubernetesError as error:
+            return error.status == NOT_FOUND
+        return False
 
 
 def _metadata(obj: Mapping[str, object]) -> Mapping[str, object]:

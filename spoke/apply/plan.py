@@ -17,6 +17,12 @@ from spoke.drift.live import Live
 NAMESPACE: Final = ("", "Namespace")
 SECRET: Final = ("", "Secret")
 CRD: Final = ("apiextensions.k8s.io", "CustomResourceDefinition")
+RIGHTS: Final = frozenset(
+    {("", "ServiceAccount")}
+    | {("rbac.authorization.k8s.io", kind) for kind in ("Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding")}
+)
+"""Kinds that decide who may do what: when one changes, what was refused may be allowed."""
+
 PROTECTED_NAMESPACES: Final = frozenset({"default", "kube-system", "kube-public", "kube-node-lease", SYSTEM_NAMESPACE})
 
 
@@ -106,10 +112,17 @@ def _prunable(identity: ObjectId, item: Item) -> bool:
     return item.created and identity.name not in PROTECTED_NAMESPACES
 
 
-def claims(workloads: Iterable[Workload]) -> dict[ObjectId, WorkloadId]:
-    """Return which workload has which object: of several that name the same one, the first by id."""
+def claims(
+    workloads: Iterable[Workload], has: Callable[[WorkloadId, ObjectId], bool] = lambda *_: False
+) -> dict[ObjectId, WorkloadId]:
+    """Return which workload has which object: of several that name the same one, the one that `has` it, or the first.
+
+    So nobody takes an object from a workload by naming it too.
+    """
     claimed: dict[ObjectId, WorkloadId] = {}
     for workload in workloads:
         for entry in workload.entries:
-            claimed.setdefault(entry.id, workload.id)
+            first = claimed.setdefault(entry.id, workload.id)
+            if first != workload.id and has(workload.id, entry.id) and not has(first, entry.id):
+                claimed[entry.id] = workload.id
     return claimed

@@ -14,7 +14,7 @@ from spoke.apply.objects import Pruned
 from spoke.apply.plan import Leftovers
 from spoke.apply.standing import Failure
 from spoke.apply.step import UnreachableError, bounded
-from spoke.kube.errors import FORBIDDEN
+from spoke.kube.errors import FORBIDDEN, no_request_succeeds
 
 _NAMED_AT_MOST: Final = 20
 _log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ async def prune(context: Context, inventory: Inventory, left: Leftovers) -> Outc
         try:
             became = await context.objects.prune(identity, inventory.items[identity].version, inventory.id)
         except KubernetesError as error:
-            if error.status == 0:
+            if no_request_succeeds(error):
                 raise UnreachableError(str(error)) from error
             if error.status == FORBIDDEN and not inventory.items[identity].applied:
                 # It was refused when it was to be applied, and is refused now: it never got into the cluster.

@@ -24,9 +24,10 @@ from spoke.drift.fields import change
 from spoke.drift.ignore import carried_over
 from spoke.drift.live import Live
 from spoke.health import HealthStatus
-from spoke.kube.client import IN_FLIGHT, Json
+from spoke.kube.client import Json
 from spoke.kube.discovery import NoSuchKindError, Resource
-from spoke.kube.errors import CONFLICT
+from spoke.kube.errors import CONFLICT, FORBIDDEN, no_request_succeeds
+from spoke.kube.pace import MOST
 
 if TYPE_CHECKING:
     from felloe.k8syaml import JsonValue
@@ -66,6 +67,7 @@ class Step:
         self.drifts: dict[ObjectId, Failure] = {}
         self.lacking: set[ObjectId] = set()
         self.unsaved = False
+        self._unwatched: dict[Resource, str] = {}
 
     def why(self, identity: ObjectId) -> Why | None:
         """Return why an object has to be applied now, None where it is as it should be, or where drift is let be."""
@@ -137,6 +139,7 @@ class Step:
             items=known | new,
             prune=self._workload.options.prune,
             suspend=False,
+            service_account=self._context.service_account,
         )
         await self._context.inventories.write(draft)
         self._state.inventory = draft
@@ -150,9 +153,20 @@ class Step:
                 found[entry.id] = await self._context.objects.resource(entry.id, entry.version)
             except FelloeError as error:
                 self._fail(entry.id, error)
-        for resource in set(found.values()):
-            await self._context.watches.ensure(resource)
+        namespaces: dict[Resource, set[str]] = {}
+        for identity, resource in found.items():
+            namespaces.setdefault(resource, set()).add(identity.namespace)
+        for resource, within in namespaces.items():
+            self._watched(resource, await self._context.watches.ensure(self._context.client, resource, within))
         return found
+
+    def _watched(self, resource: Resource, problem: KubernetesError | None) -> None:
+        """Tell what may not be watched: it is applied, but its drift is not seen, nor how its health goes on."""
+        refused = problem is not None and problem.status == FORBIDDEN
+        message = f"{problem}: changes of what is applied are not seen" if refused else ""
+        if message and self._unwatched.get(resource) != message:
+            self._context.report.event("WatchRefused", message, self._workload.id, warning=True)
+        self._unwatched[resource] = message
 
     async def _apply(self, entry: Entry, resource: Resource, why: Why) -> None:
         try:
@@ -276,7 +290,7 @@ class Step:
         self.lacking.discard(identity)
 
     def _fail(self, identity: ObjectId, error: FelloeError) -> None:
-        if isinstance(error, KubernetesError) and error.status == 0 and not isinstance(error, NoSuchKindError):
+        if isinstance(error, KubernetesError) and no_request_succeeds(error):
             raise UnreachableError(str(error)) from error
         unbuilt = isinstance(error, BundleError | SubstitutionError | StoreError)
         failure = Failure("BuildFailed" if unbuilt else "ApplyFailed", str(error))
@@ -298,7 +312,7 @@ _MAY_APPEAR: Final = frozenset({403, 404, 409, 429, 500, 502, 503, 504})
 """Statuses that stand for something that is not there yet: a namespace, a role, the server of a webhook."""
 
 
-async def bounded(work: Callable[[_T], Awaitable[None]], items: Iterable[_T], limit: int = IN_FLIGHT) -> None:
+async def bounded(work: Callable[[_T], Awaitable[None]], items: Iterable[_T], limit: int = MOST) -> None:
     """Do some work for each item, at most `limit` at once; the first error ends all and is raised as it is."""
     queue = iter(items)
 

@@ -108,6 +108,7 @@ class WorkloadTask:
         for identity in self._step.lacking:
             self._due[identity] = 0.0
             self._attempts.pop(identity, None)
+        self._prune_at = 0.0
         self._wake.set()
 
     def touched(self, identity: ObjectId, now: Live | None) -> None:
@@ -204,6 +205,7 @@ class WorkloadTask:
         items = {identity: item for identity, item in inventory.items.items() if identity not in outcome.dropped}
         self._handing_over = len(items) > len(self._wanted) and not self._unpruned
         draft = replace(inventory, items=items, prune=options.prune, suspend=False)
+        draft.service_account = self._context.service_account
         if self._unpruned:
             self._prune_at = time.monotonic() + min(options.retry_interval, 10.0)
         else:

@@ -1,11 +1,16 @@
-"""One watch per managed kind, by label: what drives healing and health without a single request of its own."""
+"""Watches of what is managed, by label: what drives healing and health without a single request of its own.
+
+The spoke itself watches a kind everywhere. Where it may not, and always for a workload that is applied as a service
+account, which need not have rights elsewhere, it watches the kind in each namespace that has managed objects.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
-from typing import Final
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Final, NamedTuple
 
 from felloe.errors import KubernetesError
 from felloe.identity import ObjectId
@@ -13,6 +18,7 @@ from felloe.labels import WORKLOAD_NAME
 from spoke.drift.live import LiveObjects
 from spoke.kube.client import Json, KubeClient
 from spoke.kube.discovery import Resource
+from spoke.kube.errors import FORBIDDEN
 from spoke.kube.watch import Key, Reflector, key_of
 
 Kind = tuple[str, str]
@@ -52,54 +58,108 @@ def typed(obj: Json, resource: Resource) -> Json:
     return obj
 
 
-class Watches:
-    """The watches of one spoke. Each is a task in `tasks` until `retain` no longer names its kind."""
+class Need(NamedTuple):
+    """Objects of a kind in a namespace (empty for a kind without) that `user` is to watch; empty: the spoke itself."""
 
-    def __init__(self, client: KubeClient, live: LiveObjects, tasks: asyncio.TaskGroup) -> None:
-        self._client = client
+    user: str
+    group: str
+    kind: str
+    namespace: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Watch:
+    """One watch; the namespace of its key is empty where it sees all."""
+
+    feed: _Feed
+    reflector: Reflector
+    task: asyncio.Task[None]
+
+
+class Watches:
+    """The watches of one spoke. Each is a task in `tasks` until `retain` no longer names what it sees."""
+
+    def __init__(self, live: LiveObjects, tasks: asyncio.TaskGroup) -> None:
         self._live = live
         self._tasks = tasks
-        self._watches: dict[Kind, tuple[_Feed, asyncio.Task[None]]] = {}
+        self._watches: dict[Need, _Watch] = {}
+        self._narrow: set[Kind] = set()
 
-    async def ensure(self, resource: Resource, timeout: float = 30.0) -> bool:
-        """Watch a kind and wait until what there is of it is known; return False where that fails for now."""
+    async def ensure(
+        self, client: KubeClient, resource: Resource, namespaces: Collection[str], timeout: float = 30.0
+    ) -> KubernetesError | None:
+        """Watch a kind in some namespaces as the client's user, and wait until what there is of it is known.
+
+        Return what the API server refuses for now, if it does.
+        """
         kind = (resource.group, resource.kind)
-        if kind not in self._watches:
-            feed = _Feed(resource, self._live)
+        if not resource.namespaced:
+            return await self._answered([self._watch(client, resource, "")], timeout)
+        if not client.user and kind not in self._narrow:
+            problem = await self._answered([self._watch(client, resource, "")], timeout)
+            if problem is None or problem.status != FORBIDDEN:
+                return problem
+            self._narrow.add(kind)
+            self._watches.pop(Need("", *kind, "")).task.cancel()
+        return await self._answered([self._watch(client, resource, each) for each in sorted(namespaces)], timeout)
+
+    def again(self) -> None:
+        """Try at once what was refused: rights may have changed."""
+        for watch in self._watches.values():
+            if watch.feed.problem is not None:
+                watch.reflector.again()
+
+    def retain(self, needs: Collection[Need]) -> None:
+        """Stop the watches of what nobody needs any more."""
+        exact = set(needs)
+        kinds = {need[:3] for need in exact}
+        stopped: set[Kind] = set()
+        for need in list(self._watches):
+            if (need in exact) if need.namespace else (need[:3] in kinds):
+                continue
+            self._watches.pop(need).task.cancel()
+            stopped.add((need.group, need.kind))
+        for kind in stopped:
+            seen = {need.namespace for need in self._watches if need[1:3] == kind}
+            for identity in self._live.of_kind(*kind) if "" not in seen else ():
+                if identity.namespace not in seen:
+                    self._live.forget(identity)
+
+    def _watch(self, client: KubeClient, resource: Resource, namespace: str) -> _Feed:
+        need = Need(client.user, resource.group, resource.kind, namespace)
+        if need not in self._watches:
+            feed = _Feed(resource, namespace, self._live)
             reflector = Reflector(
-                self._client,
-                resource.collection(),
+                client,
+                resource.collection(namespace),
                 {"labelSelector": WORKLOAD_NAME},
                 feed,
-                metadata_only=metadata_only(*kind),
+                metadata_only=metadata_only(resource.group, resource.kind),
             )
-            task = self._tasks.create_task(reflector.run(), name=f"watch {resource.kind}")
-            self._watches[kind] = (feed, task)
-        feed = self._watches[kind][0]
+            task = self._tasks.create_task(reflector.run(), name=f"watch {resource.kind} {namespace}")
+            self._watches[need] = _Watch(feed, reflector, task)
+        return self._watches[need].feed
+
+    @staticmethod
+    async def _answered(feeds: Collection[_Feed], timeout: float) -> KubernetesError | None:
         try:
             async with asyncio.timeout(timeout):
-                await feed.answered.wait()
+                for feed in feeds:
+                    await feed.answered.wait()
         except TimeoutError:
-            return False
-        return feed.synced
-
-    def retain(self, kinds: Iterable[Kind]) -> None:
-        """Stop the watches of all other kinds."""
-        for kind in self._watches.keys() - set(kinds):
-            _, task = self._watches.pop(kind)
-            task.cancel()
-            for identity in self._live.of_kind(*kind):
-                self._live.forget(identity)
+            return KubernetesError(f"the API server does not list what there is within {timeout:.0f} s")
+        return next((feed.problem for feed in feeds if feed.problem is not None), None)
 
 
 class _Feed:
-    """Takes what one watch sees into what is live."""
+    """Takes what one watch sees into what is live. `problem` says why it sees nothing at the moment."""
 
-    def __init__(self, resource: Resource, live: LiveObjects) -> None:
+    def __init__(self, resource: Resource, namespace: str, live: LiveObjects) -> None:
         self._resource = resource
+        self._namespace = namespace
         self._live = live
         self.answered = asyncio.Event()
-        self.synced = False
+        self.problem: KubernetesError | None = None
 
     def seen(self, obj: Json) -> None:
         self._live.seen(self._identity(key_of(obj)), typed(obj, self._resource))
@@ -110,6 +170,8 @@ class _Feed:
     def listed(self, keys: set[Key], version: int) -> None:
         for identity in self._live.of_kind(self._resource.group, self._resource.kind):
             known = self._live.get(identity)
+            if self._namespace and identity.namespace != self._namespace:
+                continue
             # What we applied after the list was made is not in it, and not gone.
             if (
                 known
@@ -117,13 +179,13 @@ class _Feed:
                 and known.version <= (version or known.version)
             ):
                 self._live.gone(identity)
-        self.synced = True
+        self.problem = None
         self.answered.set()
 
     def failed(self, error: KubernetesError) -> None:
-        if not self.answered.is_set() or self.synced:
+        if self.problem is None:
             _log.warning("event=watch-failed kind=%s error=%r", self._resource.kind, str(error))
-        self.synced = False
+        self.problem = error
         self.answered.set()
 
     def _identity(self, key: Key) -> ObjectId:

@@ -1,40 +1,58 @@
-"""Requests to one API server: bounded in number, repeated where that is safe, with the API server's own errors.
+"""Requests to one API server: paced, repeated where that is safe, with the API server's own errors.
 
 Every request that a spoke makes may be made twice: reads, server-side apply with force, and deletes that name a uid.
+
+A connection whose other end is gone without a word is noticed by TCP's own probes within half a minute, which cost the
+API server nothing; a watch in which nothing arrives for three minutes, not even the bookmark that an API server sends
+every minute, is opened again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Mapping
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlencode
 
 import orjson
 
 from felloe import __version__
 from felloe.errors import KubernetesError
 from felloe.labels import FIELD_MANAGER
-from spoke.kube.config import Access
-from spoke.kube.errors import TOO_MANY_REQUESTS, from_answer, passing
+from spoke.kube.access import Access, Credentials
+from spoke.kube.errors import (
+    OVERLOAD,
+    UNAUTHORIZED,
+    RetryLaterError,
+    from_answer,
+    passing,
+)
+from spoke.kube.pace import Gate, Pace
 
 if TYPE_CHECKING:
     import aiohttp
+    import yarl
 
 Json = dict[str, object]
-
-IN_FLIGHT: Final = 32
-"""How many requests run at once, watches apart. Measured: 16 to 64 make no difference to a local API server."""
+Check = Callable[[], Awaitable[None]]
 
 USER_AGENT: Final = f"felloe-spoke/{__version__}"
 METADATA_ONLY: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
-_TIMEOUT_SECONDS: Final = 60.0
+_APPLY: Final = urlencode({"fieldManager": FIELD_MANAGER, "force": "true"})
+# The API server itself gives up after 60 s, and says so.
+_TIMEOUT_SECONDS: Final = 65.0
+_CONNECT_SECONDS: Final = 10.0
+_SILENT_SECONDS: Final = 180.0
+_KEEPALIVE_IDLE_SECONDS, _KEEPALIVE_EVERY_SECONDS, _KEEPALIVE_PROBES = 15, 5, 3
 _FIRST_PAUSE_SECONDS: Final = 0.1
 _LONGEST_PAUSE_SECONDS: Final = 5.0
 _ATTEMPTS: Final = 5
-_HTTP_ERRORS: Final = 400
+_HTTP_SUCCESS_ENDS: Final = 300
 _HTTP_CREATED: Final = 201
 
 
@@ -66,19 +84,41 @@ async def connect(access: Access) -> AsyncIterator[KubeClient]:
     """Yield a client for `access`; its connections are opened when they are needed and closed at the end."""
     import aiohttp
 
-    connector = aiohttp.TCPConnector(limit=0, ssl=access.tls or True, keepalive_timeout=30)
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=30, socket_factory=_socket)
+    timeout = aiohttp.ClientTimeout(total=_TIMEOUT_SECONDS, connect=_CONNECT_SECONDS)
     headers = {"User-Agent": USER_AGENT}
-    async with aiohttp.ClientSession(connector=connector, headers=headers) as session:
-        yield KubeClient(access, session)
+    async with aiohttp.ClientSession(connector=connector, headers=headers, timeout=timeout) as session:
+        yield KubeClient(access, session, Pace())
 
 
 class KubeClient:
     """The requests of one spoke to its API server. Errors are KubernetesError, status 0 for no connection."""
 
-    def __init__(self, access: Access, session: aiohttp.ClientSession) -> None:
+    def __init__(self, access: Access, session: aiohttp.ClientSession, pace: Pace) -> None:
         self._access = access
         self._session = session
-        self._slots = asyncio.Semaphore(IN_FLIGHT)
+        self._pace = pace
+        self._gate = Gate(pace)
+        self._user = ""
+        self._check: Check | None = None
+
+    def impersonating(self, user: str, check: Check) -> KubeClient:
+        """Return a client whose requests are `user`'s; it shares connections and pace with this one.
+
+        `check` is called before each request, and refuses it by raising KubernetesError.
+
+        Only the name is sent (Impersonate-User), as Flux does: of a service account the API server knows the groups
+        (system:serviceaccounts, those of its namespace, system:authenticated), and then the spoke needs the right to
+        impersonate service accounts, and none to impersonate groups.
+        """
+        client = KubeClient(self._access, self._session, self._pace)
+        client._gate, client._user, client._check = self._gate, user, check
+        return client
+
+    @property
+    def user(self) -> str:
+        """Return whom its requests impersonate; empty for the spoke itself."""
+        return self._user
 
     @property
     def server(self) -> str:
@@ -89,21 +129,16 @@ class KubeClient:
         self, path: str, params: Mapping[str, str] | None = None, *, accept: str = "application/json"
     ) -> Json:
         """Return what is at `path`."""
-        return (await self._request("GET", path, params=params, accept=accept)).json()
+        return (await self._request("GET", path, query=urlencode(params or {}), accept=accept)).json()
 
     async def get_bytes(self, path: str, params: Mapping[str, str], *, accept: str = "application/json") -> bytes:
         """Return the unread answer, for a caller who also wants to know its size."""
-        return (await self._request("GET", path, params=params, accept=accept)).body
+        return (await self._request("GET", path, query=urlencode(params), accept=accept)).body
 
     async def apply(self, path: str, manifest: bytes, *, accept: str = "application/json") -> Answer:
         """Server-side apply a manifest (JSON is YAML) as `felloe`, taking over fields that others own."""
         return await self._request(
-            "PATCH",
-            path,
-            params={"fieldManager": FIELD_MANAGER, "force": "true"},
-            body=manifest,
-            content_type="application/apply-patch+yaml",
-            accept=accept,
+            "PATCH", path, query=_APPLY, body=manifest, content_type="application/apply-patch+yaml", accept=accept
         )
 
     async def replace_managers(self, path: str, resource_version: str, managed_fields: object) -> None:
@@ -115,7 +150,7 @@ class KubeClient:
         await self._request(
             "PATCH",
             path,
-            params={"fieldManager": FIELD_MANAGER},
+            query=urlencode({"fieldManager": FIELD_MANAGER}),
             body=orjson.dumps(operations),
             content_type="application/json-patch+json",
             accept=METADATA_ONLY,
@@ -139,15 +174,25 @@ class KubeClient:
         """Yield the body of a watch that ends by itself after `seconds`; it is none of the requests in flight."""
         import aiohttp
 
-        timeout = aiohttp.ClientTimeout(total=seconds + 30, connect=10)
+        if self._check is not None:
+            await self._check()
+        timeout = aiohttp.ClientTimeout(total=seconds + 30, connect=_CONNECT_SECONDS, sock_read=_SILENT_SECONDS)
+        credentials = self._access.credentials()
         try:
             async with self._session.get(
-                self._access.server + path, params=params, headers=self._headers(accept), timeout=timeout
+                self._url(path, urlencode(params)),
+                headers=self._headers(credentials, accept),
+                ssl=credentials.tls or True,
+                timeout=timeout,
+                allow_redirects=False,
             ) as answer:
-                if answer.status >= _HTTP_ERRORS:
-                    raise from_answer(answer.status, await answer.read())
+                if answer.status >= _HTTP_SUCCESS_ENDS:
+                    if answer.status == UNAUTHORIZED:
+                        self._access.look()
+                    raise from_answer(answer.status, await answer.read(), answer.headers.get("Retry-After", ""))
                 yield answer.content
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            self._access.look()
             raise self._unreachable("watch", path, error) from error
 
     async def _request(
@@ -155,57 +200,102 @@ class KubeClient:
         method: str,
         path: str,
         *,
-        params: Mapping[str, str] | None = None,
+        query: str = "",
         body: bytes | None = None,
         content_type: str = "application/json",
         accept: str,
     ) -> Answer:
+        if self._check is not None:
+            await self._check()
+        url = self._url(path, query)
         attempt = 0
         while True:
             try:
-                async with self._slots:
-                    return await self._once(method, path, params, body, content_type, accept)
-            except _Refused as refused:
+                async with self._gate.slot():
+                    credentials = self._access.credentials()
+                    headers = self._headers(credentials, accept)
+                    if body is not None:
+                        headers["Content-Type"] = content_type
+                    return await self._once(method, path, url, body, headers, credentials)
+            except KubernetesError as error:
+                if error.status in (0, UNAUTHORIZED) and self._renewed(credentials):
+                    continue
                 attempt += 1
-                if attempt >= _ATTEMPTS or not passing(refused.error):
-                    raise refused.error from refused.__cause__
-                # A pause that the API server asks for is kept; else full jitter spreads those who failed at once.
-                longest = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2**attempt)
-                await asyncio.sleep(refused.pause or random.uniform(0, longest))  # noqa: S311
+                if attempt >= _ATTEMPTS or not passing(error):
+                    raise
+                await asyncio.sleep(_pause(error, attempt))
 
     async def _once(
-        self, method: str, path: str, params: Mapping[str, str] | None, body: bytes | None, kind: str, accept: str
+        self, method: str, path: str, url: yarl.URL, body: bytes | None, headers: dict[str, str], used: Credentials
     ) -> Answer:
         import aiohttp
 
-        headers = self._headers(accept) | ({"Content-Type": kind} if body is not None else {})
-        timeout = aiohttp.ClientTimeout(total=_TIMEOUT_SECONDS, connect=10)
+        begin = time.perf_counter()
         try:
             async with self._session.request(
-                method, self._access.server + path, params=params, data=body, headers=headers, timeout=timeout
+                method, url, data=body, headers=headers, ssl=used.tls or True, allow_redirects=False
             ) as answer:
                 content = await answer.read()
                 status, after = answer.status, answer.headers.get("Retry-After", "")
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise _Refused(self._unreachable(method, path, error)) from error
-        if status >= _HTTP_ERRORS:
-            pause = float(after) if after.isdigit() and status in (TOO_MANY_REQUESTS, 503) else 0.0
-            raise _Refused(from_answer(status, content), min(pause, 30.0))
+            self._pace.refused()
+            raise self._unreachable(method, path, error) from error
+        if status in OVERLOAD:
+            self._pace.refused()
+        elif what := _comparable(method, path, url):
+            self._pace.answered(what, time.perf_counter() - begin)
+        if status >= _HTTP_SUCCESS_ENDS:
+            raise from_answer(status, content, after)
         return Answer(content, status == _HTTP_CREATED)
 
-    def _headers(self, accept: str) -> dict[str, str]:
-        token = self._access.token()
-        return {"Accept": accept} | ({"Authorization": f"Bearer {token}"} if token else {})
+    def _url(self, path: str, query: str) -> yarl.URL:
+        import yarl
+
+        whole = f"{self._access.server}{path}?{query}" if query else self._access.server + path
+        return yarl.URL(whole, encoded=True)
+
+    def _headers(self, credentials: Credentials, accept: str) -> dict[str, str]:
+        headers = {"Accept": accept}
+        if credentials.token:
+            headers["Authorization"] = f"Bearer {credentials.token}"
+        if self._user:
+            headers["Impersonate-User"] = self._user
+        return headers
+
+    def _renewed(self, used: Credentials) -> bool:
+        """Return whether there are newer credentials than those that did not do."""
+        self._access.look()
+        return self._access.credentials() != used
 
     def _unreachable(self, verb: str, path: str, error: Exception) -> KubernetesError:
         what = str(error) or type(error).__name__
         return KubernetesError(f"{verb} {path}: the API server {self._access.server} can't be reached: {what}")
 
 
-class _Refused(Exception):  # noqa: N818
-    """One attempt that failed, and the pause in seconds that the API server asked for."""
+def _pause(error: KubernetesError, attempt: int) -> float:
+    """Return the seconds to wait before the next attempt, spread so that those who failed at once don't return at once.
 
-    def __init__(self, error: KubernetesError, pause: float = 0.0) -> None:
-        super().__init__(str(error))
-        self.error = error
-        self.pause = pause
+    A pause that the API server asks for is kept, and up to a quarter is added to it; else it is full jitter.
+    """
+    if isinstance(error, RetryLaterError):
+        return error.seconds * random.uniform(1, 1.25)  # noqa: S311
+    return random.uniform(0, min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2**attempt))  # noqa: S311
+
+
+def _comparable(method: str, path: str, url: yarl.URL) -> str:
+    """Return what requests that should take equally long have in common, nothing for those that list."""
+    if method == "GET" and url.raw_query_string:
+        return ""
+    return f"{method} {path.split('/')[-2]}"
+
+
+def _socket(address: tuple[object, ...]) -> socket.socket:
+    """Return a socket that notices when the other end is gone, at rest and while it waits for acknowledgements."""
+    made = socket.socket(*address[:3])  # type: ignore[arg-type]
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _KEEPALIVE_IDLE_SECONDS)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _KEEPALIVE_EVERY_SECONDS)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _KEEPALIVE_PROBES)
+    longest = _KEEPALIVE_IDLE_SECONDS + _KEEPALIVE_EVERY_SECONDS * _KEEPALIVE_PROBES
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, longest * 1000)
+    return made

@@ -7,52 +7,17 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import os
 import ssl
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from felloe.errors import ConfigError, Place
-
-TokenSource = Callable[[], str]
-"""Returns the bearer token of now; empty for none."""
+from spoke.kube.access import Access, Credentials, Reading
 
 SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-_REREAD_SECONDS: Final = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class Access:
-    """One API server (URL without a trailing slash), how to trust it, and who we are to it."""
-
-    server: str
-    tls: ssl.SSLContext | None
-    token: TokenSource
-
-
-class FileToken:
-    """A token that is read again while it is rotated, as a bound service account token is every hour."""
-
-    def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
-        self._path = path
-        self._clock = clock
-        self._token = ""
-        self._read_at = -_REREAD_SECONDS
-
-    def __call__(self) -> str:
-        """Return the token, at most ten seconds old; the last good one while the file can't be read."""
-        now = self._clock()
-        if now - self._read_at >= _REREAD_SECONDS or not self._token:
-            try:
-                self._token = self._path.read_text(encoding="ascii").strip()
-                self._read_at = now
-            except (OSError, UnicodeDecodeError) as error:
-                if not self._token:
-                    raise ConfigError(f"the token file {self._path} can't be read: {error}") from error
-        return self._token
 
 
 def in_cluster(environ: Mapping[str, str], folder: Path = SERVICE_ACCOUNT) -> Access:
@@ -64,11 +29,14 @@ def in_cluster(environ: Mapping[str, str], folder: Path = SERVICE_ACCOUNT) -> Ac
     if not host or not port:
         raise ConfigError("this is no pod (KUBERNETES_SERVICE_HOST is not set): name a cluster with --kubeconfig")
     authority = f"[{host}]" if ":" in host else host
-    try:
-        tls = ssl.create_default_context(cafile=str(folder / "ca.crt"))
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(f"the cluster's CA {folder / 'ca.crt'} can't be read: {error}") from error
-    return Access(f"https://{authority}:{port}", tls, FileToken(folder / "token"))
+    files = (folder / "ca.crt", folder / "token")
+
+    def read() -> Reading:
+        ca, token = (_read(file) for file in files)
+        credentials = Credentials(_tls(files[0], ca), _token(files[1], token))
+        return Reading(f"https://{authority}:{port}", credentials, ca, files)
+
+    return Access(read)
 
 
 def load_kubeconfig(path: Path, context: str = "") -> Access:
@@ -78,23 +46,51 @@ def load_kubeconfig(path: Path, context: str = "") -> Access:
     """
     import yaml
 
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+    def read() -> Reading:
+        try:
+            content = yaml.load(_read(path), Loader=loader)  # noqa: S506
+        except yaml.YAMLError as error:
+            raise ConfigError("is no YAML", Place(str(path))) from error
+        if not isinstance(content, Mapping):
+            raise ConfigError("is no kubeconfig: no mapping at its top", Place(str(path)))
+        return _Kubeconfig(path, content).reading(context)
+
+    return Access(read)
+
+
+def _read(path: Path) -> bytes:
     try:
-        content = yaml.load(path.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
+        return path.read_bytes()
     except OSError as error:
         raise ConfigError(f"can't be read: {error.strerror}", Place(str(path))) from error
-    except yaml.YAMLError as error:
-        raise ConfigError("is no YAML", Place(str(path))) from error
-    if not isinstance(content, Mapping):
-        raise ConfigError("is no kubeconfig: no mapping at its top", Place(str(path)))
-    return _Kubeconfig(path, content).access(context)
+
+
+def _token(path: Path, content: bytes) -> str:
+    try:
+        token = content.decode("ascii").strip()
+    except UnicodeDecodeError as error:
+        raise ConfigError("holds something that is no token", Place(str(path))) from error
+    if not token:
+        raise ConfigError("holds no token", Place(str(path)))
+    return token
+
+
+def _tls(path: Path, authority: bytes) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cadata=authority.decode("ascii"))
+    except (ssl.SSLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"holds certificates that can't be used: {error}", Place(str(path))) from error
 
 
 class _Kubeconfig:
     def __init__(self, path: Path, content: Mapping[str, object]) -> None:
         self._path = path
         self._content = content
+        self._files = [path]
 
-    def access(self, context: str) -> Access:
+    def reading(self, context: str) -> Reading:
         name = context or self._text(self._content, "current-context")
         if not name:
             raise self._error("names no current-context: choose one with --context", "current-context")
@@ -109,7 +105,9 @@ class _Kubeconfig:
         server = self._text(cluster, "server").rstrip("/")
         if not server.startswith(("https://", "http://")):
             raise self._error(f"{server!r} is no http or https URL", f"clusters[{name}].server")
-        return Access(server, self._tls(cluster, user) if server.startswith("https://") else None, self._token(user))
+        secure = server.startswith("https://")
+        tls, material = self._tls(cluster, user) if secure else (None, b"")
+        return Reading(server, Credentials(tls, self._token(user)), material, tuple(self._files))
 
     def _named(self, section: str, name: str, key: str) -> Mapping[str, object]:
         entries = self._content.get(section)
@@ -119,14 +117,16 @@ class _Kubeconfig:
                 return value if isinstance(value, Mapping) else {}
         raise self._error(f"has no {key} named {name!r}", section)
 
-    def _tls(self, cluster: Mapping[str, object], user: Mapping[str, object]) -> ssl.SSLContext:
+    def _tls(self, cluster: Mapping[str, object], user: Mapping[str, object]) -> tuple[ssl.SSLContext, bytes]:
+        """Return a TLS context, and what names it: what it was made of."""
         authority = self._material(cluster, "certificate-authority")
+        certificate, key = self._material(user, "client-certificate"), self._material(user, "client-key")
+        unverified = cluster.get("insecure-skip-tls-verify") is True
         try:
             tls = ssl.create_default_context(cadata=authority.decode("ascii") if authority else None)
-            if cluster.get("insecure-skip-tls-verify") is True:
+            if unverified:
                 tls.check_hostname = False
                 tls.verify_mode = ssl.CERT_NONE
-            certificate, key = self._material(user, "client-certificate"), self._material(user, "client-key")
             if certificate and key:
                 # The ssl module takes client keys from files only: this one lives in memory (Linux' memfd).
                 with os.fdopen(os.memfd_create("client-key", os.MFD_CLOEXEC), "wb") as pair:
@@ -135,7 +135,7 @@ class _Kubeconfig:
                     tls.load_cert_chain(f"/proc/self/fd/{pair.fileno()}")
         except (ssl.SSLError, UnicodeDecodeError, OSError) as error:
             raise self._error(f"holds a certificate or key that can't be used: {error}", "certificate") from error
-        return tls
+        return tls, hashlib.sha256(repr((authority, certificate, key, unverified)).encode()).digest()
 
     def _material(self, parent: Mapping[str, object], key: str) -> bytes:
         if inline := self._text(parent, f"{key}-data"):
@@ -145,16 +145,22 @@ class _Kubeconfig:
                 raise self._error("is no base64", f"{key}-data") from error
         if file := self._text(parent, key):
             try:
-                return (self._path.parent / file).read_bytes()
+                return self._beside(file).read_bytes()
             except OSError as error:
                 raise self._error(f"{file} can't be read: {error.strerror}", key) from error
         return b""
 
-    def _token(self, user: Mapping[str, object]) -> TokenSource:
+    def _token(self, user: Mapping[str, object]) -> str:
         if file := self._text(user, "tokenFile"):
-            return FileToken(self._path.parent / file)
-        token = self._text(user, "token")
-        return lambda: token
+            path = self._beside(file)
+            return _token(path, _read(path))
+        return self._text(user, "token")
+
+    def _beside(self, file: str) -> Path:
+        """Return the path of a file that the kubeconfig names, which is read again when it changes."""
+        path = self._path.parent / file
+        self._files.append(path)
+        return path
 
     def _text(self, parent: Mapping[str, object], key: str) -> str:
         value = parent.get(key)

@@ -6,30 +6,69 @@ Messages are the API server's own: whoever reads the status of a workload sees w
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Final
 
 import orjson
 
 from felloe.errors import KubernetesError
 
+UNAUTHORIZED: Final = 401
 FORBIDDEN: Final = 403
 NOT_FOUND: Final = 404
 CONFLICT: Final = 409
 GONE: Final = 410
 TOO_MANY_REQUESTS: Final = 429
+OVERLOAD: Final = frozenset({0, TOO_MANY_REQUESTS, 503, 504})
+"""Statuses of an API server that has too much to do; 0 stands for no answer."""
+
 _PASSING: Final = frozenset({TOO_MANY_REQUESTS, 500, 502, 503, 504})
+_LONGEST_PAUSE_SECONDS: Final = 60.0
 
 
-def from_answer(status: int, body: bytes) -> KubernetesError:
-    """Return the error that an answer of the API server with a failing HTTP status stands for."""
+class RetryLaterError(KubernetesError):
+    """The API server asks to be left alone for `seconds` before the same request is made again."""
+
+    def __init__(self, refusal: KubernetesError, seconds: float) -> None:
+        super().__init__(str(refusal), status=refusal.status, reason=refusal.reason)
+        self.seconds = seconds
+
+
+def from_answer(status: int, body: bytes, retry_after: str = "") -> KubernetesError:
+    """Return the error that an answer of the API server with a failing HTTP status stands for.
+
+    `retry_after` is the header of that name; as in client-go it counts on 429 and on every 5xx.
+    """
+    error, asked = _refusal(status, body)
+    if status != TOO_MANY_REQUESTS and status < 500:
+        return error
+    seconds = _seconds(retry_after) or asked
+    return RetryLaterError(error, min(seconds, _LONGEST_PAUSE_SECONDS)) if seconds > 0 else error
+
+
+def _refusal(status: int, body: bytes) -> tuple[KubernetesError, float]:
+    """Return the error, and the seconds that its Status object asks to wait (details.retryAfterSeconds)."""
     try:
         answer = orjson.loads(body)
     except orjson.JSONDecodeError:
         answer = None
     if isinstance(answer, Mapping) and answer.get("kind") == "Status":
-        return from_status(answer, status)
+        details = answer.get("details")
+        after = details.get("retryAfterSeconds") if isinstance(details, Mapping) else None
+        return from_status(answer, status), float(after) if isinstance(after, int) else 0.0
     text = body[:300].decode("utf-8", "replace").strip()
-    return KubernetesError(text or f"the API server answered with HTTP status {status}", status=status)
+    return KubernetesError(text or f"the API server answered with HTTP status {status}", status=status), 0.0
+
+
+def _seconds(retry_after: str) -> float:
+    """Return the seconds of a Retry-After header: a number, or a date (RFC 9110, section 10.2.3)."""
+    if retry_after.isascii() and retry_after.isdigit():
+        return float(retry_after)
+    try:
+        return max(0.0, (parsedate_to_datetime(retry_after) - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError):
+        return 0.0
 
 
 def from_status(answer: Mapping[str, object], status: int = 0) -> KubernetesError:
@@ -46,3 +85,8 @@ def from_status(answer: Mapping[str, object], status: int = 0) -> KubernetesErro
 def passing(error: KubernetesError) -> bool:
     """Return whether the same request may well succeed a moment later. Status 0 stands for a broken connection."""
     return error.status == 0 or error.status in _PASSING
+
+
+def no_request_succeeds(error: KubernetesError) -> bool:
+    """Return whether other requests would fare no better: no API server, or one that does not know us."""
+    return (error.status == 0 and not error.reason) or error.status == UNAUTHORIZED

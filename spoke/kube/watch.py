@@ -2,7 +2,8 @@
 
 Memory is bounded by one page of the list: an object is handed to the sink and forgotten. What makes a watch end (the
 API server restarts or closes it, a version too old, a network that is gone) is met by a new one, from where the last
-one stood or by a new list, with backoff and jitter.
+one stood or, if that version is gone, by a new list, with backoff and jitter. What is refused for lack of rights is
+asked for again ever more rarely, and at once when somebody says that rights may have changed.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ import asyncio
 import logging
 import random
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from typing import Final, Protocol
 
 from felloe.errors import KubernetesError
 from spoke.kube.client import METADATA_ONLY, Json, KubeClient, decode
-from spoke.kube.errors import GONE, from_status
+from spoke.kube.errors import FORBIDDEN, GONE, RetryLaterError, from_status, passing
 
 Key = tuple[str, str]
 """Namespace and name."""
@@ -26,6 +28,7 @@ _LARGE_PAGE_BYTES: Final = 2 * 1024 * 1024
 _FIRST_LIMIT, _HIGHEST_LIMIT, _LOWEST_LIMIT = 100, 500, 5
 _WATCH_SECONDS: Final = (300, 600)
 _LONGEST_PAUSE_SECONDS: Final = 10.0
+_LONGEST_REFUSED_PAUSE_SECONDS: Final = 300.0
 _log = logging.getLogger(__name__)
 
 
@@ -60,12 +63,19 @@ class Reflector:
         self._selector = dict(selector)
         self._sink = sink
         self._metadata_only = metadata_only
+        self._hurry = asyncio.Event()
+
+    def again(self) -> None:
+        """Try at once if nothing can be read at the moment."""
+        self._hurry.set()
 
     async def run(self) -> None:
         """Follow until cancelled."""
         pauses = 0
         version = ""
         while True:
+            problem: KubernetesError | None = None
+            self._hurry.clear()
             try:
                 version = version or await self._list()
                 pauses += 1  # taken back by the first event: a watch that ends at once must not be opened in a hurry
@@ -73,12 +83,17 @@ class Reflector:
                     version, pauses = reached, 0
             except KubernetesError as error:
                 pauses += 1
+                problem = error
                 _log.debug("event=watch-broken path=%s pauses=%d error=%r", self._path, pauses, str(error))
-                if error.status or error.reason:
+                if not passing(error) or isinstance(error, _EndedError):
                     version = ""
-                    if error.status != GONE:
-                        self._sink.failed(error)
-            await asyncio.sleep(random.uniform(0, min(_LONGEST_PAUSE_SECONDS, 0.1 * 2 ** min(pauses, 10))))  # noqa: S311
+                # While the version is good, what happens meanwhile is only late.
+                if not version and (error.status or error.reason) and error.status != GONE:
+                    self._sink.failed(error)
+            # No wait_for: before Python 3.12 it loses a cancellation that comes together with the event.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_pause(problem, pauses)):
+                    await self._hurry.wait()
 
     async def _list(self) -> str:
         accept = _LIST_METADATA_ONLY if self._metadata_only else "application/json"
@@ -129,8 +144,24 @@ class Reflector:
             case "DELETED":
                 self._sink.gone(obj)
             case "ERROR":
-                raise from_status(obj)
+                raise _EndedError(from_status(obj))
         return version_of(obj)
+
+
+class _EndedError(KubernetesError):
+    """What the API server said in a watch before it ended it: what came after the last event may be missed."""
+
+    def __init__(self, cause: KubernetesError) -> None:
+        super().__init__(str(cause), status=cause.status, reason=cause.reason)
+
+
+def _pause(problem: KubernetesError | None, pauses: int) -> float:
+    """Return the seconds until the next try; a pause that the API server asks for is kept."""
+    if isinstance(problem, RetryLaterError):
+        return problem.seconds * random.uniform(1, 1.25)  # noqa: S311
+    refused = problem is not None and problem.status == FORBIDDEN
+    longest = _LONGEST_REFUSED_PAUSE_SECONDS if refused else _LONGEST_PAUSE_SECONDS
+    return random.uniform(0, min(longest, 0.1 * 2 ** min(pauses, 12)))  # noqa: S311
 
 
 class _Chunks(Protocol):

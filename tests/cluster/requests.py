@@ -60,6 +60,7 @@ class AuditEvent:
     verb: str
     uri: str
     user: str
+    impersonated: str
     user_agent: str
     group: str
     resource: str
@@ -91,6 +92,7 @@ def parse_audit(line: bytes) -> AuditEvent:
         verb=event["verb"],
         uri=event["requestURI"],
         user=event.get("user", {}).get("username", ""),
+        impersonated=event.get("impersonatedUser", {}).get("username", ""),
         user_agent=event.get("userAgent", ""),
         group=reference.get("apiGroup", ""),
         resource=reference.get("resource", ""),

@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
+from spoke.kube.access import Credentials, fixed
 from spoke.kube.client import KubeClient, connect
-from spoke.kube.config import Access
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -22,7 +22,7 @@ async def serving(handler: Handler, token: str = "") -> AsyncIterator[KubeClient
     await site.start()
     port = runner.addresses[0][1]
     try:
-        async with connect(Access(f"http://127.0.0.1:{port}", None, lambda: token)) as client:
+        async with connect(fixed(f"http://127.0.0.1:{port}", Credentials(None, token))) as client:
             yield client
     finally:
         await runner.cleanup()

@@ -95,11 +95,13 @@ class Spoke:
 
 
 @asynccontextmanager
-async def running(kubeconfig: Path, state: Path, tracer: Tracer = OFF) -> AsyncIterator[Spoke]:
+async def running(
+    kubeconfig: Path, state: Path, tracer: Tracer = OFF, *, service_account: str = ""
+) -> AsyncIterator[Spoke]:
     """Run a spoke on a state folder for as long as the context."""
     store = BundleStore(state)
     try:
-        async with agent(load_kubeconfig(kubeconfig), store, tracer) as core:
+        async with agent(load_kubeconfig(kubeconfig), store, tracer, service_account) as core:
             spoke = Spoke(core, store)
             tasks = [asyncio.create_task(core.run()), asyncio.create_task(spoke.listen())]
             try:

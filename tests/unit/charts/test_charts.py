@@ -65,7 +65,7 @@ def test_meets_the_restricted_pod_security_standard(chart: str) -> None:
 
 def test_the_spoke_s_arguments_are_what_its_process_takes() -> None:
     assert parse(container_arguments("spoke")) == Settings(
-        "hub.example.com:8443", Path("/state"), None, "", Path("/token/token"), "info"
+        "hub.example.com:8443", Path("/state"), None, "", Path("/token/token"), "", "info"
     )
 
 
@@ -128,6 +128,28 @@ def test_a_restricted_spoke_gets_its_rules_and_no_more() -> None:
     assert all(set(rule["verbs"]) <= {"get", "list", "watch"} for rule in granted if rule not in RULES)
     assert of_kind(objects, "ClusterRoleBinding")["roleRef"]["name"] == role["metadata"]["name"]
     assert {rule["resources"][0] for rule in of_kind(objects, "Role")["rules"]} == {"configmaps"}
+
+
+def test_a_restricted_spoke_impersonates_the_accounts_of_the_namespaces_that_are_named_and_nobody_else() -> None:
+    def impersonating(*namespaces: str) -> list[tuple[str, str]]:
+        rbac = {"clusterAdmin": False, "rules": RULES, "impersonate": list(namespaces)}
+        objects = render("spoke", {"rbac": rbac})
+        helm.Chart.load(CHARTS / "spoke").validate_schema(VALUES["spoke"] | {"rbac": rbac})
+        found = []
+        for item in objects:
+            for rule in item.get("rules", ()):
+                if "impersonate" in rule["verbs"]:
+                    assert (rule["apiGroups"], rule["resources"]) == ([""], ["serviceaccounts"])
+                    found.append((item["kind"], item["metadata"].get("namespace", "")))
+        return found
+
+    assert impersonating() == []
+    assert impersonating("one", "two") == [("Role", "one"), ("Role", "two")]
+    assert impersonating("*") == [("ClusterRole", "")]
+
+
+def test_a_default_service_account_is_told_to_the_spoke() -> None:
+    assert parse(container_arguments("spoke", {"defaultServiceAccount": "tenant"})).service_account == "tenant"
 
 
 def test_the_spoke_s_namespace_is_made_only_where_the_release_has_another_one() -> None:

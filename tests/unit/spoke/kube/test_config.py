@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from felloe.errors import ConfigError
-from spoke.kube.config import FileToken, in_cluster, load_kubeconfig
+from spoke.kube.config import in_cluster, load_kubeconfig
 
 
 def pair() -> tuple[bytes, bytes]:
@@ -72,31 +72,34 @@ def test_certificates_inline_or_as_files_beside_the_kubeconfig(tmp_path: Path, i
     authority = {f"certificate-authority{suffix}": b64(certificate) if inline else "crt"}
     access = load_kubeconfig(kubeconfig(tmp_path, user, authority))
     assert access.server == "https://one:6443"
-    assert access.tls
-    assert access.tls.verify_mode is ssl.CERT_REQUIRED
-    assert [ca["subject"] for ca in access.tls.get_ca_certs()] == [((("commonName", "test"),),)]
-    assert access.token() == ""
+    tls = access.credentials().tls
+    assert tls
+    assert tls.verify_mode is ssl.CERT_REQUIRED
+    assert [ca["subject"] for ca in tls.get_ca_certs()] == [((("commonName", "test"),),)]
+    assert access.credentials().token == ""
 
 
 def test_a_client_key_needs_no_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     certificate, key = pair()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
     user = {"client-certificate-data": b64(certificate), "client-key-data": b64(key)}
-    assert load_kubeconfig(kubeconfig(tmp_path, user)).tls
+    assert load_kubeconfig(kubeconfig(tmp_path, user)).credentials().tls
 
 
 def test_a_context_can_be_named_and_plain_http_has_no_tls(tmp_path: Path) -> None:
     access = load_kubeconfig(kubeconfig(tmp_path, {}), "second")
-    assert (access.server, access.tls) == ("http://two:8080", None)
+    assert (access.server, access.credentials().tls) == ("http://two:8080", None)
 
 
 def test_tokens_and_skipped_verification(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("from-file\n")
     access = load_kubeconfig(kubeconfig(tmp_path, {"token": "inline"}, {"insecure-skip-tls-verify": True}))
-    assert access.token() == "inline"
-    assert access.tls
-    assert access.tls.verify_mode is ssl.CERT_NONE
-    assert load_kubeconfig(kubeconfig(tmp_path, {"token": "inline", "tokenFile": "token"})).token() == "from-file"
+    assert access.credentials().token == "inline"
+    tls = access.credentials().tls
+    assert tls
+    assert tls.verify_mode is ssl.CERT_NONE
+    access = load_kubeconfig(kubeconfig(tmp_path, {"token": "inline", "tokenFile": "token"}))
+    assert access.credentials().token == "from-file"
 
 
 @pytest.mark.parametrize(
@@ -130,21 +133,6 @@ def test_a_pod_uses_its_service_account(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("mine")
     environ = {"KUBERNETES_SERVICE_HOST": "fd00::1", "KUBERNETES_SERVICE_PORT": "443"}
     access = in_cluster(environ, tmp_path)
-    assert (access.server, access.token()) == ("https://[fd00::1]:443", "mine")
+    assert (access.server, access.credentials().token) == ("https://[fd00::1]:443", "mine")
     with pytest.raises(ConfigError, match="--kubeconfig"):
         in_cluster({}, tmp_path)
-
-
-def test_a_rotated_token_is_read_again(tmp_path: Path) -> None:
-    now = 0.0
-    path = tmp_path / "token"
-    path.write_text("one")
-    token = FileToken(path, lambda: now)
-    assert token() == "one"
-    path.write_text("two")
-    assert token() == "one"
-    now = 11.0
-    assert token() == "two"
-    path.unlink()
-    now = 30.0
-    assert token() == "two"
