@@ -80,25 +80,29 @@ def decode(body: bytes) -> Json:
 
 
 @asynccontextmanager
-async def connect(access: Access) -> AsyncIterator[KubeClient]:
-    """Yield a client for `access`; its connections are opened when they are needed and closed at the end."""
+async def connect(access: Access, silent_seconds: float = _SILENT_SECONDS) -> AsyncIterator[KubeClient]:
+    """Yield a client for `access`; its connections are opened when they are needed and closed at the end.
+
+    A watch in which nothing arrives for `silent_seconds` is taken to be broken.
+    """
     import aiohttp
 
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=30, socket_factory=_socket)
     timeout = aiohttp.ClientTimeout(total=_TIMEOUT_SECONDS, connect=_CONNECT_SECONDS)
     headers = {"User-Agent": USER_AGENT}
     async with aiohttp.ClientSession(connector=connector, headers=headers, timeout=timeout) as session:
-        yield KubeClient(access, session, Pace())
+        yield KubeClient(access, session, Pace(), silent_seconds)
 
 
 class KubeClient:
     """The requests of one spoke to its API server. Errors are KubernetesError, status 0 for no connection."""
 
-    def __init__(self, access: Access, session: aiohttp.ClientSession, pace: Pace) -> None:
+    def __init__(self, access: Access, session: aiohttp.ClientSession, pace: Pace, silent_seconds: float) -> None:
         self._access = access
         self._session = session
         self._pace = pace
         self._gate = Gate(pace)
+        self._silent_seconds = silent_seconds
         self._user = ""
         self._check: Check | None = None
 
@@ -111,7 +115,7 @@ class KubeClient:
         (system:serviceaccounts, those of its namespace, system:authenticated), and then the spoke needs the right to
         impersonate service accounts, and none to impersonate groups.
         """
-        client = KubeClient(self._access, self._session, self._pace)
+        client = KubeClient(self._access, self._session, self._pace, self._silent_seconds)
         client._gate, client._user, client._check = self._gate, user, check
         return client
 
@@ -176,7 +180,7 @@ class KubeClient:
 
         if self._check is not None:
             await self._check()
-        timeout = aiohttp.ClientTimeout(total=seconds + 30, connect=_CONNECT_SECONDS, sock_read=_SILENT_SECONDS)
+        timeout = aiohttp.ClientTimeout(total=seconds + 30, connect=_CONNECT_SECONDS, sock_read=self._silent_seconds)
         credentials = self._access.credentials()
         try:
             async with self._session.get(

@@ -14,7 +14,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @asynccontextmanager
-async def serving(handler: Handler, token: str = "") -> AsyncIterator[KubeClient]:
+async def serving(handler: Handler, token: str = "", silent_seconds: float = 60.0) -> AsyncIterator[KubeClient]:
     """Yield a client of a server that answers every request by `handler`."""
     runner = web.ServerRunner(web.Server(handler), shutdown_timeout=0.1)  # type: ignore[arg-type]
     await runner.setup()
@@ -22,7 +22,7 @@ async def serving(handler: Handler, token: str = "") -> AsyncIterator[KubeClient
     await site.start()
     port = runner.addresses[0][1]
     try:
-        async with connect(fixed(f"http://127.0.0.1:{port}", Credentials(None, token))) as client:
+        async with connect(fixed(f"http://127.0.0.1:{port}", Credentials(None, token)), silent_seconds) as client:
             yield client
     finally:
         await runner.cleanup()

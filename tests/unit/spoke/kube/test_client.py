@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import socket
+import time
+from collections.abc import Callable
+from email.utils import formatdate
 
 import orjson
 import pytest
 from aiohttp import web
 
 from felloe.errors import KubernetesError
+from spoke.kube.client import KubeClient
 from spoke.kube.pace import MOST
 from tests.spoke.apiserver import serving, status
 
@@ -114,3 +121,103 @@ async def test_no_more_requests_are_in_flight_than_agreed() -> None:
     async with serving(handler) as client:
         await asyncio.gather(*(client.get("/api/v1/x") for _ in range(8 * MOST)))
     assert 1 < most <= MOST
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        lambda: status(429, "TooManyRequests", "busy", **{"Retry-After": "1"}),
+        lambda: status(504, "Timeout", "the request timed out", **{"Retry-After": "1"}),
+        lambda: web.json_response(
+            {"kind": "Status", "code": 500, "message": "later", "details": {"retryAfterSeconds": 1}}, status=500
+        ),
+        lambda: status(503, "ServiceUnavailable", "later", **{"Retry-After": formatdate(time.time() + 2, usegmt=True)}),
+    ],
+    ids=["429", "504", "in the body", "a date"],
+)
+async def test_a_pause_that_is_asked_for_is_kept(refusal: Callable[[], web.Response]) -> None:
+    tries: list[float] = []
+
+    async def handler(_: web.Request) -> web.Response:
+        tries.append(time.monotonic())
+        return refusal() if len(tries) == 1 else web.json_response({"kind": "X"})
+
+    async with serving(handler) as client:
+        assert await client.get("/api/v1/x") == {"kind": "X"}
+    assert tries[1] - tries[0] >= 0.99
+
+
+async def test_a_redirect_is_not_followed() -> None:
+    seen = []
+
+    async def handler(request: web.Request) -> web.Response:
+        seen.append(request.path)
+        return web.Response(status=302, headers={"Location": "/elsewhere"})
+
+    async with serving(handler, token="secret") as client:
+        with pytest.raises(KubernetesError):
+            await client.get("/api/v1/x")
+    assert seen == ["/api/v1/x"]
+
+
+async def test_who_is_impersonated_is_named_and_checked_before_each_request() -> None:
+    seen: list[str] = []
+    there = True
+
+    async def handler(request: web.Request) -> web.Response:
+        seen.append(request.headers.get("Impersonate-User", ""))
+        assert "Impersonate-Group" not in request.headers
+        return web.json_response({})
+
+    async def check() -> None:
+        if not there:
+            raise KubernetesError("is not there", status=403)
+
+    async with serving(handler) as client:
+        acting = client.impersonating("system:serviceaccount:shop:deployer", check)
+        await acting.get("/api/v1/x")
+        await acting.apply("/api/v1/x", b"{}")
+        await acting.delete("/api/v1/x", "uid")
+        async with acting.stream("/api/v1/x", {"watch": "1"}, accept="application/json", seconds=5):
+            pass
+        await client.get("/api/v1/x")
+        there = False
+        with pytest.raises(KubernetesError, match="is not there"):
+            await acting.get("/api/v1/x")
+        with pytest.raises(KubernetesError, match="is not there"):
+            async with acting.stream("/api/v1/x", {"watch": "1"}, accept="application/json", seconds=5):
+                pass
+    assert seen == ["system:serviceaccount:shop:deployer"] * 4 + [""]
+
+
+async def test_a_watch_in_which_nothing_arrives_any_more_ends() -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b"{}\n")
+        await asyncio.sleep(30)
+        return response
+
+    async def follow(client: KubeClient) -> None:
+        async with client.stream("/api/v1/x", {}, accept="application/json", seconds=300) as content:
+            assert await content.readline() == b"{}\n"
+            await content.readline()
+
+    async with serving(handler, silent_seconds=0.2) as client, asyncio.timeout(20):
+        with pytest.raises(KubernetesError, match="can't be reached"):
+            await follow(client)
+
+
+async def test_a_connection_notices_when_its_other_end_is_gone() -> None:
+    options: list[int] = []
+
+    async def handler(_: web.Request) -> web.Response:
+        for descriptor in os.listdir("/proc/self/fd"):  # noqa: PTH208 - nothing blocks there
+            with contextlib.suppress(OSError), socket.socket(fileno=os.dup(int(descriptor))) as found:
+                if found.family == socket.AF_INET and found.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE):
+                    options.append(found.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT))
+        return web.json_response({})
+
+    async with serving(handler) as client:
+        await client.get("/api/v1/x")
+    assert 30000 in options

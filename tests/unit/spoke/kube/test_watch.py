@@ -140,3 +140,96 @@ async def test_a_refusal_is_told_and_tried_again() -> None:
 
     log = await follow(handler, lambda log: "listed [] at 1" in log)
     assert log[0] == "failed you may not list things"
+
+
+async def test_a_server_that_is_busy_for_a_moment_is_not_listed_again() -> None:
+    watches: list[str] = []
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        if "watch" not in request.query:
+            return page(obj("a", 1), version=3)
+        watches.append(request.query["resourceVersion"])
+        codes = {1: 429, 2: 500, 3: 503, 4: 504}
+        if code := codes.get(len(watches)):
+            return status(code, "Reason", "busy")
+        return await events(request, {"type": "ADDED", "object": obj("b", 5)})
+
+    log = await follow(handler, lambda log: "seen b" in log)
+    assert [line for line in log if line.startswith(("listed", "failed"))] == ["listed ['a'] at 3"]
+    assert watches[:5] == ["3"] * 5
+
+
+async def test_a_pause_that_the_server_asks_for_is_kept_before_the_next_watch() -> None:
+    at: list[float] = []
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        if "watch" not in request.query:
+            return page(version=3)
+        at.append(asyncio.get_running_loop().time())
+        if len(at) == 1:
+            return status(429, "TooManyRequests", "busy", **{"Retry-After": "1"})
+        return await events(request, {"type": "ADDED", "object": obj("b", 5)})
+
+    await follow(handler, lambda log: "seen b" in log)
+    assert at[1] - at[0] >= 0.99
+
+
+async def test_whatever_ends_a_watch_with_an_error_leads_to_a_new_list() -> None:
+    lists = 0
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        nonlocal lists
+        if "watch" not in request.query:
+            lists += 1
+            return page(version=lists)
+        if lists < 3:
+            error = {"kind": "Status", "code": 500, "reason": "InternalError", "message": "etcd event is lost"}
+            return await events(request, {"type": "ERROR", "object": error})
+        return await events(request, {"type": "ADDED", "object": obj("b", 5)})
+
+    log = await follow(handler, lambda log: "seen b" in log)
+    assert [line for line in log if line.startswith("listed")][:3] == [f"listed [] at {number}" for number in (1, 2, 3)]
+
+
+async def test_an_expired_page_begins_the_list_anew() -> None:
+    lists = 0
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        nonlocal lists
+        if "watch" in request.query:
+            return await events(request)
+        if "continue" in request.query:
+            return status(410, "Expired", "the continue token is too old") if lists == 1 else page(version=9)
+        lists += 1
+        return page(obj("a", 1), version=9, token="next")
+
+    log = await follow(handler, lambda log: any(line.startswith("listed") for line in log))
+    assert log == ["seen a", "seen a", "listed ['a'] at 9"]
+
+
+async def test_what_is_refused_is_tried_at_once_when_rights_change() -> None:
+    allowed = False
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        if not allowed:
+            return status(403, "Forbidden", "you may not list things")
+        if "watch" in request.query:
+            return await events(request)
+        return page(version=1)
+
+    sink = Recorder()
+    async with serving(handler) as client, asyncio.timeout(20):
+        reflector = Reflector(client, "/api/v1/things", {}, sink)
+        task = asyncio.create_task(reflector.run())
+        while len(sink.log) < 5:  # by now it asks rarely
+            sink.moved.clear()
+            reflector.again()
+            await sink.moved.wait()
+        allowed = True
+        sink.moved.clear()
+        reflector.again()
+        while "listed [] at 1" not in sink.log:
+            await sink.moved.wait()
+            sink.moved.clear()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
