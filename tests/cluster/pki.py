@@ -8,10 +8,10 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import ipaddress
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -106,7 +106,8 @@ def kubeconfig(cluster: str, server: str, authority: bytes, user: str, pair: Key
         "contexts": [{"name": cluster, "context": {"cluster": cluster, "user": user}}],
         "current-context": cluster,
     }
-    return yaml.safe_dump(document, sort_keys=False).encode()
+    # JSON is YAML; a spoke that reads it needs no YAML parser, like one in a pod.
+    return json.dumps(document, indent=2).encode()
 
 
 def _base64(content: bytes) -> str:
