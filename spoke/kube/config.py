@@ -47,15 +47,11 @@ def load_kubeconfig(path: Path, context: str = "") -> Access:
 
     Raise ConfigError with file and field where it says something impossible.
     """
-<<<<<<< HEAD
-    import yaml
-
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
     def read() -> Reading:
         try:
-            content = yaml.load(_read(path), Loader=loader)  # noqa: S506
-        except yaml.YAMLError as error:
+            content = _parsed(_read(path))
+        except ValueError as error:
             raise ConfigError("is no YAML", Place(str(path))) from error
         if not isinstance(content, Mapping):
             raise ConfigError("is no kubeconfig: no mapping at its top", Place(str(path)))
@@ -86,17 +82,6 @@ def _tls(path: Path, authority: bytes) -> ssl.SSLContext:
         return ssl.create_default_context(cadata=authority.decode("ascii"))
     except (ssl.SSLError, UnicodeDecodeError) as error:
         raise ConfigError(f"holds certificates that can't be used: {error}", Place(str(path))) from error
-=======
-    try:
-        content = _parsed(path.read_bytes())
-    except OSError as error:
-        raise ConfigError(f"can't be read: {error.strerror}", Place(str(path))) from error
-    except ValueError as error:
-        raise ConfigError("is no YAML", Place(str(path))) from error
-    if not isinstance(content, Mapping):
-        raise ConfigError("is no kubeconfig: no mapping at its top", Place(str(path)))
-    return _Kubeconfig(path, content).access(context)
->>>>>>> 9fc4790 (Measure the spoke as its cluster grows, its restart, and its share of a core while pods come and go)
 
 
 def _parsed(text: bytes) -> object:
