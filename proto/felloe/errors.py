@@ -20,6 +20,7 @@ shown to people as it is and therefore never holds a secret. Whatever is not a `
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +77,24 @@ class EnrolmentError(LinkError):
     """A join token or a certificate was refused."""
 
 
-class KubernetesError(FelloeError):
-    """The API server refused a request; `status` is its HTTP status, `reason` the reason of its Status object."""
+class Cause(NamedTuple):
+    """One of the causes that a Status object names: a field, and what is wrong with it."""
 
-    def __init__(self, message: str, *, status: int = 0, reason: str = "") -> None:
+    field: str
+    reason: str
+    message: str
+
+
+class KubernetesError(FelloeError):
+    """The API server refused a request.
+
+    `status` is its HTTP status, `reason` and `causes` are those of its Status object.
+    """
+
+    def __init__(self, message: str, *, status: int = 0, reason: str = "", causes: tuple[Cause, ...] = ()) -> None:
         self.status = status
         self.reason = reason
+        self.causes = causes
         super().__init__(message)
 
 

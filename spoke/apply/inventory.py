@@ -32,7 +32,8 @@ class Item:
     """One object of an inventory.
 
     `applied` names what was last applied (empty while that is only intended) and `fingerprint` the fields that this
-    made ours. `created` says that the object was not there before us; it is known of namespaces only.
+    made ours. `created` says that the object was not there before us; it is known of namespaces only. `left_alone` and
+    `once` are what the object in Git says (spoke.drift.annotations).
     """
 
     version: str
@@ -40,6 +41,8 @@ class Item:
     applied: bytes = b""
     fingerprint: bytes = b""
     created: bool = False
+    left_alone: bool = False
+    once: bool = False
 
 
 @dataclass(slots=True)
@@ -71,7 +74,7 @@ def encode(inventory: Inventory) -> dict[str, bytes]:
     rows: list[list[list[object]]] = [[] for _ in range(count)]
     for identity, item in inventory.items.items():
         rows[zlib.crc32(identity.inventory_id.encode()) % count].append(
-            [*identity, item.version, item.wave, item.applied.hex(), item.fingerprint.hex(), item.created]
+            [*identity, item.version, item.wave, item.applied.hex(), item.fingerprint.hex(), _marks(item)]
         )
     head: dict[str, object] = {
         "format": FORMAT,
@@ -100,6 +103,14 @@ def decode(pieces: Iterable[tuple[str, bytes]]) -> Mapping[WorkloadId, Inventory
     return inventories
 
 
+_BITS: Final = (1, 2, 4)
+
+
+def _marks(item: Item) -> int:
+    """Return `created`, `left_alone` and `once` as bits; a record from before there were others says true or false."""
+    return sum(bit for bit, mark in zip(_BITS, (item.created, item.left_alone, item.once), strict=True) if mark)
+
+
 def _piece(name: str, data: bytes) -> Inventory:
     try:
         content = orjson.loads(zstandard.ZstdDecompressor().decompress(data, max_output_size=_LARGEST_PIECE_BYTES))
@@ -110,9 +121,9 @@ def _piece(name: str, data: bytes) -> Inventory:
             id=WorkloadId(*content["workload"]),
             items={
                 ObjectId(group, kind, namespace, object_name): Item(
-                    version, wave, bytes.fromhex(key), bytes.fromhex(mark), created
+                    version, wave, bytes.fromhex(key), bytes.fromhex(mark), *(bool(marks & bit) for bit in _BITS)
                 )
-                for group, kind, namespace, object_name, version, wave, key, mark, created in content["items"]
+                for group, kind, namespace, object_name, version, wave, key, mark, marks in content["items"]
             },
             prune=content["prune"],
             suspend=content["suspend"],

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
 from felloe.errors import FelloeError, KubernetesError
 from felloe.identity import ObjectId, WorkloadId
+from spoke.apply.recreate import make_room
+from spoke.apply.strangers import Found, Stranger, strangers, take_over
 from spoke.drift.fields import taken_over
 from spoke.drift.live import Live, LiveObjects, owner
 from spoke.drift.watches import metadata_only, typed
@@ -64,6 +66,14 @@ class Objects:
             )
         return resource
 
+    async def strangers(self, wanted: Iterable[tuple[ObjectId, Resource]]) -> Found:
+        """Return what is there of objects that are not known as ours."""
+        return await strangers(self._client, wanted)
+
+    async def take_over(self, identity: ObjectId, resource: Resource, stranger: Stranger) -> None:
+        """Make the fields of an object ours that those before us wrote."""
+        await take_over(self._client, resource.path(identity.namespace, identity.name), stranger)
+
     async def apply(self, identity: ObjectId, resource: Resource, manifest: bytes) -> Applied:
         """Server-side apply an object; what the API server answers is not taken into what is live yet.
 
@@ -103,6 +113,10 @@ class Objects:
                 raise
         else:
             self._live.seen(identity, typed(obj, resource))
+
+    async def make_room(self, identity: ObjectId, resource: Resource, manifest: bytes) -> None:
+        """Delete an object that can't become what the manifest says, see spoke.apply.recreate."""
+        await make_room(self._client, identity, resource, manifest)
 
     async def exists(self, identity: ObjectId, version: str) -> bool:
         """Return whether an object is there, ours or not; one that we may not see is taken to be there."""

@@ -44,13 +44,16 @@ class Why(Enum):
 def why_apply(key: bytes, item: Item | None, live: Live | None, owner: WorkloadId) -> Why | None:
     """Return why an object has to be applied, None where it is as it should be.
 
-    An object that is being deleted is left alone until it is gone: applying it would change nothing.
+    An object that is being deleted is left alone until it is gone: applying it would change nothing. So is one that
+    says so in Git or, whatever Git has by now, in the cluster; one that is made once is looked for only.
     """
+    if live is not None and live.left_alone:
+        return None
     if item is None or item.applied != key:
         return Why.CHANGED
     if live is None:
-        return Why.MISSING
-    if live.terminating:
+        return None if item.left_alone else Why.MISSING
+    if live.terminating or item.left_alone or item.once:
         return None
     if live.owner != owner:
         return Why.TAKEN
@@ -107,6 +110,8 @@ def leftovers(
 
 def _prunable(identity: ObjectId, item: Item) -> bool:
     """Return whether we may delete it: of namespaces, which take everything in them along, only those that we made."""
+    if item.left_alone:
+        return False
     if identity[:2] != NAMESPACE:
         return True
     return item.created and identity.name not in PROTECTED_NAMESPACES

@@ -8,12 +8,13 @@ from typing import Final
 
 from felloe.errors import KubernetesError
 from felloe.identity import ObjectId
+from spoke.apply.concurrency import bounded
 from spoke.apply.context import Context
 from spoke.apply.inventory import Inventory
 from spoke.apply.objects import Pruned
 from spoke.apply.plan import Leftovers
 from spoke.apply.standing import Failure
-from spoke.apply.step import UnreachableError, bounded
+from spoke.apply.step import UnreachableError
 from spoke.kube.errors import FORBIDDEN, no_request_succeeds
 
 _NAMED_AT_MOST: Final = 20

@@ -5,20 +5,24 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 from felloe.bundle import Entry, Workload
 from felloe.errors import BundleError, FelloeError, KubernetesError, StoreError, SubstitutionError
 from felloe.identity import ObjectId
+from spoke.apply.concurrency import bounded
 from spoke.apply.context import Context
 from spoke.apply.inventory import Inventory, Item
 from spoke.apply.objects import Applied
 from spoke.apply.plan import CRD, NAMESPACE, SECRET, Why, waves, why_apply
 from spoke.apply.prepare import applied_key, desired, expires, manifest, on_top_of, variables_digest, without_values
+from spoke.apply.recreate import advice, immutable, may_recreate
 from spoke.apply.standing import Failure, Standing
+from spoke.apply.strangers import Stranger
+from spoke.drift.annotations import Policy, policy
 from spoke.drift.contest import Contest
 from spoke.drift.fields import change
 from spoke.drift.ignore import carried_over
@@ -27,7 +31,6 @@ from spoke.health import HealthStatus
 from spoke.kube.client import Json
 from spoke.kube.discovery import NoSuchKindError, Resource
 from spoke.kube.errors import CONFLICT, FORBIDDEN, no_request_succeeds
-from spoke.kube.pace import MOST
 
 if TYPE_CHECKING:
     from felloe.k8syaml import JsonValue
@@ -36,7 +39,6 @@ _ESTABLISHED_SECONDS: Final = 30.0
 _SERVED_SECONDS: Final = 5.0
 _CONFLICTS: Final = 4
 _log = logging.getLogger(__name__)
-_T = TypeVar("_T")
 
 
 class UnreachableError(KubernetesError):
@@ -54,7 +56,10 @@ class State:
 
 
 class Step:
-    """Applies objects of one workload. `failures` says what could not be applied, and why."""
+    """Applies objects of one workload. `failures` says what could not be applied, and why.
+
+    `passed` are objects of somebody else that say they are to be left alone: no watch shows when they don't any more.
+    """
 
     def __init__(self, context: Context, workload: Workload, state: State) -> None:
         self._context = context
@@ -63,8 +68,10 @@ class Step:
         self._entries = {entry.id: entry for entry in workload.entries}
         variables = variables_digest(workload)
         self._keys = {entry.id: applied_key(entry, variables) for entry in workload.entries}
+        self._warned: set[str] = set()
         self.failures: dict[ObjectId, Failure] = {}
         self.drifts: dict[ObjectId, Failure] = {}
+        self.passed: set[ObjectId] = set()
         self.lacking: set[ObjectId] = set()
         self.unsaved = False
         self._unwatched: dict[Resource, str] = {}
@@ -98,9 +105,9 @@ class Step:
         return None if why is Why.MISSING and identity in self._state.expired else why
 
     def applied(self, identity: ObjectId) -> bool:
-        """Return whether the desired state of an object was applied at some time."""
+        """Return whether the desired state of an object was applied at some time, so that it should be there."""
         item = self._state.inventory.items.get(identity)
-        return item is not None and item.applied == self._keys[identity]
+        return item is not None and item.applied == self._keys[identity] and not (item.left_alone or item.once)
 
     async def run(self, identities: Collection[ObjectId], *, requested: bool = False) -> int:
         """Apply what needs it (with `requested` all) and return how many objects were.
@@ -120,7 +127,7 @@ class Step:
             for entry in wave:
                 if entry.id in resources and self.why(entry.id) is None:
                     self._clear(entry.id)
-            await bounded(lambda work: self._apply(*work), todo)
+            await self._apply_all(todo)
             done += len(todo)
             await self._settle_kinds([entry for entry, _, _ in todo])
         return done
@@ -168,33 +175,112 @@ class Step:
             self._context.report.event("WatchRefused", message, self._workload.id, warning=True)
         self._unwatched[resource] = message
 
-    async def _apply(self, entry: Entry, resource: Resource, why: Why) -> None:
+    async def _apply_all(self, todo: Collection[tuple[Entry, Resource, Why]]) -> None:
+        live = self._context.live
+        unknown = [(entry.id, resource) for entry, resource, _ in todo if live.get(entry.id) is None]
         try:
-            obj = self._desired(entry)
-            if why is Why.MISSING and expires(obj):
-                self._state.expired.add(entry.id)
-                return
-            before = self._context.live.get(entry.id)
-            seen, applied = await self._replace(entry, resource, obj, why)
-        except FelloeError as error:
-            self._fail(entry.id, error)
+            found = await self._context.objects.strangers(unknown)
+        except KubernetesError as error:
+            if no_request_succeeds(error):
+                raise UnreachableError(str(error)) from error
+            for entry, _, _ in todo:
+                self._fail(entry.id, error)
             return
+
+        async def one(work: tuple[Entry, Resource, Why]) -> None:
+            entry, resource, why = work
+            stranger = found.get(entry.id)
+            try:
+                if isinstance(stranger, KubernetesError):
+                    raise stranger
+                await self._apply(entry, resource, why, stranger)
+            except FelloeError as error:
+                self._fail(entry.id, error)
+
+        await bounded(one, todo)
+
+    async def _apply(self, entry: Entry, resource: Resource, why: Why, stranger: Stranger | None) -> None:
+        self.passed.discard(entry.id)
+        obj = self._desired(entry)
+        if why is Why.MISSING and expires(obj):
+            self._state.expired.add(entry.id)
+            return
+        says = policy(_metadata(obj))
+        self._warn(entry.id, says)
+        if self._left(entry, says, stranger):
+            return
+        if stranger is not None and not says.merged:
+            await self._context.objects.take_over(entry.id, resource, stranger)
+        before = self._context.live.get(entry.id)
+        try:
+            seen, applied = await self._replace(entry, resource, obj, why)
+        except KubernetesError as error:
+            if (field := immutable(error)) is None:
+                raise
+            forced = says.forced or bool(before and before.forced) or bool(stranger and stranger.policy.forced)
+            if not may_recreate(entry.id, workload=self._workload.options.force, own=forced):
+                raise KubernetesError(
+                    advice(entry.id, field, error), status=error.status, reason=error.reason
+                ) from None
+            seen, applied = None, await self._recreate(entry, resource, obj, field)
         self._state.expired.discard(entry.id)
+        self._write_down(entry, says, applied.live.fingerprint)
+        self._clear(entry.id)
+        self._context.live.take(entry.id, applied.live)
+        if why.drift:
+            self._healed(entry.id, why, self._what(entry.id, why, before, seen, new=applied.created))
+
+    async def _recreate(self, entry: Entry, resource: Resource, obj: dict[str, JsonValue], field: str) -> Applied:
+        """Delete an object and make it again, which needs no record: killed in between, the next run makes it."""
+        try:
+            await self._context.objects.make_room(entry.id, resource, manifest(obj, self._workload.id))
+        except KubernetesError as error:
+            message = without_values(str(error), obj)
+            raise KubernetesError(message, status=error.status, reason=error.reason) from None
+        applied = await self._send(entry, resource, obj)
+        what = f"{entry.id} was deleted and made again: {field or 'a field of it'} can't be changed"
+        _log.info("event=Recreated workload=%s object=%r field=%r", self._workload.id, str(entry.id), field)
+        self._context.report.event("Recreated", what, self._workload.id, entry.id)
+        return applied
+
+    def _left(self, entry: Entry, says: Policy, stranger: Stranger | None) -> bool:
+        """Return whether an object is not to be touched: it says so in Git or in the cluster, or is made once only."""
+        live = self._context.live.get(entry.id)
+        there = live is not None or stranger is not None
+        if says.left_alone or (says.once and there):
+            self._write_down(entry, says, b"")
+        elif live is not None and live.left_alone:
+            pass  # its watch tells when it says so no more
+        elif stranger is not None and stranger.policy.left_alone:
+            self.passed.add(entry.id)
+        else:
+            return False
+        self._clear(entry.id)
+        _log.debug("event=LeftAlone workload=%s object=%r", self._workload.id, str(entry.id))
+        return True
+
+    def _write_down(self, entry: Entry, says: Policy, fingerprint: bytes) -> None:
         known = self._state.inventory.items.get(entry.id)
         item = Item(
             entry.version,
             entry.wave,
             self._keys[entry.id],
-            applied.live.fingerprint,
-            bool(known and known.created),
+            fingerprint,
+            created=bool(known and known.created),
+            left_alone=says.left_alone,
+            once=says.once,
         )
         if item != known:
             self._state.inventory.items[entry.id] = item
             self.unsaved = True
-        self._clear(entry.id)
-        self._context.live.take(entry.id, applied.live)
-        if why.drift:
-            self._healed(entry.id, why, self._what(entry.id, why, before, seen, new=applied.created))
+
+    def _warn(self, identity: ObjectId, says: Policy) -> None:
+        """Tell of annotations whose values mean nothing; as in Flux, it is applied as if they were not there."""
+        for problem in says.unknown:
+            text = f"{identity}: {problem}"
+            if text not in self._warned:
+                self._warned.add(text)
+                self._context.report.event("AnnotationUnknown", text, self._workload.id, identity, warning=True)
 
     async def _seen(self, entry: Entry, resource: Resource, why: Why) -> Json | None:
         """Return an object as it is, where that decides what is sent or can be told of a drift."""
@@ -220,7 +306,7 @@ class Step:
             return await self._context.objects.apply(entry.id, resource, manifest(obj, self._workload.id))
         except KubernetesError as error:
             message = without_values(str(error), obj)
-            raise KubernetesError(message, status=error.status, reason=error.reason) from None
+            raise KubernetesError(message, status=error.status, reason=error.reason, causes=error.causes) from None
 
     def _what(
         self, identity: ObjectId, why: Why, before: Live | None, seen: Json | None = None, *, new: bool = True
@@ -308,26 +394,13 @@ class Step:
             self.lacking.discard(identity)
 
 
+def _metadata(obj: dict[str, JsonValue]) -> Mapping[str, object]:
+    metadata = obj.get("metadata")
+    return metadata if isinstance(metadata, dict) else {}
+
+
 _MAY_APPEAR: Final = frozenset({403, 404, 409, 429, 500, 502, 503, 504})
 """Statuses that stand for something that is not there yet: a namespace, a role, the server of a webhook."""
-
-
-async def bounded(work: Callable[[_T], Awaitable[None]], items: Iterable[_T], limit: int = MOST) -> None:
-    """Do some work for each item, at most `limit` at once; the first error ends all and is raised as it is."""
-    queue = iter(items)
-
-    async def worker() -> None:
-        for item in queue:
-            await work(item)
-
-    # No TaskGroup: before Python 3.13 one whose child fails may lose the cancellation of its parent.
-    workers = [asyncio.create_task(worker()) for _ in range(limit)]
-    try:
-        await asyncio.gather(*workers)
-    finally:
-        for task in workers:
-            task.cancel()
-        await asyncio.gather(*workers, return_exceptions=True)
 
 
 def first_of(errors: BaseExceptionGroup[FelloeError]) -> FelloeError:

@@ -116,7 +116,9 @@ class WorkloadTask:
         if identity not in self._wanted:
             return
         self._judge(identity, now)
-        if self._step.why(identity) is not None and identity not in self._step.failures:
+        if now is None and identity in self._step.failures:
+            self._due[identity] = 0.0  # what was in the way may be gone
+        elif self._step.why(identity) is not None and identity not in self._step.failures:
             contest = self._state.contests.get(identity, Contest())
             self._due[identity] = contest.not_before
         self._wake.set()
@@ -187,6 +189,8 @@ class WorkloadTask:
         for identity in tried:
             if identity not in self._step.failures:
                 self._attempts.pop(identity, None)
+                if identity in self._step.passed:
+                    self._due[identity] = time.monotonic() + self.workload.options.interval
                 continue
             attempts = self._attempts[identity] = self._attempts.get(identity, 0) + 1
             pause = (
@@ -309,7 +313,7 @@ class WorkloadTask:
         return self.workload.options.wait or bool(self.workload.options.health_checks)
 
     def _judge(self, identity: ObjectId, live: Live | None) -> None:
-        if identity in self._state.expired:
+        if identity in self._state.expired or (live is not None and live.left_alone):
             health = None
         elif live is None:
             health = _NOT_FOUND if self._step.applied(identity) else None

@@ -11,17 +11,44 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Final
+from typing import Final, NamedTuple
 
 import orjson
 
 from felloe.labels import FIELD_MANAGER
+from spoke.drift.annotations import policy
 
 Json = Mapping[str, object]
 
 FINGERPRINT_BYTES: Final = 12
 _LONGEST_VALUE: Final = 60
-_PREDECESSORS: Final = frozenset({"before-first-apply", "kustomize-controller"})
+_PREDECESSORS: Final = frozenset(
+    {
+        "before-first-apply",
+        "kustomize-controller",
+        "helm",
+        "helm-controller",
+        "argocd-controller",
+        "argocd-application-controller",
+    }
+)
+_THE_CLUSTERS: Final = {
+    "f:metadata": frozenset({"f:finalizers", "f:ownerReferences"}),
+    "f:spec": frozenset(
+        {
+            "f:clusterIP",
+            "f:clusterIPs",
+            "f:healthCheckNodePort",
+            "f:nodeName",
+            "f:replicas",
+            "f:volumeName",
+        }
+    ),
+}
+"""What controllers set, often in the name of the manager that wrote last. It is taken over only if Git sets it: an
+object that is adopted must not be scaled to one, unbound or released."""
+
+LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 _IDENTITY: Final = frozenset({"apiVersion", "kind"})
 _IDENTITY_METADATA: Final = frozenset({"name", "namespace"})
 
@@ -34,46 +61,83 @@ def fingerprint(metadata: Json, counted: Callable[[Json], Json] = lambda owned: 
     own = _own(metadata)
     if own is None:
         return b""
-    sets = [(entry.get("apiVersion"), counted(_mapping(entry.get("fieldsV1")))) for entry in (own, *_by_hand(metadata))]
+    sets = [(own.get("apiVersion"), counted(_mapping(own.get("fieldsV1"))))]
+    sets += [(taken.entry.get("apiVersion"), counted(taken.fields)) for taken in _by_hand(metadata)]
     marks = [sets[0], *((version, fields) for version, fields in sets[1:] if fields)]
     text = orjson.dumps(marks, option=orjson.OPT_SORT_KEYS)
     return hashlib.blake2b(text, digest_size=FINGERPRINT_BYTES).digest()
 
 
 def taken_over(metadata: Json) -> list[Json] | None:
-    """Return managedFields in which we own what was written by hand or by Flux; None where there is nothing to take.
+    """Return managedFields in which we own what was written by those we succeed; None where there is nothing to take.
 
     Without this a field that leaves Git would stay, because kubectl, which created the object long ago, owns it too.
     """
-    own = _own(metadata)
     by_hand = _by_hand(metadata)
-    if own is None or not by_hand:
+    if not by_hand:
         return None
-    fields = _mapping(own.get("fieldsV1"))
-    for entry in by_hand:
-        fields = _union(fields, _mapping(entry.get("fieldsV1")))
-    return [
-        entry if entry is not own else {**own, "fieldsV1": fields}
-        for entry in _entries(metadata)
-        if not any(entry is other for other in by_hand)
-    ]
-
-
-def _by_hand(metadata: Json) -> list[Json]:
-    """Return the entries that are taken over, as Flux takes them over (fluxcd/pkg, ssa).
-
-    Unlike there, ``kubectl rollout restart`` is left alone: undoing it would restart everything once more.
-    """
     own = _own(metadata)
-    return [
-        entry
+    # The API server knows an applier by its name, whatever version it last wrote, and converts what it owns.
+    ours: Json = own or {**by_hand[0].entry, "manager": FIELD_MANAGER, "operation": "Apply", "fieldsV1": {}}
+    fields = _mapping(ours.get("fieldsV1"))
+    for taken in by_hand:
+        fields = _union(fields, taken.fields)
+    left = {id(taken.entry): taken.rest for taken in by_hand}
+    others = [
+        {**entry, "fieldsV1": left[id(entry)]} if id(entry) in left else entry
         for entry in _entries(metadata)
-        if own is not None
-        and not entry.get("subresource")
-        and entry.get("apiVersion") == own.get("apiVersion")
-        and (manager := str(entry.get("manager") or "")) != "kubectl-rollout"
-        and (manager.startswith("kubectl") or manager in _PREDECESSORS)
+        if entry is not own and left.get(id(entry), entry)
     ]
+    return [*others, {**ours, "fieldsV1": fields}]
+
+
+class _Taken(NamedTuple):
+    """What is taken over of an entry of managedFields, and what stays with its manager."""
+
+    entry: Json
+    fields: Json
+    rest: Json
+
+
+def _by_hand(metadata: Json) -> list[_Taken]:
+    """Return what is taken over: what was written by hand, by Flux, Helm or Argo CD (fluxcd/pkg, ssa, takes kubectl's).
+
+    Unlike there, ``kubectl rollout restart`` is left alone: undoing it would restart everything once more. As there,
+    nothing is taken over with ``ssa: Merge``.
+    """
+    if policy(metadata).merged:
+        return []
+    own = _own(metadata)
+    ours = _mapping(own.get("fieldsV1")) if own else {}
+    found = []
+    for entry in _entries(metadata):
+        if entry.get("subresource") or not _succeeded(str(entry.get("manager") or "")):
+            continue
+        fields, rest = _parted(_mapping(entry.get("fieldsV1")), ours)
+        if fields:
+            found.append(_Taken(entry, fields, rest))
+    return found
+
+
+def _succeeded(manager: str) -> bool:
+    return manager in _PREDECESSORS or (manager.startswith("kubectl") and manager != "kubectl-rollout")
+
+
+def _parted(fields: Json, ours: Json) -> tuple[Json, Json]:
+    """Return which fields are taken over, and which stay: status, and what the cluster sets unless it is ours."""
+    rest: dict[str, object] = {}
+    taken = dict(fields)
+    if "f:status" in taken and "f:status" not in ours:
+        rest["f:status"] = taken.pop("f:status")
+    for name, names in _THE_CLUSTERS.items():
+        below, own = _mapping(fields.get(name)), _mapping(ours.get(name))
+        stays = {key: value for key, value in below.items() if key in names and key not in own}
+        if stays:
+            rest[name] = stays
+            del taken[name]
+            if moves := {key: value for key, value in below.items() if key not in stays}:
+                taken[name] = moves
+    return taken, rest
 
 
 def _union(one: Json, other: Json) -> dict[str, object]:

@@ -10,6 +10,7 @@ from typing import Final, Protocol, TypeVar
 
 from felloe.identity import ObjectId, WorkloadId
 from felloe.labels import WORKLOAD_KIND, WORKLOAD_NAME, WORKLOAD_NAMESPACE
+from spoke.drift.annotations import policy
 from spoke.drift.fields import fingerprint
 from spoke.drift.ignore import without
 from spoke.health import Health, assess, before_expressions
@@ -22,7 +23,10 @@ _INTERNED_AT_MOST: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """One object as it was last seen. `version` is its resourceVersion as a number, 0 where it is none."""
+    """One object as it was last seen. `version` is its resourceVersion as a number, 0 where it is none.
+
+    `left_alone` and `forced` are what its annotations say (spoke.drift.annotations).
+    """
 
     uid: str
     version: int
@@ -30,6 +34,8 @@ class Live:
     owner: WorkloadId | None
     health: Health
     terminating: bool = False
+    left_alone: bool = False
+    forced: bool = False
     # Its managedFields, only while it differs from what was applied: who did it is told when it is healed.
     drifted: Json | None = field(default=None, compare=False)
     generation: int = field(default=0, compare=False)
@@ -157,6 +163,7 @@ class LiveObjects:
         rule = self._rule_of(identity)
         generation = metadata.get("generation")
         known = before_expressions(obj) if rule else assess(obj, datetime.now(UTC))
+        says = policy(metadata)
         return Live(
             uid=str(metadata.get("uid") or ""),
             version=int(version) if version.isdigit() else 0,
@@ -164,6 +171,8 @@ class LiveObjects:
             owner=self._intern(owner(metadata)),
             health=self._intern(known or NOT_EVALUATED),
             terminating=bool(metadata.get("deletionTimestamp")),
+            left_alone=says.left_alone,
+            forced=says.forced,
             drifted={"managedFields": metadata.get("managedFields")} if expected and expected != own else None,
             generation=generation if isinstance(generation, int) else 0,
             rule=rule,

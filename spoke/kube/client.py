@@ -13,7 +13,7 @@ import asyncio
 import random
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -139,15 +139,34 @@ class KubeClient:
         """Return the unread answer, for a caller who also wants to know its size."""
         return (await self._request("GET", path, query=urlencode(params), accept=accept)).body
 
-    async def apply(self, path: str, manifest: bytes, *, accept: str = "application/json") -> Answer:
-        """Server-side apply a manifest (JSON is YAML) as `felloe`, taking over fields that others own."""
+    async def apply(
+        self, path: str, manifest: bytes, *, accept: str = "application/json", dry_run: bool = False
+    ) -> Answer:
+        """Server-side apply a manifest (JSON is YAML) as `felloe`, taking over fields that others own.
+
+        With `dry_run` everything is checked, by webhooks as well, and nothing is stored.
+        """
         return await self._request(
-            "PATCH", path, query=_APPLY, body=manifest, content_type="application/apply-patch+yaml", accept=accept
+            "PATCH",
+            path,
+            query=_APPLY + ("&dryRun=All" if dry_run else ""),
+            body=manifest,
+            content_type="application/apply-patch+yaml",
+            accept=accept,
         )
 
-    async def replace_managers(self, path: str, resource_version: str, managed_fields: object) -> None:
-        """Say who owns which fields of an object, if it still is at this version; its content stays as it is."""
-        operations = [
+    async def replace_managers(
+        self, path: str, resource_version: str, managed_fields: object, *, without: Iterable[str] = ()
+    ) -> None:
+        """Say who owns which fields of an object, if it still is at this version.
+
+        Its content stays as it is, apart from the annotations `without`, which it must have.
+        """
+        operations: list[object] = [
+            {"op": "remove", "path": f"/metadata/annotations/{name.replace('~', '~0').replace('/', '~1')}"}
+            for name in without
+        ]
+        operations += [
             {"op": "replace", "path": "/metadata/managedFields", "value": managed_fields},
             {"op": "replace", "path": "/metadata/resourceVersion", "value": resource_version},
         ]

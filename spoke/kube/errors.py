@@ -5,14 +5,14 @@ Messages are the API server's own: whoever reads the status of a workload sees w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final
 
 import orjson
 
-from felloe.errors import KubernetesError
+from felloe.errors import Cause, KubernetesError
 
 UNAUTHORIZED: Final = 401
 FORBIDDEN: Final = 403
@@ -23,6 +23,7 @@ TOO_MANY_REQUESTS: Final = 429
 OVERLOAD: Final = frozenset({0, TOO_MANY_REQUESTS, 503, 504})
 """Statuses of an API server that has too much to do; 0 stands for no answer."""
 
+_WEBHOOK: Final = "failed calling webhook"
 _PASSING: Final = frozenset({TOO_MANY_REQUESTS, 500, 502, 503, 504})
 _LONGEST_PAUSE_SECONDS: Final = 60.0
 
@@ -79,12 +80,24 @@ def from_status(answer: Mapping[str, object], status: int = 0) -> KubernetesErro
         str(message or reason or "the API server gave no message"),
         status=code if isinstance(code, int) else status,
         reason=reason if isinstance(reason, str) else "",
+        causes=tuple(_causes(answer)),
     )
 
 
+def _causes(answer: Mapping[str, object]) -> Iterator[Cause]:
+    details = answer.get("details")
+    causes = details.get("causes") if isinstance(details, Mapping) else None
+    for cause in causes if isinstance(causes, list) else ():
+        if isinstance(cause, Mapping):
+            yield Cause(*(str(cause.get(key) or "") for key in ("field", "reason", "message")))
+
+
 def passing(error: KubernetesError) -> bool:
-    """Return whether the same request may well succeed a moment later. Status 0 stands for a broken connection."""
-    return error.status == 0 or error.status in _PASSING
+    """Return whether the same request may well succeed a moment later. Status 0 stands for a broken connection.
+
+    A webhook that does not answer is given time: each attempt may last as long as its timeout.
+    """
+    return (error.status == 0 or error.status in _PASSING) and _WEBHOOK not in str(error)
 
 
 def no_request_succeeds(error: KubernetesError) -> bool:

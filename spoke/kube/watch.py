@@ -22,7 +22,7 @@ from spoke.kube.errors import FORBIDDEN, GONE, RetryLaterError, from_status, pas
 Key = tuple[str, str]
 """Namespace and name."""
 
-_LIST_METADATA_ONLY: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
+LIST_METADATA_ONLY: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
 _SMALL_PAGE_BYTES: Final = 256 * 1024
 _LARGE_PAGE_BYTES: Final = 2 * 1024 * 1024
 _FIRST_LIMIT, _HIGHEST_LIMIT, _LOWEST_LIMIT = 100, 500, 5
@@ -96,7 +96,7 @@ class Reflector:
                     await self._hurry.wait()
 
     async def _list(self) -> str:
-        accept = _LIST_METADATA_ONLY if self._metadata_only else "application/json"
+        accept = LIST_METADATA_ONLY if self._metadata_only else "application/json"
         keys: set[Key] = set()
         limit, token = _FIRST_LIMIT, ""
         while True:

@@ -1,0 +1,166 @@
+"""An object with a field that can't be changed: deleted and made again, where its author says so and that is safe.
+
+Safe means: the API server itself names a field that can't be changed, and has accepted the new object in a dry-run
+under another name, with webhooks and quotas asked. An invalid manifest so never costs the old object
+(kustomize-controller 734). Another name, since the old one is taken; what a new Service can't have while the old one is
+there, its node ports and addresses, is left out of the trial.
+
+Objects whose deletion takes data or other objects along are made again only where they say so themselves: the
+`force` of a whole workload does not reach them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+import time
+from collections.abc import Mapping
+from typing import Final
+
+import orjson
+
+from felloe.errors import KubernetesError
+from felloe.identity import ObjectId
+from spoke.drift.annotations import FORCE_ANNOTATION
+from spoke.kube.client import METADATA_ONLY, KubeClient
+from spoke.kube.discovery import Resource
+from spoke.kube.errors import CONFLICT, NOT_FOUND, no_request_succeeds
+
+_PRECIOUS: Final = frozenset(
+    {
+        ("", "Namespace"),
+        ("", "PersistentVolume"),
+        ("", "PersistentVolumeClaim"),
+        ("apiextensions.k8s.io", "CustomResourceDefinition"),
+    }
+)
+_INVALID: Final = 422
+_REFUSALS: Final = frozenset({400, 403, _INVALID})
+_FORBIDDEN_FIELD: Final = "FieldValueForbidden"
+_IMMUTABLE: Final = re.compile(
+    r"immutable|oldSelf|unchangeable|updates? to .*forbidden"
+    r"|(may not|must not|can ?not|can't) (be )?(chang|updat|modif)",
+    re.IGNORECASE,
+)
+_HELD_BY_A_SERVICE: Final = ("clusterIP", "clusterIPs", "healthCheckNodePort")
+_LONGEST_NAME: Final = 63
+_GONE_SECONDS: Final = 10.0
+_FIRST_LOOK_SECONDS: Final = 0.02
+_SHOWN: Final = 300
+
+
+def immutable(error: KubernetesError) -> str | None:
+    """Return the field that a refusal says can't be changed, empty where it names none, None for another refusal."""
+    if error.status not in _REFUSALS:
+        return None
+    fields = [cause.field for cause in error.causes if _IMMUTABLE.search(cause.message)]
+    if not fields and error.status == _INVALID:
+        # Validation that knows only what is forbidden; whether a new object may have it, the dry-run tells.
+        fields = [cause.field for cause in error.causes if cause.reason == _FORBIDDEN_FIELD]
+    if fields:
+        return ", ".join(sorted(set(fields)))
+    return "" if _IMMUTABLE.search(str(error)) else None
+
+
+def may_recreate(identity: ObjectId, *, workload: bool, own: bool) -> bool:
+    """Return whether an object may be deleted and made again: `workload` and `own` say whose force is set."""
+    return own or (workload and identity[:2] not in _PRECIOUS)
+
+
+def advice(identity: ObjectId, field: str, error: KubernetesError) -> str:
+    """Return what to tell where an object may not be deleted and made again."""
+    what = f"{field} can't be changed" if field else "a field of it can't be changed"
+    annotate = f"annotate it {FORCE_ANNOTATION}: enabled"
+    if identity[:2] in _PRECIOUS:
+        way = (
+            f"to delete it with all it holds and make it again, {annotate}; spec.force does not reach a {identity.kind}"
+        )
+    else:
+        way = f"to delete it and make it again, set spec.force: true in the Kustomization, or {annotate}"
+    return f"{what}: {way}; the API server says: {_short(str(error))}"
+
+
+async def make_room(client: KubeClient, identity: ObjectId, resource: Resource, manifest: bytes) -> None:
+    """Delete an object that can't become what is desired, once that has passed as a new one; return when it is gone.
+
+    Raise KubernetesError where the new object would be refused (then the old one stays), or the old one does not go.
+    """
+    path = resource.path(identity.namespace, identity.name)
+    try:
+        old = await client.get(path)
+        metadata = _mapping(old.get("metadata"))
+        if not metadata.get("deletionTimestamp"):
+            await _try(client, identity, resource, orjson.loads(manifest), old)
+            await client.delete(path, str(metadata.get("uid")))
+        await _gone(client, path, str(metadata.get("uid")))
+    except KubernetesError as error:
+        if error.status != NOT_FOUND:
+            raise
+
+
+async def _try(
+    client: KubeClient, identity: ObjectId, resource: Resource, obj: dict[str, object], old: Mapping[str, object]
+) -> None:
+    name = _another_name(identity.name)
+    obj["metadata"] = {**_mapping(obj.get("metadata")), "name": name}
+    if resource.kind == "Service" and not resource.group:
+        _release(obj, _mapping(old.get("spec")))
+    path = resource.path(identity.namespace, name)
+    try:
+        await client.apply(path, orjson.dumps(obj), accept=METADATA_ONLY, dry_run=True)
+    except KubernetesError as error:
+        if no_request_succeeds(error):
+            raise
+        message = f"it can't be changed, and a new one would be refused, so the old one stays: {error}"
+        raise KubernetesError(message, status=error.status, reason=error.reason) from None
+
+
+def _another_name(name: str) -> str:
+    """Return a name of about the same form and length that nobody has."""
+    suffix = "-" + secrets.token_hex(4)
+    return (name if len(name) + len(suffix) <= _LONGEST_NAME else name[: -len(suffix)].rstrip("-.:") or "x") + suffix
+
+
+def _release(service: dict[str, object], old: Mapping[str, object]) -> None:
+    """Leave out of a Service what its predecessor holds as long as it is there."""
+    spec = service.get("spec")
+    if not isinstance(spec, dict):
+        return
+    for name in _HELD_BY_A_SERVICE:
+        if name in spec and spec[name] == old.get(name) and spec[name] not in ("None", ["None"]):
+            del spec[name]
+    before = old.get("ports")
+    held = {port.get("nodePort") for port in before if isinstance(port, Mapping)} if isinstance(before, list) else set()
+    ports = spec.get("ports")
+    for port in ports if isinstance(ports, list) else []:
+        if isinstance(port, dict) and port.get("nodePort") in held:
+            port.pop("nodePort", None)
+
+
+async def _gone(client: KubeClient, path: str, uid: str) -> None:
+    """Wait until an object is gone, its finalizers done. Raise KubernetesError where that takes too long."""
+    deadline, pause = time.monotonic() + _GONE_SECONDS, _FIRST_LOOK_SECONDS
+    while True:
+        metadata = _mapping((await client.get(path, accept=METADATA_ONLY)).get("metadata"))
+        if metadata.get("uid") != uid:
+            return
+        if time.monotonic() >= deadline:
+            finalizers = metadata.get("finalizers")
+            held = f", held by its finalizers {', '.join(map(str, finalizers))}" if isinstance(finalizers, list) else ""
+            raise KubernetesError(
+                f"it can't be changed, is deleted to be made again, and is still there{held}: it is made again once it "
+                "is gone",
+                status=CONFLICT,
+            )
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, 1.0)
+
+
+def _short(message: str) -> str:
+    """Return a message without the middle: the API server quotes whole objects."""
+    return message if len(message) <= _SHOWN else f"{message[: _SHOWN // 2]} … {message[-_SHOWN // 2 :]}"
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, Mapping) else {}
