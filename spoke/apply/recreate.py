@@ -68,8 +68,8 @@ def may_recreate(identity: ObjectId, *, workload: bool, own: bool) -> bool:
     return own or (workload and identity[:2] not in _PRECIOUS)
 
 
-def advice(identity: ObjectId, field: str, error: KubernetesError) -> str:
-    """Return what to tell where an object may not be deleted and made again."""
+def advised(identity: ObjectId, field: str, error: KubernetesError) -> KubernetesError:
+    """Return a refusal with what to do about it, where an object may not be deleted and made again."""
     what = f"{field} can't be changed" if field else "a field of it can't be changed"
     annotate = f"annotate it {FORCE_ANNOTATION}: enabled"
     if identity[:2] in _PRECIOUS:
@@ -78,7 +78,8 @@ def advice(identity: ObjectId, field: str, error: KubernetesError) -> str:
         )
     else:
         way = f"to delete it and make it again, set spec.force: true in the Kustomization, or {annotate}"
-    return f"{what}: {way}; the API server says: {_short(str(error))}"
+    message = f"{what}: {way}; the API server says: {_short(str(error))}"
+    return KubernetesError(message, status=error.status, reason=error.reason)
 
 
 async def make_room(client: KubeClient, identity: ObjectId, resource: Resource, manifest: bytes) -> None:

@@ -19,7 +19,7 @@ from spoke.apply.inventory import Inventory, Item
 from spoke.apply.objects import Applied
 from spoke.apply.plan import CRD, NAMESPACE, SECRET, Why, waves, why_apply
 from spoke.apply.prepare import applied_key, desired, expires, manifest, on_top_of, variables_digest, without_values
-from spoke.apply.recreate import advice, immutable, may_recreate
+from spoke.apply.recreate import advised, immutable, may_recreate
 from spoke.apply.standing import Failure, Standing
 from spoke.apply.strangers import Stranger
 from spoke.drift.annotations import Policy, policy
@@ -219,9 +219,7 @@ class Step:
                 raise
             forced = says.forced or bool(before and before.forced) or bool(stranger and stranger.policy.forced)
             if not may_recreate(entry.id, workload=self._workload.options.force, own=forced):
-                raise KubernetesError(
-                    advice(entry.id, field, error), status=error.status, reason=error.reason
-                ) from None
+                raise advised(entry.id, field, error) from None
             seen, applied = None, await self._recreate(entry, resource, obj, field)
         self._state.expired.discard(entry.id)
         self._write_down(entry, says, applied.live.fingerprint)
