@@ -29,8 +29,8 @@ def job(namespace: str, command: str) -> Manifest:
     return with_spec("Job", "batch/v1", namespace, {"template": {"spec": pod}})
 
 
-def service(namespace: str, address: str, **more: object) -> Manifest:
-    ports = [{"port": 80, "nodePort": 30777}]
+def service(namespace: str, address: str, port: int = 30777, **more: object) -> Manifest:
+    ports = [{"port": 80, "nodePort": port}]
     spec = {"type": "NodePort", "selector": {"app": "a"}, "ports": ports, "clusterIP": address, **more}
     return with_spec("Service", "v1", namespace, spec)
 
@@ -97,10 +97,10 @@ async def test_a_service_keeps_its_node_port_while_its_address_changes(spoke: Sp
 
 async def test_an_invalid_manifest_never_costs_the_old_object(spoke: Spoke, admin: Admin) -> None:
     """kustomize-controller 734: what can't be changed and could not be made either stays as it is."""
-    spoke.want(Wanted("apps", [namespace("invalid"), service("invalid", "10.96.0.179")], FORCE))
+    spoke.want(Wanted("apps", [namespace("invalid"), service("invalid", "10.96.0.179", 30778)], FORCE))
     await spoke.until_applied("apps")
     before = uid(admin, "v1", "Service", "invalid")
-    wrong = service("invalid", "10.96.0.180", externalTrafficPolicy="Nonsense")
+    wrong = service("invalid", "10.96.0.180", 30778, externalTrafficPolicy="Nonsense")
     spoke.want(Wanted("apps", [namespace("invalid"), wrong], FORCE))
     status = await spoke.until("apps", lambda status: status.problem_count == 1, "fails")
     assert "a new one would be refused, so the old one stays" in status.problems[0].message
