@@ -17,6 +17,7 @@ from spoke.drift.live import LiveObjects
 from spoke.drift.watches import Watches
 from spoke.health.cel import Cel
 from spoke.health.expressions import Evaluations, Rule
+from spoke.health.inquiry import Inquiries
 from spoke.kube.accounts import Account, Accounts
 from spoke.kube.client import KubeClient
 from spoke.kube.discovery import Discovery
@@ -104,6 +105,7 @@ class Context:
     fleet: Fleet
     cel: Cel
     evaluations: Evaluations
+    inquiries: Inquiries
     service_account: str = ""
 
     def acting(self, identity: WorkloadId, service_account: str) -> Context:

@@ -19,6 +19,7 @@ from spoke.apply.dependencies import waits_for
 from spoke.apply.inventories import Inventories
 from spoke.apply.inventory import Inventory
 from spoke.apply.objects import Objects
+from spoke.apply.outside import checked
 from spoke.apply.plan import CRD, NAMESPACE, RIGHTS, claims
 from spoke.apply.removal import removed
 from spoke.apply.standing import Standing, Verdict
@@ -29,6 +30,7 @@ from spoke.drift.watches import Need, Watches
 from spoke.health import HealthStatus
 from spoke.health.cel import Cel
 from spoke.health.expressions import Evaluations, Rule, rules
+from spoke.health.inquiry import Inquiries
 from spoke.kube.accounts import Account, Accounts
 from spoke.kube.client import KubeClient
 from spoke.kube.discovery import Discovery
@@ -109,6 +111,7 @@ class Engine:
         self._live = LiveObjects(self._expected, self._left_to_others, self._touched, self.rule_of, self._evaluations)
         self._discovery = Discovery(client)
         self._inventories = Inventories(client)
+        self._inquiries = Inquiries(self._discovery, self._explained, self._looked)
 
     def set_bundle(self, stored: Desired) -> None:
         """Take a newer bundle; what is being applied of an older one stops."""
@@ -140,8 +143,10 @@ class Engine:
                 cel=self._cel,
                 evaluations=self._evaluations,
                 service_account=self._service_account,
+                inquiries=self._inquiries,
             )
             tasks.create_task(self._evaluations.run())
+            tasks.create_task(self._inquiries.run())
             await self._arrived.wait()
             await self._load()
             while True:
@@ -222,6 +227,15 @@ class Engine:
             if running.work is not None:
                 running.work.appeared()
 
+    def _explained(self, identity: ObjectId) -> None:
+        for running in self._running.values():
+            if running.work is not None:
+                running.work.explained(identity)
+
+    def _looked(self, identity: ObjectId, obj: Mapping[str, object]) -> None:
+        if self._live.get(identity) is not None:
+            self._live.seen(identity, obj)
+
     # -- bundles
 
     async def _load(self) -> None:
@@ -276,6 +290,8 @@ class Engine:
             for workload in stored.bundle.workloads
             for rule in rules(workload.options.health_check_exprs)
         }
+        named = {identity for workload in stored.bundle.workloads for identity in checked(workload.options)}
+        self._inquiries.retain(wanted.keys() | named)
         delivery = Delivery(stored.received_at, stored.traceparent, stored.generation)
         for workload in stored.bundle.workloads:
             if workload.id not in self._running:

@@ -15,23 +15,22 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
-from felloe.bundle import HealthCheck, Workload
+from felloe.bundle import Workload
 from felloe.errors import KubernetesError
-from felloe.identity import ObjectId, WorkloadId, split_api_version
+from felloe.identity import ObjectId, WorkloadId
 from felloe.tracing import Span
 from spoke.apply import standing
 from spoke.apply.context import Context, Delivery, owned_elsewhere
 from spoke.apply.dependencies import as_flux_object
+from spoke.apply.outside import Outside, checked
 from spoke.apply.plan import leftovers
 from spoke.apply.pruning import prune
 from spoke.apply.standing import Failure, Standing, Verdict
 from spoke.apply.step import State, Step
 from spoke.drift.contest import Contest
 from spoke.drift.live import Live
-from spoke.drift.watches import NamedObject
-from spoke.health import Health, HealthStatus, assess, before_expressions
-from spoke.health.expressions import rules, unreadable
-from spoke.kube.watch import Reflector
+from spoke.health import Health, HealthStatus
+from spoke.health.expressions import unreadable
 
 _FIRST_RETRY_SECONDS: Final = 0.5
 _LONGEST_OUTAGE_PAUSE_SECONDS: Final = 15.0
@@ -59,7 +58,7 @@ class WorkloadTask:
         self._prune_at = 0.0
         self._unhealthy: dict[ObjectId, Health] = {}
         self._unhealthy_since: float | None = None
-        self._outside: dict[ObjectId, Health] = {}
+        self._outside = Outside(context, workload, self._wanted, self.wake)
         self._settled = False
         self._handing_over = False
         self._trouble = ""
@@ -123,16 +122,20 @@ class WorkloadTask:
             self._due[identity] = contest.not_before
         self._wake.set()
 
+    def explained(self, identity: ObjectId) -> None:
+        """Take it that there is something new to say about why an object is unhealthy."""
+        if identity in self._unhealthy:
+            self._judge(identity, self._context.live.get(identity))
+        if identity in self._unhealthy or identity in self._outside.unhealthy():
+            self._wake.set()
+
     async def run(self) -> None:
         """Work until cancelled."""
         if self.workload.options.suspend:
             await self._suspended()
         try:
             async with asyncio.TaskGroup() as watches:
-                for check in self.workload.options.health_checks:
-                    if (identity := _checked(check)) not in self._wanted:
-                        self._outside[identity] = Health(HealthStatus.IN_PROGRESS, "NotObserved", "not looked at yet")
-                        watches.create_task(self._watch_outside(check, identity))
+                self._outside.follow(watches)
                 await self._work()
         finally:
             for span in self._spans.values():
@@ -320,18 +323,19 @@ class WorkloadTask:
         else:
             health = live.health if live.health.status is not HealthStatus.CURRENT else None
         self._step.notice(identity)
+        self._context.inquiries.noted(identity, health, self._context.client)
         if health is None:
             self._unhealthy.pop(identity, None)
         else:
-            self._unhealthy[identity] = health
+            self._unhealthy[identity] = self._context.inquiries.explained(identity, health)
 
     def _in_question(self) -> dict[ObjectId, Health]:
         """Return the unhealthy ones of those objects whose health counts: all, or those that healthChecks names."""
-        outside = {i: health for i, health in self._outside.items() if health.status is not HealthStatus.CURRENT}
+        outside = self._outside.unhealthy()
         if self.workload.options.wait or not self.workload.options.health_checks:
-            return self._unhealthy | outside
-        named = {_checked(check) for check in self.workload.options.health_checks}
-        return {identity: health for identity, health in self._unhealthy.items() if identity in named} | outside
+            return {**self._unhealthy, **outside}
+        named = checked(self.workload.options)
+        return {**{i: health for i, health in self._unhealthy.items() if i in named}, **outside}
 
     def _health_verdict(self) -> Verdict:
         if not self._settled:
@@ -378,38 +382,6 @@ class WorkloadTask:
             if identity in claims
         }
 
-    async def _watch_outside(self, check: HealthCheck, identity: ObjectId) -> None:
-        """Follow the health of an object that is waited for and not part of this workload."""
-
-        def changed(obj: dict[str, object] | None) -> None:
-            rule = next(
-                (rule for rule in rules(self.workload.options.health_check_exprs) if rule.is_for(identity)), None
-            )
-            known = _NOT_FOUND if obj is None else before_expressions(obj) if rule else assess(obj)
-            if known is not None:
-                judged(known)
-            elif obj is not None and rule is not None:
-                self._context.evaluations.ask((self.workload.id, identity), rule, obj, judged)
-
-        def judged(health: Health) -> None:
-            self._outside[identity] = health
-            self._wake.set()
-
-        version = split_api_version(check.api_version)[1]
-        pause = _FIRST_RETRY_SECONDS
-        while True:
-            try:
-                resource = await self._context.discovery.find(identity.group, version, identity.kind)
-                break
-            except KubernetesError as error:
-                self._outside[identity] = Health(HealthStatus.NOT_FOUND, "NotFound", str(error))
-                self._wake.set()
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, _LONGEST_OUTAGE_PAUSE_SECONDS)
-        selector = {"fieldSelector": f"metadata.name={identity.name}"}
-        path = resource.collection(identity.namespace)
-        await Reflector(self._context.client, path, selector, NamedObject(resource, changed)).run()
-
     # -- telling
 
     def _begin(self, step: str) -> None:
@@ -433,7 +405,7 @@ class WorkloadTask:
             applied_digest=inventory.applied_digest,
             applied_at=inventory.applied_at,
             objects=len(inventory.items),
-            troubles=standing.problems(self._step.drifts | failures, self._unhealthy | self._bad_outside()),
+            troubles=standing.problems(self._step.drifts | failures, {**self._unhealthy, **self._outside.unhealthy()}),
         )
         if (data := message.SerializeToString(deterministic=True)) != self._last:
             self._last = data
@@ -441,13 +413,6 @@ class WorkloadTask:
             self._context.fleet.told(self.workload.id)
         if before is None or (before.status, before.reason) != (ready.status, ready.reason):
             _log.info("event=Ready workload=%s status=%s reason=%s", self.workload.id, ready.status, ready.reason)
-
-    def _bad_outside(self) -> dict[ObjectId, Health]:
-        return {i: health for i, health in self._outside.items() if health.status is not HealthStatus.CURRENT}
-
-
-def _checked(check: HealthCheck) -> ObjectId:
-    return ObjectId(split_api_version(check.api_version)[0], check.kind, check.namespace, check.name)
 
 
 def _applied(objects: int) -> str:

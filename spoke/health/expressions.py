@@ -14,7 +14,7 @@ from typing import Final
 
 from felloe.bundle import HealthCheckExpr
 from felloe.errors import ExpressionError
-from felloe.identity import ObjectId, split_api_version
+from felloe.identity import split_api_version
 from spoke.health.cel import Cel, FailedExpressionError
 from spoke.health.model import Health, HealthStatus
 
@@ -39,10 +39,6 @@ class Rule:
     kind: str
     expressions: tuple[tuple[str, str], ...]
     """Pairs of name (inProgress, failed, current) and text, in the order in which they are evaluated."""
-
-    def is_for(self, identity: ObjectId) -> bool:
-        """Return whether an object is of the kind that this is about."""
-        return (self.group, self.kind) == (identity.group, identity.kind)
 
 
 def rules(exprs: Iterable[HealthCheckExpr]) -> Iterator[Rule]:

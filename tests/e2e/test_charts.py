@@ -176,6 +176,23 @@ def test_what_a_restricted_spoke_may_not_do_is_told_in_the_api_server_s_words_an
     assert fleet.data("dev", "beside") == {"a": "2"}
 
 
+def test_a_restricted_spoke_says_why_a_deployment_is_not_healthy(fleet: Fleet) -> None:
+    nowhere: Any = deployment("nowhere") | {"metadata": {"name": "nowhere", "namespace": "shop"}}
+    nowhere["spec"]["template"]["spec"]["nodeSelector"] = {"there": "is-none"}
+    files = {
+        "fleet/why.yaml": documents(kustomization("why", "./why"), placement("why", "why")),
+        "why/all.yaml": documents(nowhere),
+    }
+    fleet.commit(files)
+
+    def told() -> bool:
+        health = condition(fleet.hub.workload("dev", "why"), "Healthy")["message"]
+        return "pod nowhere-" in health and "Unschedulable: " in health
+
+    eventually(told, "the pod and why no node takes it are told")
+    fleet.deliver(dict.fromkeys(files))
+
+
 def test_a_restricted_spoke_prunes_what_it_may(fleet: Fleet) -> None:
     more = {
         "fleet/more.yaml": documents(kustomization("more", "./more"), placement("more", "more")),

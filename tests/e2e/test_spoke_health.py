@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 import pytest
 
 from felloe.bundle import ApplyOptions, Dependency, HealthCheck, HealthCheckExpr
+from tests.cluster.controlplane import ControlPlane
 from tests.spoke.cluster import Admin
-from tests.spoke.driver import Spoke, condition, ready
+from tests.spoke.driver import Spoke, asked, condition, eventually, ready
 from tests.spoke.manifests import Manifest, Wanted, config_map, custom, definition, deployment, namespace, workload_id
 
 pytestmark = pytest.mark.cluster
@@ -100,6 +104,110 @@ async def test_an_impossible_dependency_is_told(spoke: Spoke, admin: Admin, depe
     spoke.want(Wanted("apps", [namespace("never")], ApplyOptions(depends_on=(Dependency(workload_id(depends_on)),))))
     status = await spoke.until("apps", lambda status: ready(status)[1] == "DependencyNotReady", "waits")
     assert message in ready(status)[2]
+
+
+async def test_an_unhealthy_deployment_says_what_its_pod_waits_for(spoke: Spoke, admin: Admin) -> None:
+    spoke.want(Wanted("apps", [namespace("why"), stuck("why", "web")], ApplyOptions(prune=True, wait=True, timeout=60)))
+    status = await spoke.until("apps", lambda status: "Unschedulable: " in ready(status)[2], "says why")
+    name = only_pod(admin, "why")
+    assert f"0 of 1 replicas available; pod {name}: Unschedulable: 0/" in ready(status)[2]
+    assert "Insufficient cpu" in status.problems[0].message
+    waits = {"reason": "ImagePullBackOff", "message": 'Back-off pulling image "x"'}
+    admin.set_status("Pod", name, "why", {"containerStatuses": [{**container_status(), "state": {"waiting": waits}}]})
+    status = await spoke.until("apps", lambda status: "ImagePullBackOff" in ready(status)[2], "says what is new")
+    assert f'pod {name}: container main: ImagePullBackOff: Back-off pulling image "x"' in ready(status)[2]
+    spoke.want(Wanted("apps", [namespace("why"), deployment("why", "web")], WAIT))
+    status = await spoke.until_applied("apps")
+    assert not status.problems
+
+
+async def test_a_job_that_fails_says_how_its_pod_ended(spoke: Spoke, admin: Admin) -> None:
+    job: Manifest = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": "migrate", "namespace": "job"},
+        "spec": {
+            "backoffLimit": 0,
+            "template": {
+                "spec": {
+                    "restartPolicy": "Never",
+                    "nodeSelector": {"nowhere": "yes"},
+                    "containers": [{"name": "main", "image": "example.com/app:1"}],
+                }
+            },
+        },
+    }
+    spoke.want(Wanted("apps", [namespace("job"), job], WAIT))
+    await spoke.until("apps", lambda status: "Unschedulable: " in ready(status)[2], "says why")
+    ended = {"exitCode": 3, "reason": "Error", "message": "the password is hunter2"}
+    admin.set_status(
+        "Pod",
+        only_pod(admin, "job"),
+        "job",
+        {"phase": "Failed", "containerStatuses": [{**container_status(), "state": {"terminated": ended}}]},
+    )
+    status = await spoke.until("apps", lambda status: "exit code 3" in ready(status)[2], "says how it ended")
+    assert ready(status)[1] == "HealthCheckFailed"
+    assert "backoff limit" in ready(status)[2]
+    assert "container main: ended with exit code 3 (Error)" in ready(status)[2]
+    assert "hunter2" not in str(status)
+
+
+async def test_what_no_pod_can_be_made_for_tells_its_event(spoke: Spoke, admin: Admin) -> None:
+    spoke.want(Wanted("apps", [namespace("quota")]))
+    await spoke.until_applied("apps")
+    limits = {"kind": "ResourceQuota", "apiVersion": "v1", "metadata": {"name": "none", "namespace": "quota"}}
+    admin.create({**limits, "spec": {"hard": {"pods": "0"}}})
+    web = deployment("quota", "web")
+    spec: Any = web["spec"]
+    stateful = {**web, "kind": "StatefulSet", "spec": {**spec, "serviceName": "web"}}
+    spoke.want(Wanted("apps", [namespace("quota"), stateful], WAIT))
+    status = await spoke.until("apps", lambda status: "event FailedCreate: " in ready(status)[2], "says why")
+    assert "exceeded quota: none" in ready(status)[2]
+
+
+async def test_health_that_is_well_costs_no_request(spoke: Spoke, admin: Admin, cluster: ControlPlane) -> None:
+    spoke.want(Wanted("apps", [namespace("well"), deployment("well", "web")], WAIT))
+    await spoke.until_applied("apps")
+    mark = cluster.audit_mark()
+    await asyncio.sleep(5)  # longer than the moment after which an unhealthy object is asked about
+    assert asked(cluster, mark) == []
+
+
+async def test_a_job_gone_by_its_ttl_stays_healthy(spoke: Spoke, admin: Admin) -> None:
+    job: Manifest = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": "once", "namespace": "ttl"},
+        "spec": {
+            "ttlSecondsAfterFinished": 0,
+            "template": {
+                "metadata": {"labels": {"app": "once"}},
+                "spec": {
+                    "restartPolicy": "Never",
+                    "nodeSelector": {"nowhere": "yes"},
+                    "containers": [{"name": "main", "image": "example.com/app:1"}],
+                },
+            },
+        },
+    }
+    spoke.want(Wanted("apps", [namespace("ttl"), job], WAIT))
+    await spoke.until("apps", lambda status: ready(status)[1] == "Progressing" and bool(status.problems), "waits")
+    await eventually(lambda: admin.names("v1", "Pod", "ttl"), "the pod of the Job is there")
+    admin.set_status("Pod", only_pod(admin, "ttl"), "ttl", {"phase": "Succeeded"})
+    await eventually(lambda: admin.get("batch/v1", "Job", "once", "ttl") is None, "the Job is gone")
+    status = await spoke.until_applied("apps")
+    assert not status.problems
+    assert admin.get("batch/v1", "Job", "once", "ttl") is None
+
+
+def container_status() -> dict[str, object]:
+    return {"name": "main", "image": "x", "imageID": "", "ready": False, "restartCount": 0}
+
+
+def only_pod(admin: Admin, namespace: str) -> str:
+    (name,) = admin.names("v1", "Pod", namespace)
+    return name
 
 
 def by(current: str, failed: str = "", in_progress: str = "") -> ApplyOptions:

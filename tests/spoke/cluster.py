@@ -43,6 +43,16 @@ class Admin:
             field_manager=manager,
         )
 
+    def set_status(self, kind: str, name: str, namespace: str, status: Manifest) -> None:
+        """Say how an object of the core group is, as the kubelet would."""
+        self._resource("v1", kind).status.patch(
+            name=name,
+            namespace=namespace,
+            body={"status": status},
+            content_type="application/merge-patch+json",
+            field_manager="kubelet",
+        )
+
     def create(self, manifest: Manifest) -> None:
         metadata: Any = manifest["metadata"]
         self._resource(str(manifest["apiVersion"]), str(manifest["kind"])).create(

@@ -145,8 +145,3 @@ async def test_other_expressions_judge_again(watched: Watched) -> None:
     watched.rule = None
     watched.live.seen(IDENTITY, widget(1, phase="New"))
     assert watched.health.message == "it exists, and its kind reports no readiness"
-
-
-def test_rules_are_for_a_group_and_kind() -> None:
-    assert rule().is_for(IDENTITY)
-    assert not rule().is_for(ObjectId("other.example.com", "Widget", "shop", "w"))
