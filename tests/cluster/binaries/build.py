@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import tempfile
 import time
@@ -18,7 +19,10 @@ BUILD_TIMEOUT_SECONDS = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A program to build: `package`, as pinned by the Go module in the folder `module`, to `path`."""
+    """A program to build: `package`, as pinned by the Go module in the folder `module`, to `path`.
+
+    `files` are copied beside it: paths in the Go module `source` that it is built from.
+    """
 
     name: str
     module: Path
@@ -27,6 +31,8 @@ class Target:
     linker_values: tuple[str, ...]
     path: Path
     kubebuilder: bool
+    source: str = ""
+    files: tuple[str, ...] = ()
 
 
 def build(target: Target, go: Path, position: str, say: Callable[[str], None]) -> None:
@@ -56,8 +62,23 @@ def build(target: Target, go: Path, position: str, say: Callable[[str], None]) -
                 log.seek(0)
                 tail = log.read().decode(errors="replace")[-4000:]
                 raise HarnessError(f"building {target.name} in {target.module} failed ({code}):\n{tail}")
+        _copy_files(target, go)
         result.rename(target.path)
     say(f"{position} {target.name}: built in {_since(started)}")
+
+
+def _copy_files(target: Target, go: Path) -> None:
+    if not target.files:
+        return
+    argv = [str(go), "list", "-m", "-f", "{{.Dir}}", target.source]
+    asked = subprocess.run(
+        argv, cwd=target.module, env=_environment(), capture_output=True, text=True, check=False, timeout=300
+    )
+    if asked.returncode != 0:
+        raise HarnessError(f"where {target.source} lies is not known: {asked.stderr.strip()[-2000:]}")
+    for name in target.files:
+        copy = target.path.parent / Path(name).name
+        shutil.copyfile(Path(asked.stdout.strip(), name), copy)
 
 
 def _wait(process: subprocess.Popen[bytes], heartbeat: Callable[[], None]) -> int:

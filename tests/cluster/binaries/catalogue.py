@@ -25,6 +25,7 @@ class Program:
     versioned_by: str
     version_variables: tuple[str, ...] = ()
     kubebuilder: bool = False
+    files: tuple[str, ...] = ()
 
     def target(self, folder: Path) -> Target:
         """Return what to build, and where below `folder` it goes: the same sources have the same place."""
@@ -39,6 +40,8 @@ class Program:
             linker_values=tuple(f"{variable}={value}" for variable in self.version_variables for value in (version,)),
             path=folder / _key(module) / self.name,
             kubebuilder=self.kubebuilder,
+            source=self.versioned_by,
+            files=self.files,
         )
 
 
@@ -95,6 +98,13 @@ CATALOGUE = {
             "kustomize",
             "sigs.k8s.io/kustomize/kustomize/v5",
             versioned_by="sigs.k8s.io/kustomize/kustomize/v5",
+        ),
+        Program(
+            "kustomize-controller",
+            "flux",
+            "github.com/fluxcd/kustomize-controller",
+            versioned_by="github.com/fluxcd/kustomize-controller",
+            files=("config/crd/bases/kustomize.toolkit.fluxcd.io_kustomizations.yaml",),
         ),
     )
 }
