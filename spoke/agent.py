@@ -13,9 +13,11 @@ from typing import Final
 
 from felloe.errors import KubernetesError
 from felloe.tracing import Tracer
+from spoke.adopt import Adoption, FluxGate
 from spoke.apply.engine import Engine
 from spoke.kube.access import Access
 from spoke.kube.client import KubeClient, connect
+from spoke.kube.discovery import Discovery
 from spoke.report.reporter import Reporter
 from spoke.state import BundleStore, StoredBundle
 
@@ -30,7 +32,10 @@ class Agent:
         self.reporter = Reporter()
         self._client = client
         self._store = store
-        self._engine = Engine(client, store, self.reporter, tracer, service_account)
+        discovery = Discovery(client)
+        self._gate = FluxGate(client, discovery)
+        self._engine = Engine(client, discovery, self._gate, store, self.reporter, tracer, service_account)
+        self.adoption = Adoption(client, discovery, self._gate, self._engine, self.reporter)
 
     def on_bundle(self, stored: StoredBundle) -> None:
         """Take a bundle that is whole, verified and on the disk."""
@@ -42,6 +47,7 @@ class Agent:
             self._engine.set_bundle(self._store.current)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._learn_facts())
+            tasks.create_task(self._gate.run(self._engine.look_again))
             tasks.create_task(self._engine.run())
 
     async def _learn_facts(self) -> None:

@@ -14,6 +14,7 @@ shown to people as it is and therefore never holds a secret. Whatever is not a `
     │   └── EnrolmentError   a join token or a certificate was refused
     ├── KubernetesError      the API server refused a request
     ├── ExpressionError      a CEL expression can't be read, or fails on what it is asked about
+    ├── AdoptionError        a cluster can't be taken over, or given back, as it is
     └── StoreError           the hub's state can't be read or written
 """
 
@@ -100,6 +101,10 @@ class KubernetesError(FelloeError):
 
 class ExpressionError(FelloeError):
     """A CEL expression can't be read, or fails on what it is asked about."""
+
+
+class AdoptionError(FelloeError):
+    """A cluster can't be taken over from another controller, or given back, as it is now."""
 
 
 class StoreError(FelloeError):

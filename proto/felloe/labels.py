@@ -11,5 +11,6 @@ WORKLOAD_NAMESPACE: Final = f"{GROUP}/workload-namespace"
 WORKLOAD_KIND: Final = f"{GROUP}/workload-kind"
 DRIFT: Final = f"{GROUP}/drift"
 PRUNE_LIMIT_ANNOTATION: Final = f"{GROUP}/prune-limit"
+WORKLOAD_LABELS: Final = frozenset({WORKLOAD_KIND, WORKLOAD_NAMESPACE, WORKLOAD_NAME})
 SYSTEM_NAMESPACE: Final = "felloe-system"
 """Where a spoke keeps its inventories."""

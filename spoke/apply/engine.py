@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from felloe.bundle import Bundle, Workload
@@ -16,11 +16,13 @@ from felloe.tracing import Tracer
 from spoke.apply import standing
 from spoke.apply.context import Blobs, Context, Delivery, Report, owned_elsewhere
 from spoke.apply.dependencies import waits_for
+from spoke.apply.hold import Gate, Hold
 from spoke.apply.inventories import Inventories
-from spoke.apply.inventory import Inventory
+from spoke.apply.inventory import Inventory, Item, OwnerLabels
 from spoke.apply.objects import Objects
 from spoke.apply.outside import checked
 from spoke.apply.plan import CRD, NAMESPACE, RIGHTS, claims
+from spoke.apply.release import released
 from spoke.apply.removal import removed
 from spoke.apply.standing import Standing, Verdict
 from spoke.apply.step import State
@@ -84,23 +86,33 @@ class _Running:
     task: asyncio.Task[None]
     work: WorkloadTask | None
     foreign: frozenset[ObjectId]
+    hold: Hold | None
 
 
 class Engine:
     """Makes a cluster what its newest bundle says. `run` does the work, `set_bundle` may be called at any time."""
 
     def __init__(
-        self, client: KubeClient, blobs: Blobs, report: Reporting, tracer: Tracer, service_account: str = ""
+        self,
+        client: KubeClient,
+        discovery: Discovery,
+        gate: Gate,
+        blobs: Blobs,
+        report: Reporting,
+        tracer: Tracer,
+        service_account: str = "",
     ) -> None:
         """Workloads that name no service account are applied as `service_account`, if that is not empty."""
         self._client = client
         self._service_account = service_account
         self._watches: Watches | None = None
+        self._gate = gate
         self._blobs = blobs
         self._report = report
         self._tracer = tracer
         self._newest: Desired | None = None
         self._arrived = asyncio.Event()
+        self._loaded = asyncio.Event()
         self._states: dict[WorkloadId, State] = {}
         self._running: dict[WorkloadId, _Running] = {}
         self._claims: dict[ObjectId, WorkloadId] = {}
@@ -109,7 +121,7 @@ class Engine:
         self._cel = Cel()
         self._evaluations = Evaluations(self._cel)
         self._live = LiveObjects(self._expected, self._left_to_others, self._touched, self.rule_of, self._evaluations)
-        self._discovery = Discovery(client)
+        self._discovery = discovery
         self._inventories = Inventories(client)
         self._inquiries = Inquiries(self._discovery, self._explained, self._looked)
 
@@ -117,6 +129,49 @@ class Engine:
         """Take a newer bundle; what is being applied of an older one stops."""
         self._newest = stored
         self._arrived.set()
+
+    def look_again(self) -> None:
+        """Take it that the gate has changed: another one may apply a workload now."""
+        if self._newest is not None:
+            self._arrived.set()
+
+    @property
+    def bundle(self) -> Bundle | None:
+        """Return the newest bundle, None before the first."""
+        return self._newest.bundle if self._newest else None
+
+    def claims_of(self, bundle: Bundle) -> Mapping[ObjectId, WorkloadId]:
+        """Return which workload of a bundle would have which object."""
+        return claims(bundle.workloads, self._has)
+
+    @property
+    def inventoried(self) -> Mapping[WorkloadId, int]:
+        """Return how many objects the inventory of each workload names; of those that have any."""
+        return {
+            identity: len(state.inventory.items) for identity, state in self._states.items() if state.inventory.items
+        }
+
+    async def inherit(self, workload: Workload, items: Mapping[ObjectId, Item], marks: Iterable[OwnerLabels]) -> None:
+        """Take objects that somebody else applied into the inventory of a workload that is held.
+
+        `marks` are the labels by which they are known to have been that one's, until ours are on them.
+        """
+        await self._loaded.wait()
+        running = self._running.get(workload.id)
+        if running is None or running.hold is None:
+            return  # it applies its objects itself, and writes down what it does
+        state = self._states.setdefault(workload.id, State(Inventory(workload.id), Standing(workload.id)))
+        known = state.inventory
+        draft = replace(
+            known,
+            items={**items, **known.items},
+            prune=workload.options.prune,
+            suspend=workload.options.suspend,
+            inherited=tuple(sorted({*known.inherited, *marks})),
+        )
+        if draft != known:
+            await self._inventories.write(draft)
+            state.inventory = draft
 
     async def run(self) -> None:
         """Work until cancelled. Without a bundle nothing is done and nothing is asked of the API server."""
@@ -149,6 +204,7 @@ class Engine:
             tasks.create_task(self._inquiries.run())
             await self._arrived.wait()
             await self._load()
+            self._loaded.set()
             while True:
                 await self._arrived.wait()
                 self._arrived.clear()
@@ -272,11 +328,14 @@ class Engine:
         self._report.bundle(stored.epoch, stored.generation, stored.bundle.root, stored.traceparent)
 
     async def _adopt(self, stored: Desired, context: Context, tasks: asyncio.TaskGroup) -> None:
+        await self._gate.ready()
         wanted = claims(stored.bundle.workloads, self._has)
+        holds = self._gate.holds(stored.bundle, wanted)
         stale = [
             identity
             for identity, running in self._running.items()
             if not self._still_right(running, stored.bundle.by_id.get(identity), wanted)
+            or running.hold != holds.get(identity)
         ]
         for identity in stale:
             self._running[identity].task.cancel()
@@ -298,13 +357,16 @@ class Engine:
                 state = self._states.get(workload.id)
                 if state is None:
                     state = self._states[workload.id] = State(Inventory(workload.id), Standing(workload.id))
+                hold = holds.get(workload.id)
                 acting = context.acting(workload.id, workload.options.service_account)
-                work = WorkloadTask(acting, workload, state, delivery)
+                work = WorkloadTask(acting, workload, state, delivery, hold)
                 foreign = frozenset(owned_elsewhere(wanted, workload))
                 # Started only after this loop, when every dependency can be found.
-                self._running[workload.id] = _Running(tasks.create_task(_guarded(work)), work, foreign)
+                self._running[workload.id] = _Running(tasks.create_task(_guarded(work)), work, foreign, hold)
         for identity in self._states.keys() - stored.bundle.by_id.keys() - self._running.keys():
-            self._running[identity] = _Running(tasks.create_task(self._remove(context, identity)), None, frozenset())
+            hold = holds.get(identity)
+            task = tasks.create_task(self._remove(context, identity, hold))
+            self._running[identity] = _Running(task, None, frozenset(), hold)
         _log.info(
             "event=bundle epoch=%d generation=%d workloads=%d restarted=%d",
             stored.epoch,
@@ -324,14 +386,19 @@ class Engine:
         return (
             newest is not None
             and running.work is not None
-            and running.work.settled
+            and (running.work.settled or running.hold is not None)
             and running.work.workload.digest == newest.digest
             and running.foreign == frozenset(owned_elsewhere(wanted, newest))
         )
 
-    async def _remove(self, context: Context, identity: WorkloadId) -> None:
+    async def _remove(self, context: Context, identity: WorkloadId, hold: Hold | None) -> None:
         state = self._states[identity]
-        await removed(context.acting(identity, state.inventory.service_account), state)
+        acting = context.acting(identity, state.inventory.service_account)
+        if hold is None:
+            await removed(acting, state)
+        else:
+            await released(acting, state, hold)
+            context.report.removed(identity)
         del self._states[identity]
         _log.info("event=Removed workload=%s", identity)
         if self._newest is not None:

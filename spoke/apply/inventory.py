@@ -27,6 +27,10 @@ _ITEMS_IN_A_PIECE: Final = 8000
 _LARGEST_PIECE_BYTES: Final = 16 * 1024 * 1024
 
 
+OwnerLabels = tuple[tuple[str, str], ...]
+"""Labels, sorted, with which another controller marks what it applied."""
+
+
 @dataclass(frozen=True, slots=True)
 class Item:
     """One object of an inventory.
@@ -50,6 +54,8 @@ class Inventory:
     """The record of one workload.
 
     `prune`, `suspend` and `service_account` are kept for the day when it leaves the bundle.
+    `inherited` are the labels of former owners: an object of the inventory that carries one of these sets, and no
+    labels of ours yet, is ours as well.
     """
 
     id: WorkloadId
@@ -61,6 +67,7 @@ class Inventory:
     applied_digest: Digest | None = None
     applied_at: float = 0.0
     serial: int = 0
+    inherited: tuple[OwnerLabels, ...] = ()
 
     @property
     def name(self) -> str:
@@ -86,6 +93,7 @@ def encode(inventory: Inventory) -> dict[str, bytes]:
         "applied_digest": inventory.applied_digest.hex() if inventory.applied_digest else "",
         "applied_at": inventory.applied_at,
         "serial": inventory.serial,
+        "inherited": inventory.inherited,
     }
     return {
         f"{inventory.name}-{count}-{number}": zstandard.compress(orjson.dumps(head | {"items": items}), 6)
@@ -132,6 +140,7 @@ def _piece(name: str, data: bytes) -> Inventory:
             applied_digest=Digest(bytes.fromhex(applied)) if applied else None,
             applied_at=content["applied_at"],
             serial=content["serial"],
+            inherited=tuple(tuple((key, value) for key, value in labels) for labels in content.get("inherited", ())),
         )
     except (zstandard.ZstdError, ValueError, KeyError, TypeError) as error:
         raise StoreError(

@@ -9,9 +9,11 @@ from typing import Final
 
 from felloe.errors import FelloeError, KubernetesError
 from felloe.identity import ObjectId, WorkloadId
+from felloe.labels import WORKLOAD_LABELS
+from spoke.apply.inventory import OwnerLabels
 from spoke.apply.recreate import make_room
 from spoke.apply.strangers import Found, Stranger, strangers, take_over
-from spoke.drift.fields import taken_over
+from spoke.drift.fields import handed_over, taken_over
 from spoke.drift.live import Live, LiveObjects, owner
 from spoke.drift.watches import metadata_only, typed
 from spoke.kube.client import METADATA_ONLY, Json, KubeClient
@@ -19,6 +21,7 @@ from spoke.kube.discovery import Discovery, NoSuchKindError, Resource
 from spoke.kube.errors import CONFLICT, FORBIDDEN, NOT_FOUND
 
 _DELETE_ATTEMPTS: Final = 4
+_RELEASE_ATTEMPTS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +133,13 @@ class Objects:
                 raise
         return True
 
-    async def prune(self, identity: ObjectId, version: str, workload: WorkloadId) -> Pruned:
-        """Delete an object if it, live, still carries the labels of this workload, dependents in the background."""
+    async def prune(
+        self, identity: ObjectId, version: str, workload: WorkloadId, inherited: Iterable[OwnerLabels] = ()
+    ) -> Pruned:
+        """Delete an object if it, live, still carries the labels of this workload, dependents in the background.
+
+        Labels of a former owner, from which the workload has inherited, count as long as no labels of ours are there.
+        """
         try:
             resource = await self._discovery.find_any(identity.group, version, identity.kind)
         except NoSuchKindError:
@@ -140,7 +148,8 @@ class Objects:
         for attempt in range(_DELETE_ATTEMPTS):
             try:
                 metadata = _metadata(await self._client.get(path, accept=METADATA_ONLY))
-                if owner(metadata) != workload:
+                holder = owner(metadata)
+                if holder != workload and (holder is not None or not _carries_any(metadata, inherited)):
                     return Pruned.NOT_OURS
                 # The version that carried the labels, so that nobody takes it over in between; a busy object changes
                 # all the time, so the last attempt is content with the uid.
@@ -167,6 +176,48 @@ class Objects:
         except KubernetesError as error:
             return error.status == NOT_FOUND
         return False
+
+    async def release(
+        self, identity: ObjectId, version: str, workload: WorkloadId, labels: Mapping[str, str], manager: str
+    ) -> None:
+        """Take this workload's labels off an object, put `labels` on it, and give our fields to another manager.
+
+        Nothing else of it changes. An object that is gone, or somebody else's, is left alone.
+        """
+        try:
+            resource = await self._discovery.find_any(identity.group, version, identity.kind)
+        except NoSuchKindError:
+            return
+        path = resource.path(identity.namespace, identity.name)
+        for _ in range(_RELEASE_ATTEMPTS):
+            try:
+                metadata = _metadata(await self._client.get(path, accept=METADATA_ONLY))
+                if owner(metadata) != workload:
+                    return
+                rest = {key: value for key, value in _labels(metadata).items() if key not in WORKLOAD_LABELS}
+                operations: list[Mapping[str, object]] = [
+                    {"op": "add", "path": "/metadata/labels", "value": {**rest, **labels}},
+                    {"op": "replace", "path": "/metadata/managedFields", "value": handed_over(metadata, manager)},
+                ]
+                await self._client.patch(path, str(metadata.get("resourceVersion") or ""), operations, manager=manager)
+            except KubernetesError as error:
+                if error.status == NOT_FOUND or (error.status == FORBIDDEN and await self._is_gone(path)):
+                    return
+                if error.status != CONFLICT:
+                    raise
+            else:
+                return
+        raise KubernetesError(f"{identity} changes faster than it can be released", status=CONFLICT)
+
+
+def _labels(metadata: Mapping[str, object]) -> dict[str, str]:
+    labels = metadata.get("labels")
+    return {str(key): str(value) for key, value in labels.items()} if isinstance(labels, Mapping) else {}
+
+
+def _carries_any(metadata: Mapping[str, object], sets: Iterable[OwnerLabels]) -> bool:
+    labels = _labels(metadata).items()
+    return any(set(wanted) <= labels for wanted in sets)
 
 
 def _metadata(obj: Mapping[str, object]) -> Mapping[str, object]:

@@ -36,7 +36,8 @@ async def prune(context: Context, inventory: Inventory, left: Leftovers) -> Outc
 
     async def one(identity: ObjectId) -> None:
         try:
-            became = await context.objects.prune(identity, inventory.items[identity].version, inventory.id)
+            item = inventory.items[identity]
+            became = await context.objects.prune(identity, item.version, inventory.id, inventory.inherited)
         except KubernetesError as error:
             if no_request_succeeds(error):
                 raise UnreachableError(str(error)) from error

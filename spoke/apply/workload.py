@@ -22,9 +22,11 @@ from felloe.tracing import Span
 from spoke.apply import standing
 from spoke.apply.context import Context, Delivery, owned_elsewhere
 from spoke.apply.dependencies import as_flux_object
+from spoke.apply.hold import Hold
 from spoke.apply.outside import Outside, checked
 from spoke.apply.plan import leftovers
 from spoke.apply.pruning import prune
+from spoke.apply.release import released
 from spoke.apply.standing import Failure, Standing, Verdict
 from spoke.apply.step import State, Step
 from spoke.drift.contest import Contest
@@ -43,10 +45,13 @@ _log = logging.getLogger(__name__)
 class WorkloadTask:
     """Works on one desired state of one workload; `run` is its task."""
 
-    def __init__(self, context: Context, workload: Workload, state: State, delivery: Delivery) -> None:
+    def __init__(
+        self, context: Context, workload: Workload, state: State, delivery: Delivery, hold: Hold | None = None
+    ) -> None:
         self._context = context
         self._state = state
         self._delivery = delivery
+        self._hold = hold
         self._foreign = owned_elsewhere(context.fleet.claims, workload)
         self.workload = workload
         mine = tuple(entry for entry in workload.entries if entry.id not in self._foreign)
@@ -72,7 +77,7 @@ class WorkloadTask:
     def ready(self) -> bool:
         """Return whether what depends on this may go on: its newest state is applied and, if asked for, healthy."""
         digest = self.workload.digest
-        if self._state.inventory.applied_digest != digest or self.workload.options.suspend:
+        if self._state.inventory.applied_digest != digest or self.workload.options.suspend or self._hold:
             return False
         return not self._gated or self._state.standing.healthy_digest == digest
 
@@ -131,6 +136,8 @@ class WorkloadTask:
 
     async def run(self) -> None:
         """Work until cancelled."""
+        if self._hold is not None:
+            await self._held(self._hold)
         if self.workload.options.suspend:
             await self._suspended()
         try:
@@ -291,6 +298,15 @@ class WorkloadTask:
             known = live.get(entry.id)
             if known is not None and entry.id in self._wanted and known.rule != fleet.rule_of(entry.id):
                 await self._context.objects.look(entry.id, entry.version)
+
+    async def _held(self, hold: Hold) -> None:
+        """Leave it to the one who applies it, having given back what there is of it if that is asked for."""
+        self._publish(Verdict(standing.FALSE, "AppliedByFlux", hold.reason))
+        if hold.release:
+            await released(self._context, self._state, hold)
+            self._publish(Verdict(standing.FALSE, "AppliedByFlux", hold.reason))
+            self._context.fleet.changed()
+        await asyncio.Event().wait()
 
     async def _suspended(self) -> None:
         """Do nothing, and see to it that this is remembered should the workload leave the bundle."""

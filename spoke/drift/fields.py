@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 import orjson
 
-from felloe.labels import FIELD_MANAGER
+from felloe.labels import FIELD_MANAGER, WORKLOAD_LABELS
 from spoke.drift.annotations import policy
 
 Json = Mapping[str, object]
@@ -89,6 +89,40 @@ def taken_over(metadata: Json) -> list[Json] | None:
         if entry is not own and left.get(id(entry), entry)
     ]
     return [*others, {**ours, "fieldsV1": fields}]
+
+
+def handed_over(metadata: Json, manager: str) -> list[Json]:
+    """Return managedFields in which what was ours belongs to another manager that applies: the inverse of `taken_over`.
+
+    Our labels are not among it.
+    """
+    own = _own(metadata)
+    others = [entry for entry in _entries(metadata) if entry is not own]
+    if own is None:
+        return others
+    fields = _without_labels(_mapping(own.get("fieldsV1")))
+    for other in others:
+        if _key(other) == (manager, "Apply", own.get("apiVersion"), ""):
+            fields = _union(fields, _mapping(other.get("fieldsV1")))
+            others.remove(other)
+            break
+    return [*others, {**own, "manager": manager, "fieldsV1": fields}]
+
+
+def _key(entry: Json) -> tuple[object, ...]:
+    return entry.get("manager"), entry.get("operation"), entry.get("apiVersion"), entry.get("subresource") or ""
+
+
+def _without_labels(fields: Json) -> dict[str, object]:
+    metadata = _mapping(fields.get("f:metadata"))
+    labels = _mapping(metadata.get("f:labels"))
+    rest = {key: below for key, below in labels.items() if key.removeprefix("f:") not in WORKLOAD_LABELS}
+    metadata = {key: below for key, below in metadata.items() if key != "f:labels"} | (
+        {"f:labels": rest} if rest else {}
+    )
+    return {key: below for key, below in fields.items() if key != "f:metadata"} | (
+        {"f:metadata": metadata} if metadata else {}
+    )
 
 
 class _Taken(NamedTuple):

@@ -13,7 +13,7 @@ import asyncio
 import random
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -162,22 +162,36 @@ class KubeClient:
 
         Its content stays as it is, apart from the annotations `without`, which it must have.
         """
-        operations: list[object] = [
+        operations: list[Mapping[str, object]] = [
             {"op": "remove", "path": f"/metadata/annotations/{name.replace('~', '~0').replace('/', '~1')}"}
             for name in without
         ]
-        operations += [
-            {"op": "replace", "path": "/metadata/managedFields", "value": managed_fields},
-            {"op": "replace", "path": "/metadata/resourceVersion", "value": resource_version},
-        ]
-        await self._request(
+        operations.append({"op": "replace", "path": "/metadata/managedFields", "value": managed_fields})
+        await self.patch(path, resource_version, operations)
+
+    async def patch(
+        self,
+        path: str,
+        resource_version: str,
+        operations: Sequence[Mapping[str, object]],
+        *,
+        manager: str = FIELD_MANAGER,
+        accept: str = METADATA_ONLY,
+    ) -> Json:
+        """Do the operations of a JSON patch (RFC 6902) on an object, if it still is at this version; return it.
+
+        The version makes it safe to ask twice: the second time is a conflict (409).
+        """
+        expected = {"op": "replace", "path": "/metadata/resourceVersion", "value": resource_version}
+        answer = await self._request(
             "PATCH",
             path,
-            query=urlencode({"fieldManager": FIELD_MANAGER}),
-            body=orjson.dumps(operations),
+            query=urlencode({"fieldManager": manager}),
+            body=orjson.dumps([*operations, expected]),
             content_type="application/json-patch+json",
-            accept=METADATA_ONLY,
+            accept=accept,
         )
+        return answer.json()
 
     async def delete(self, path: str, uid: str, resource_version: str = "") -> None:
         """Delete just the object with this uid (at this version, if given), its dependents in the background."""

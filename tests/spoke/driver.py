@@ -9,6 +9,7 @@ from pathlib import Path
 
 from felloe.tracing import OFF, Tracer
 from felloe.v1 import status_pb2 as pb
+from spoke.adopt import Adoption
 from spoke.agent import Agent, agent
 from spoke.kube.config import load_kubeconfig
 from spoke.state import BundleStore
@@ -31,6 +32,11 @@ class Spoke:
         self.statuses: dict[str, pb.WorkloadStatus] = {}
         self.removed: set[str] = set()
         self.events: list[pb.Event] = []
+
+    @property
+    def adoption(self) -> Adoption:
+        """What takes a cluster over from Flux."""
+        return self._agent.adoption
 
     def want(self, *workloads: Wanted, traceparent: str = "") -> None:
         """Make this the desired state."""

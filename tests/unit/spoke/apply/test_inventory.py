@@ -22,6 +22,7 @@ def inventory(count: int, **facts: object) -> Inventory:
 
 def test_what_is_written_is_read() -> None:
     written = inventory(3, prune=True, requested_at="now", applied_digest=Digest(b"d" * 32), applied_at=12.5, serial=4)
+    written.inherited = ((("owner/name", "apps"), ("owner/namespace", "flux-system")),)
     written.items[ObjectId("", "Namespace", "", "shop")] = Item("v1", 0, created=True)
     assert decode(encode(written).items()) == {ID: written}
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from spoke.drift.fields import change, fingerprint, taken_over
+from spoke.drift.fields import change, fingerprint, handed_over, taken_over
 
 OURS = {
     "f:data": {"f:kept": {}},
@@ -96,3 +96,21 @@ def test_what_was_written_by_hand_becomes_ours_and_the_rest_stays_with_its_owner
     assert own["fieldsV1"] == {"f:data": {"f:kept": {}, "f:old": {}, "f:flux": {}}, "f:spec": {"f:x": {}}}
     assert taken_over({"managedFields": found}) is None
     assert fingerprint(metadata(OURS, by_hand)) != fingerprint(metadata(OURS))
+
+
+def test_what_was_taken_over_is_handed_back_without_our_labels() -> None:
+    labels: dict[str, Any] = {"f:app": {}, "f:fleet.felloe.io/workload-name": {}, "f:fleet.felloe.io/workload-kind": {}}
+    ours = {"f:data": {"f:kept": {}}, "f:metadata": {"f:labels": labels}}
+    scaler = other("scaler", "2", {"f:spec": {"f:replicas": {}}})
+    (first, back) = handed_over(metadata(ours, scaler), "kustomize-controller")
+    assert first == scaler
+    assert (back["manager"], back["operation"]) == ("kustomize-controller", "Apply")
+    assert back["fieldsV1"] == {"f:data": {"f:kept": {}}, "f:metadata": {"f:labels": {"f:app": {}}}}
+
+
+def test_what_the_former_manager_owns_already_is_joined_and_nothing_is_invented() -> None:
+    theirs = other("kustomize-controller", "1", {"f:data": {"f:more": {}}}) | {"operation": "Apply"}
+    only_labels = {"f:metadata": {"f:labels": {"f:fleet.felloe.io/workload-name": {}}}, "f:data": {"f:kept": {}}}
+    (back,) = handed_over(metadata(only_labels, theirs), "kustomize-controller")
+    assert back["fieldsV1"] == {"f:data": {"f:kept": {}, "f:more": {}}}
+    assert handed_over({"managedFields": [theirs]}, "kustomize-controller") == [theirs]
