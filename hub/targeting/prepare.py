@@ -126,7 +126,7 @@ def _entries(
         name = digest(data)
         blobs[name] = data
         _, version = split_api_version(str(manifest["apiVersion"]))
-        wave = wave_of(identity.group, identity.kind)
+        wave = wave_of(identity, manifest)
         entries.append(Entry(identity, version, name, wave, len(data), template))
     return _distinct(entries), blobs, tuple(templates)
 

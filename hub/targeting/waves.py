@@ -1,15 +1,17 @@
-"""Which objects of a workload come before which: what others need first, what can block others last."""
+"""Which objects of a workload come before which: by their kind, or by a wave that their author names."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import Final
 
-NAMESPACES: Final = 0
-DEFINITIONS: Final = 1
-CLUSTER_SCOPED: Final = 2
-THE_REST: Final = 3
-ADMISSION: Final = 4
+from felloe.errors import ConfigError
+from felloe.identity import ObjectId
+from felloe.labels import WAVE_ANNOTATION
+from felloe.waves import ADMISSION, CLUSTER_SCOPED, DEFINITIONS, HIGHEST, LOWEST, NAMESPACES, THE_REST, own_wave
 
+_NUMBER: Final = re.compile(r"[+-]?[0-9]{1,6}", re.ASCII)
 _CLUSTER_SCOPED: Final = frozenset(
     {
         ("", "PersistentVolume"),
@@ -35,7 +37,25 @@ _ADMISSION: Final = frozenset(
 )
 
 
-def wave_of(group: str, kind: str) -> int:
+def wave_of(identity: ObjectId, manifest: Mapping[str, object]) -> int:
+    """Return the wave of an object. Raise ConfigError where its annotation names none.
+
+    Namespaces and definitions come first whatever they say: everything else may need them.
+    """
+    wave = wave_of_kind(identity.group, identity.kind)
+    metadata = manifest.get("metadata")
+    annotations = metadata.get("annotations") if isinstance(metadata, Mapping) else None
+    said = annotations.get(WAVE_ANNOTATION) if isinstance(annotations, Mapping) else None
+    if said is None:
+        return wave
+    if not _NUMBER.fullmatch(str(said)) or not LOWEST <= int(str(said)) <= HIGHEST:
+        raise ConfigError(
+            f"{identity}: {WAVE_ANNOTATION} is {said!r}; use a whole number from {LOWEST} to {HIGHEST}, in quotes"
+        )
+    return wave if wave in (NAMESPACES, DEFINITIONS) else own_wave(int(str(said)))
+
+
+def wave_of_kind(group: str, kind: str) -> int:
     """Return the wave of a kind. Kinds that end in ``Class`` come early, as in Flux."""
     if (group, kind) == ("", "Namespace"):
         return NAMESPACES

@@ -55,6 +55,11 @@ def object_id(manifest: Mapping[str, object]) -> ObjectId:
     name = metadata.get("name") if isinstance(metadata, Mapping) else None
     namespace = metadata.get("namespace") if isinstance(metadata, Mapping) else None
     if not isinstance(name, str) or not name:
+        if isinstance(metadata, Mapping) and metadata.get("generateName"):
+            raise ConfigError(
+                f"a {kind} has metadata.generateName, {metadata['generateName']!r}, which makes another object each "
+                "time: give it a metadata.name"
+            )
         raise ConfigError(f"a {kind} has no metadata.name")
     if namespace is not None and not isinstance(namespace, str):
         raise ConfigError(f"{kind} {name} has a metadata.namespace that is no text")

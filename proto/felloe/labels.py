@@ -9,6 +9,7 @@ FIELD_MANAGER: Final = "felloe"
 WORKLOAD_NAME: Final = f"{GROUP}/workload-name"
 WORKLOAD_NAMESPACE: Final = f"{GROUP}/workload-namespace"
 WORKLOAD_KIND: Final = f"{GROUP}/workload-kind"
+WAVE_ANNOTATION: Final = f"{GROUP}/wave"
 DRIFT: Final = f"{GROUP}/drift"
 PRUNE_LIMIT_ANNOTATION: Final = f"{GROUP}/prune-limit"
 WORKLOAD_LABELS: Final = frozenset({WORKLOAD_KIND, WORKLOAD_NAMESPACE, WORKLOAD_NAME})

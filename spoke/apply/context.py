@@ -13,6 +13,7 @@ from felloe.tracing import Tracer
 from felloe.v1 import status_pb2 as pb
 from spoke.apply.inventories import Inventories
 from spoke.apply.objects import Objects
+from spoke.drift.arrivals import Arrivals
 from spoke.drift.live import LiveObjects
 from spoke.drift.watches import Watches
 from spoke.health.cel import Cel
@@ -99,6 +100,7 @@ class Context:
     inventories: Inventories
     live: LiveObjects
     watches: Watches
+    arrivals: Arrivals
     blobs: Blobs
     report: Report
     tracer: Tracer

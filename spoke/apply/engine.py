@@ -27,6 +27,7 @@ from spoke.apply.removal import removed
 from spoke.apply.standing import Standing, Verdict
 from spoke.apply.step import State
 from spoke.apply.workload import WorkloadTask
+from spoke.drift.arrivals import Arrival, Arrivals, Lack
 from spoke.drift.live import Live, LiveObjects
 from spoke.drift.watches import Need, Watches
 from spoke.health import HealthStatus
@@ -191,6 +192,7 @@ class Engine:
                 inventories=self._inventories,
                 live=self._live,
                 watches=self._watches,
+                arrivals=Arrivals(self._client, self._arrives, tasks),
                 blobs=self._blobs,
                 report=self._report,
                 tracer=self._tracer,
@@ -291,6 +293,13 @@ class Engine:
     def _looked(self, identity: ObjectId, obj: Mapping[str, object]) -> None:
         if self._live.get(identity) is not None:
             self._live.seen(identity, obj)
+
+    def _arrives(self, arrival: Arrival) -> None:
+        if arrival.lack is Lack.KIND:
+            self._discovery.outdated()
+        for running in self._running.values():
+            if running.work is not None:
+                running.work.arrived(arrival)
 
     # -- bundles
 

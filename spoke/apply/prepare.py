@@ -14,6 +14,7 @@ from felloe.digest import canonical_json
 from felloe.errors import BundleError
 from felloe.identity import WorkloadId, object_id
 from felloe.labels import WORKLOAD_KIND, WORKLOAD_NAME, WORKLOAD_NAMESPACE
+from spoke.apply.normalize import normalize
 from spoke.drift.ignore import carried_over
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ def desired(blob: bytes, entry: Entry, workload: Workload) -> dict[str, JsonValu
     obj: dict[str, JsonValue] = _filled_in(content, workload) if entry.template else content
     if object_id(obj) != entry.id:
         raise BundleError(f"what the bundle holds for {entry.id} is {object_id(obj)}")
-    return _normalized(obj, entry)
+    normalize(obj, entry.id)
+    return obj
 
 
 def _filled_in(content: dict[str, JsonValue], workload: Workload) -> dict[str, JsonValue]:
@@ -99,16 +101,3 @@ def _decoded(value: JsonValue) -> str:
         return base64.b64decode(str(value), validate=True).decode()
     except ValueError:
         return ""
-
-
-def _normalized(obj: dict[str, JsonValue], entry: Entry) -> dict[str, JsonValue]:
-    """Drop what is the cluster's to say, and write stringData as data, as Flux does: otherwise we would not own it."""
-    if entry.id.kind != "CustomResourceDefinition":
-        obj.pop("status", None)
-    if entry.id.kind == "Secret" and not entry.id.group and isinstance(text := obj.pop("stringData", None), dict):
-        data = obj.get("data")
-        encoded: dict[str, JsonValue] = {
-            key: base64.b64encode(str(value).encode()).decode("ascii") for key, value in text.items()
-        }
-        obj["data"] = (data if isinstance(data, dict) else {}) | encoded
-    return obj

@@ -67,13 +67,14 @@ class Standing:
         )
 
 
-def ready_while_failing(failures: Mapping[ObjectId, Failure], total: int) -> Verdict:
-    """Return Ready for a workload of which objects could not be applied or pruned."""
+def ready_while_failing(failures: Mapping[ObjectId, Failure], total: int, held: int = 0) -> Verdict:
+    """Return Ready for a workload of which objects could not be applied or pruned; `held` wait for them."""
     first = next(iter(failures.values()))
     reasons = {failure.reason for failure in failures.values()}
     reason = "ReconciliationFailed" if len(reasons) > 1 or first.reason == "ApplyFailed" else first.reason
     named = [f"{identity}: {failure.message}" for identity, failure in sorted(failures.items())[:_NAMED]]
     more = f"; and {len(failures) - _NAMED} more" if len(failures) > _NAMED else ""
+    more += f"; {held} of later waves wait for that" if held else ""
     return Verdict(FALSE, reason, f"{len(failures)} of {total} objects failed: " + "; ".join(named) + more)
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from felloe.bundle import Entry, Workload
 from felloe.errors import BundleError, FelloeError, KubernetesError, StoreError, SubstitutionError
 from felloe.identity import ObjectId
+from felloe.waves import barrier
 from spoke.apply.concurrency import bounded
 from spoke.apply.context import Context
 from spoke.apply.inventory import Inventory, Item
@@ -23,6 +24,7 @@ from spoke.apply.recreate import advised, immutable, may_recreate
 from spoke.apply.standing import Failure, Standing
 from spoke.apply.strangers import Stranger
 from spoke.drift.annotations import Policy, policy
+from spoke.drift.arrivals import Lack, lack_of
 from spoke.drift.contest import Contest
 from spoke.drift.fields import change
 from spoke.drift.ignore import carried_over
@@ -59,6 +61,8 @@ class Step:
     """Applies objects of one workload. `failures` says what could not be applied, and why.
 
     `passed` are objects of somebody else that say they are to be left alone: no watch shows when they don't any more.
+    `held` wait for an earlier wave, in which something failed. `lacking` are failures that may pass, and what is known
+    of what they wait for.
     """
 
     def __init__(self, context: Context, workload: Workload, state: State) -> None:
@@ -72,7 +76,8 @@ class Step:
         self.failures: dict[ObjectId, Failure] = {}
         self.drifts: dict[ObjectId, Failure] = {}
         self.passed: set[ObjectId] = set()
-        self.lacking: set[ObjectId] = set()
+        self.held: set[ObjectId] = set()
+        self.lacking: dict[ObjectId, Lack | None] = {}
         self.unsaved = False
         self._unwatched: dict[Resource, str] = {}
 
@@ -117,7 +122,8 @@ class Step:
         entries = [self._entries[identity] for identity in identities]
         await self._intend(entries)
         done = 0
-        for wave in waves(entries):
+        self.held.difference_update(identities)
+        for wave in map(self._allowed, waves(entries)):
             resources = await self._resources(wave)
             todo = [
                 (entry, resources[entry.id], why)
@@ -131,6 +137,15 @@ class Step:
             done += len(todo)
             await self._settle_kinds([entry for entry, _, _ in todo])
         return done
+
+    def _allowed(self, wave: list[Entry]) -> list[Entry]:
+        """Return what may be applied of a wave: new states of objects wait for those of waves that come first."""
+        failed = {self._entries[identity].wave for identity in self.failures}
+        if not wave or not any(barrier(earlier, wave[0].wave) for earlier in failed):
+            return wave
+        held = {entry.id for entry in wave if self.why(entry.id) is Why.CHANGED}
+        self.held |= held
+        return [entry for entry in wave if entry.id not in held]
 
     async def _intend(self, entries: Iterable[Entry]) -> None:
         """Write down what will be applied for the first time, before it is."""
@@ -371,7 +386,7 @@ class Step:
 
     def _clear(self, identity: ObjectId) -> None:
         self.failures.pop(identity, None)
-        self.lacking.discard(identity)
+        self.lacking.pop(identity, None)
 
     def _fail(self, identity: ObjectId, error: FelloeError) -> None:
         if isinstance(error, KubernetesError) and no_request_succeeds(error):
@@ -387,9 +402,9 @@ class Step:
             )
         self.failures[identity] = failure
         if isinstance(error, NoSuchKindError) or (isinstance(error, KubernetesError) and error.status in _MAY_APPEAR):
-            self.lacking.add(identity)
+            self.lacking[identity] = lack_of(error)
         else:
-            self.lacking.discard(identity)
+            self.lacking.pop(identity, None)
 
 
 def _metadata(obj: dict[str, JsonValue]) -> Mapping[str, object]:

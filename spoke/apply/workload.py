@@ -29,6 +29,7 @@ from spoke.apply.pruning import prune
 from spoke.apply.release import released
 from spoke.apply.standing import Failure, Standing, Verdict
 from spoke.apply.step import State, Step
+from spoke.drift.arrivals import Arrival
 from spoke.drift.contest import Contest
 from spoke.drift.live import Live
 from spoke.health import Health, HealthStatus
@@ -115,6 +116,19 @@ class WorkloadTask:
         self._prune_at = 0.0
         self._wake.set()
 
+    def arrived(self, arrival: Arrival) -> None:
+        """Try at once what may have failed because just this was not there."""
+        waited = [
+            identity
+            for identity, lack in self._step.lacking.items()
+            if lack is arrival.lack and arrival.concerns(identity)
+        ]
+        for identity in waited:
+            self._due[identity] = 0.0
+            self._attempts.pop(identity, None)
+        if waited:
+            self._wake.set()
+
     def touched(self, identity: ObjectId, now: Live | None) -> None:
         """Take it that an object of this workload changed in the cluster."""
         if identity not in self._wanted:
@@ -145,6 +159,7 @@ class WorkloadTask:
                 self._outside.follow(watches)
                 await self._work()
         finally:
+            self._context.arrivals.lacking(self.workload.id, ())
             for span in self._spans.values():
                 span.fail("it did not come to that before a newer bundle, or the end of the spoke")
                 span.end()
@@ -171,6 +186,8 @@ class WorkloadTask:
                 self._due |= dict.fromkeys(self._wanted, 0.0)
                 continue
             self._publish(self._ready_verdict())
+            lacks = {lack for lack in self._step.lacking.values() if lack is not None}
+            self._context.arrivals.lacking(self.workload.id, lacks)
             await self._pause()
 
     async def _round(self) -> None:
@@ -189,7 +206,9 @@ class WorkloadTask:
             self._retry_failures(due)
             for identity in due:
                 self._judge(identity, self._context.live.get(identity))
-        if not self._step.failures and (first or self._handing_over) and time.monotonic() >= self._prune_at:
+        if self._step.held and not self._step.failures:
+            self._due |= dict.fromkeys(self._step.held, 0.0)
+        elif not self._step.failures and (first or self._handing_over) and time.monotonic() >= self._prune_at:
             await self._settle()
         elif self._step.unsaved:
             await self._save()
@@ -378,7 +397,7 @@ class WorkloadTask:
         if self._trouble:
             return Verdict(standing.FALSE, "ReconciliationFailed", self._trouble)
         if failures:
-            return standing.ready_while_failing(failures, len(self.workload.entries))
+            return standing.ready_while_failing(failures, len(self.workload.entries), len(self._step.held))
         if not self._settled:
             return Verdict(standing.UNKNOWN, "Progressing", "reconciliation in progress")
         health = self._health_verdict()

@@ -53,10 +53,17 @@ class Admin:
             field_manager="kubelet",
         )
 
-    def create(self, manifest: Manifest) -> None:
+    def create(self, manifest: Manifest, manager: str = "kubectl-create") -> None:
         metadata: Any = manifest["metadata"]
         self._resource(str(manifest["apiVersion"]), str(manifest["kind"])).create(
-            body=manifest, namespace=metadata.get("namespace"), field_manager="kubectl-create"
+            body=manifest, namespace=metadata.get("namespace"), field_manager=manager
+        )
+
+    def apply(self, manifest: Manifest, manager: str) -> None:
+        """Server-side apply, taking over what others own."""
+        metadata: Any = manifest["metadata"]
+        self._resource(str(manifest["apiVersion"]), str(manifest["kind"])).server_side_apply(
+            body=manifest, namespace=metadata.get("namespace"), field_manager=manager, force_conflicts=True
         )
 
     def delete(self, api: str, kind: str, name: str, namespace: str = "") -> None:

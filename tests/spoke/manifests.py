@@ -9,11 +9,10 @@ from dataclasses import dataclass, field
 from felloe.bundle import ApplyOptions, Bundle, Entry, Workload
 from felloe.digest import canonical_json, digest
 from felloe.identity import WorkloadId, object_id, split_api_version
+from hub.targeting.waves import wave_of
 from spoke.state import BundleStore, Part, StoredBundle
 
 Manifest = dict[str, object]
-
-_WAVES = {"Namespace": 0, "CustomResourceDefinition": 1, "ClusterRole": 2, "ValidatingWebhookConfiguration": 4}
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ def commit(store: BundleStore, generation: int, workloads: Iterable[Wanted], tra
             store.add([Part(name, 0, len(blob), blob)])
             identity = object_id(manifest)
             version = split_api_version(str(manifest["apiVersion"]))[1]
-            wave = _WAVES.get(identity.kind, 3)
+            wave = wave_of(identity, manifest)
             ignore = wanted.ignore.get(identity.kind, ())
             entries.append(Entry(identity, version, name, wave, len(blob), template=b"${" in blob, ignore=ignore))
         built.append(Workload(workload_id(wanted.name), wanted.options, tuple(entries), wanted.variables))

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from felloe.errors import ConfigError
+from felloe.identity import ObjectId
+from felloe.waves import barrier
 from hub.fleet import Cluster, Environment, Fleet, LabelSelector
 from hub.targeting.variables import label_variables, view_cluster
 from hub.targeting.waves import wave_of
@@ -19,16 +22,59 @@ from hub.targeting.waves import wave_of
         ("networking.k8s.io", "IngressClass", 2),
         ("gateway.networking.k8s.io", "GatewayClass", 2),
         ("", "PersistentVolume", 2),
-        ("", "ConfigMap", 3),
-        ("rbac.authorization.k8s.io", "Role", 3),
-        ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration", 4),
-        ("admissionregistration.k8s.io", "MutatingWebhookConfiguration", 4),
-        ("apiregistration.k8s.io", "APIService", 4),
-        ("example.org", "Namespace", 3),
+        ("", "ConfigMap", 5000),
+        ("rbac.authorization.k8s.io", "Role", 5000),
+        ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration", 10_000),
+        ("admissionregistration.k8s.io", "MutatingWebhookConfiguration", 10_000),
+        ("apiregistration.k8s.io", "APIService", 10_000),
+        ("example.org", "Namespace", 5000),
     ],
 )
 def test_what_others_need_comes_first_and_what_can_block_others_last(group: str, kind: str, wave: int) -> None:
-    assert wave_of(group, kind) == wave
+    assert wave_of(ObjectId(group, kind, "", "a"), {}) == wave
+
+
+def in_wave(wave: object) -> dict[str, object]:
+    return {"metadata": {"name": "a", "annotations": {"fleet.felloe.io/wave": wave}}}
+
+
+@pytest.mark.parametrize(
+    ("kind", "said", "wave"),
+    [
+        ("ConfigMap", "-3", 4997),
+        ("ConfigMap", "0", 5000),
+        ("ConfigMap", "+7", 5007),
+        ("ConfigMap", "1000", 6000),
+        ("StorageClass", "5", 5005),
+        ("Namespace", "5", 0),
+    ],
+)
+def test_an_object_may_name_its_wave_but_namespaces_stay_first(kind: str, said: str, wave: int) -> None:
+    assert wave_of(ObjectId("", kind, "", "a"), in_wave(said)) == wave
+
+
+@pytest.mark.parametrize("said", ["", "first", "1.5", "1001", "-1001", "${wave}", "\u0663", 7.5])
+def test_a_wave_that_is_none_is_an_error(said: object) -> None:
+    with pytest.raises(ConfigError, match=r"ConfigMap a: fleet.felloe.io/wave is .*; use a whole number"):
+        wave_of(ObjectId("", "ConfigMap", "", "a"), in_wave(said))
+
+
+@pytest.mark.parametrize(
+    ("earlier", "later", "waits"),
+    [
+        (0, 5000, False),
+        (2, 10_000, False),
+        (5000, 10_000, False),
+        (5000, 5000, False),
+        (4999, 5000, True),
+        (5000, 5001, True),
+        (2, 4000, True),
+        (6000, 10_000, True),
+        (5001, 5000, False),
+    ],
+)
+def test_only_waves_that_somebody_named_hold_others_up(earlier: int, later: int, waits: bool) -> None:
+    assert barrier(earlier, later) is waits
 
 
 def test_labels_are_variables_with_valid_names() -> None:

@@ -56,6 +56,28 @@ def test_string_data_becomes_data_and_status_is_dropped() -> None:
     assert "status" not in obj
 
 
+def test_what_only_the_api_server_may_set_is_dropped() -> None:
+    exported = config_map(k="v")
+    exported["metadata"] |= {"uid": "u", "resourceVersion": "1", "managedFields": [], "creationTimestamp": None}
+    assert desired(*entry(exported), Workload(APPS))["metadata"] == {"name": "a", "namespace": "b"}
+
+
+def test_ports_without_a_protocol_are_tcp_wherever_pods_are_made() -> None:
+    def with_spec(api: str, kind: str, spec: object) -> dict[str, Any]:
+        return {"apiVersion": api, "kind": kind, "metadata": {"name": "a", "namespace": "b"}, "spec": spec}
+
+    ports = [{"port": 53, "protocol": "UDP"}, {"port": 53}]
+    service: Any = desired(*entry(with_spec("v1", "Service", {"ports": ports})), Workload(APPS))
+    assert [port["protocol"] for port in service["spec"]["ports"]] == ["UDP", "TCP"]
+    pod = {"containers": [{"name": "c", "ports": [{"containerPort": 1}]}], "initContainers": [{"ports": None}]}
+    cron = with_spec("batch/v1", "CronJob", {"jobTemplate": {"spec": {"template": {"spec": pod}}}})
+    made: Any = desired(*entry(cron), Workload(APPS))
+    container = made["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]
+    assert container["ports"] == [{"containerPort": 1, "protocol": "TCP"}]
+    foreign = with_spec("example.com/v1", "Service", {"ports": [{"port": 1}]})
+    assert desired(*entry(foreign), Workload(APPS))["spec"] == {"ports": [{"port": 1}]}
+
+
 @pytest.mark.parametrize("labels", [None, {}, {"fleet.felloe.io/workload-name": "forged", "mine": "x"}])
 def test_our_labels_are_set_last(labels: dict[str, str] | None) -> None:
     obj = config_map()
