@@ -11,7 +11,7 @@ import logging
 import random
 import time
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from typing import Final
 
@@ -296,10 +296,12 @@ class WorkloadTask:
         if self._state.inventory.applied_digest == self.workload.digest:
             return
         self._waiting = True
-        while reason := await self._context.fleet.waits_for(self.workload):
-            self._publish(Verdict(standing.FALSE, "DependencyNotReady", reason))
-            await self._wake.wait()
-            self._wake.clear()
+        by_expression = any(dependency.ready_expr for dependency in self.workload.options.depends_on)
+        with self._context.cel.awake() if by_expression else nullcontext():
+            while reason := await self._context.fleet.waits_for(self.workload):
+                self._publish(Verdict(standing.FALSE, "DependencyNotReady", reason))
+                await self._wake.wait()
+                self._wake.clear()
         self._waiting = False
 
     async def _readable(self) -> None:

@@ -12,7 +12,8 @@ import signal
 import sys
 import time
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -60,12 +61,22 @@ class Cel:
         self._process: Process | None = None
         self._one_at_a_time = asyncio.Lock()
         self._idle: asyncio.TimerHandle | None = None
+        self._awaiting = 0
         self._refused: dict[tuple[str, ...], _Refusal] = {}
 
     @property
     def pid(self) -> int | None:
         """Return the id of the process that evaluates, None while there is none."""
         return self._process.pid if self._process is not None and self._process.returncode is None else None
+
+    @contextmanager
+    def awake(self) -> Iterator[None]:
+        """Keep the process ready inside: starting it takes longer than what waits for an answer should wait."""
+        self._awaiting += 1
+        try:
+            yield
+        finally:
+            self._awaiting -= 1
 
     async def read(self, expressions: Sequence[str]) -> None:
         """Raise FailedExpressionError for the first expression that can't be read."""
@@ -177,6 +188,9 @@ class Cel:
 
     def _sleep(self) -> None:
         """End a process that nobody asked for a while: it sees the end of its input."""
+        if self._awaiting:
+            self._rest()
+            return
         process, self._process = self._process, None
         if process is not None and process.stdin is not None:
             process.stdin.close()

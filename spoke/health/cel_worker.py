@@ -19,6 +19,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
+from spoke.health.cel_optional import functions, plain
+
 CPU_SECONDS: Final = 0.25
 """What one question may cost. Expressions over one object take microseconds."""
 
@@ -58,6 +60,7 @@ class Evaluator:
 
         self._compile: Callable[[str], cel.Program] = cel.compile
         self._context = cel.Context
+        self._optional = functions(cel.OptionalValue)
         self._extend = add_stdlib_to_context
         self._programs: dict[str, cel.Program] = {}
 
@@ -78,7 +81,7 @@ class Evaluator:
         if text in self._programs:
             return
         try:
-            program = self._compile(text)
+            program = self._compile(plain(text))
         except Exception as error:  # noqa: BLE001
             raise _Failed(index, error, unread=True) from None
         if len(self._programs) >= _PROGRAMS_AT_MOST:
@@ -88,6 +91,8 @@ class Evaluator:
     def _first(self, texts: list[str], variables: dict[str, object]) -> int | None:
         context = self._context(variables)
         self._extend(context, _EXTENSIONS)
+        for name, function in self._optional.items():
+            context.add_function(name, function)
         for index, text in enumerate(texts):
             self._read(index, text)
             try:

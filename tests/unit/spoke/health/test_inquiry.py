@@ -30,6 +30,7 @@ class Server:
         self.pages: list[list[dict[str, object]]] = [[pod("web-a"), pod("web-b")]]
         self.forbidden = False
         self.told: list[ObjectId] = []
+        self.looked: list[object] = []
         self.news = asyncio.Event()
 
     async def __call__(self, request: web.Request) -> web.Response:
@@ -93,7 +94,10 @@ class Asking:
 async def asking(server: Server, first_seconds: float = 0.01) -> AsyncIterator[Asking]:
     async with serving(server) as client:
         inquiries = Asking(
-            client, Inquiries(Discovery(client), server.tell, lambda *_: None, first_seconds=first_seconds)
+            client,
+            Inquiries(
+                Discovery(client), server.tell, lambda *seen: server.looked.append(seen), first_seconds=first_seconds
+            ),
         )
         task = asyncio.create_task(inquiries.run())
         try:
@@ -114,6 +118,11 @@ async def test_the_pod_and_its_last_event_are_told() -> None:
             "event Failed: of involvedObject.uid=uid-web-a,type=Warning"
         )
         assert server.told == [WEB]
+        # Taken in anew: an unschedulable pod, for one, is judged by its age.
+        assert server.looked[0] == (
+            WEB,
+            {"metadata": {"uid": "u"}, "spec": {"selector": {"matchLabels": {"app": "web"}}}},
+        )
         assert server.asked[:3] == ["web", "pods", "events"]
         inquiries.noted(WEB, FINE)
         assert inquiries.explained(WEB, WAITS) == WAITS
