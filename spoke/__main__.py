@@ -116,7 +116,7 @@ async def _work(
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(running.run())
             await _identity(settings, environ, identities)
-            link = LinkClient(store, identities, running.reporter, running.on_bundle)
+            link = LinkClient(store, identities, running.reporter, running.on_bundle, handlers=running.handlers)
             tasks.create_task(link.run())
             # What was made up to here stays for good: the garbage collector need not look at it again.
             gc.collect()

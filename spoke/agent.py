@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager
 from typing import Final
 
+from felloe import queries
 from felloe.errors import KubernetesError
 from felloe.tracing import Tracer
 from spoke.adopt import Adoption, FluxGate
@@ -18,6 +19,7 @@ from spoke.apply.engine import Engine
 from spoke.kube.access import Access
 from spoke.kube.client import KubeClient, connect
 from spoke.kube.discovery import Discovery
+from spoke.link import Handler
 from spoke.report.reporter import Reporter
 from spoke.state import BundleStore, StoredBundle
 
@@ -26,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 
 class Agent:
-    """One spoke without its link: `on_bundle` is what the link calls, `reporter` what it reads."""
+    """One spoke without its link: `on_bundle` is what the link calls, `reporter` what it reads, `handlers` answer."""
 
     def __init__(self, client: KubeClient, store: BundleStore, tracer: Tracer, service_account: str = "") -> None:
         self.reporter = Reporter()
@@ -34,6 +36,8 @@ class Agent:
         self._store = store
         discovery = Discovery(client)
         self._gate = FluxGate(client, discovery)
+        self._service_account = service_account
+        self.handlers: Mapping[str, Handler] = {queries.DIFF: self._diff}
         self._engine = Engine(client, discovery, self._gate, store, self.reporter, tracer, service_account)
         self.adoption = Adoption(client, discovery, self._gate, self._engine, self.reporter)
 
@@ -49,6 +53,14 @@ class Agent:
             tasks.create_task(self._learn_facts())
             tasks.create_task(self._gate.run(self._engine.look_again))
             tasks.create_task(self._engine.run())
+
+    async def _diff(self, question: bytes) -> AsyncGenerator[bytes, None]:
+        from spoke.diff.differ import Differ
+
+        differ = Differ(self._client, self._gate, self._store, self._service_account)
+        async with aclosing(differ.answer(question)) as messages:
+            async for message in messages:
+                yield message
 
     async def _learn_facts(self) -> None:
         """Ask the cluster once who it is."""
