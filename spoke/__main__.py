@@ -1,7 +1,7 @@
 """``python -m spoke``: the resident process. Light on purpose: argparse, and libraries when they are needed.
 
 python -m spoke --hub HOST:PORT --state DIR [--kubeconfig FILE [--context NAME]] [--token-file FILE]
-                [--default-service-account NAME]
+                [--default-service-account NAME] [--prune-former-hub]
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -39,6 +40,7 @@ class Settings:
     token_file: Path | None
     service_account: str
     log_level: str
+    prune_former_hub: bool = False
 
 
 def main() -> None:
@@ -74,6 +76,11 @@ def _parse(argv: Sequence[str]) -> Settings:
         metavar="NAME",
         help="apply workloads that name no service account as this one of their namespace (default: as the spoke)",
     )
+    parser.add_argument(
+        "--prune-former-hub",
+        action="store_true",
+        help="delete what another hub, which had this cluster before, left in it and this one doesn't want",
+    )
     parser.add_argument("--log-level", default="info", choices=["debug", "info", "warning", "error"])
     parser.add_argument("--version", action="version", version=f"felloe {__version__}")
     found = parser.parse_args(argv)
@@ -85,6 +92,7 @@ def _parse(argv: Sequence[str]) -> Settings:
         token_file=found.token_file,
         service_account=found.default_service_account,
         log_level=found.log_level,
+        prune_former_hub=found.prune_former_hub,
     )
 
 
@@ -98,7 +106,13 @@ async def _run(settings: Settings, environ: Mapping[str, str]) -> None:
     store, identities = BundleStore(settings.state), IdentityStore(settings.state)
     traces = tracer("felloe-spoke", environ)
     try:
-        async with agent(access, store, traces, settings.service_account) as running:
+        async with agent(
+            access,
+            store,
+            traces,
+            service_account=settings.service_account,
+            prune_former_hub=settings.prune_former_hub,
+        ) as running:
             await _until_told(_work(settings, environ, running, store, identities))
     finally:
         store.close()
@@ -115,8 +129,10 @@ async def _work(
     try:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(running.run())
-            await _identity(settings, environ, identities)
-            link = LinkClient(store, identities, running.reporter, running.on_bundle, handlers=running.handlers)
+            running.joined(await _identity(settings, environ, identities, running))
+            identities.on_save = running.joined
+            await running.ready_for_link()
+            link = LinkClient(store, identities, running.reporter, running.on_bundle)
             tasks.create_task(link.run())
             # What was made up to here stays for good: the garbage collector need not look at it again.
             gc.collect()
@@ -126,33 +142,58 @@ async def _work(
         raise first_of(errors) from None
 
 
-async def _identity(settings: Settings, environ: Mapping[str, str], identities: IdentityStore) -> Identity:
-    """Return who we are to the hub, after joining it if this is the first start."""
+async def _identity(
+    settings: Settings, environ: Mapping[str, str], identities: IdentityStore, running: Agent
+) -> Identity:
+    """Return who we are to the hub: as the disk says, else the cluster, else after joining it with the token.
+
+    The token of an earlier start may still be given: it counts only where the identity has expired, or is for another
+    hub or cluster; and where it is refused, the identity is used all the same.
+    """
+    from felloe.errors import LinkError
     from spoke.link import enrol
 
-    identity = identities.load()
+    identity = identities.load() or await running.identity()
     if identity is None:
-        return await enrol(_token(settings, environ), settings.hub, identities)
-    if identity.hub != settings.hub:
-        identity = replace(identity, hub=settings.hub)
+        return await enrol(_required(_token(settings, environ), settings), settings.hub, identities)
+    try:
+        if (token := _token(settings, environ)) and not _served(token, identity):
+            return await enrol(token, settings.hub, identities)
+    except (ConfigError, LinkError) as error:
+        _log.warning("event=token-not-used cluster=%s error=%r", identity.cluster, str(error))
+    identity = replace(identity, hub=settings.hub)
+    if identities.load() != identity:
         identities.save(identity)
     return identity
 
 
-def _token(settings: Settings, environ: Mapping[str, str]) -> str:
-    if settings.token_file is None:
-        token = environ.get("FELLOE_TOKEN", "")
-    else:
-        try:
-            token = settings.token_file.read_text(encoding="ascii")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"the join token in {settings.token_file} can't be read: {error}") from error
-    if not token.strip():
+def _served(text: str, identity: Identity) -> bool:
+    """Return whether a join token may be the one that an identity, good until now, was made with."""
+    from felloe.jointoken import decode_token
+    from spoke.state.identity import certificate_pem
+
+    token = decode_token(text)
+    same = token.cluster == identity.cluster and certificate_pem(token.ca_certificate) in identity.ca
+    return same and identity.not_after > time.time()
+
+
+def _required(token: str, settings: Settings) -> str:
+    if not token:
         raise ConfigError(
             f"this spoke has not joined {settings.hub} yet: make a token on the hub with "
             "`felloe token create --cluster NAME`, and give it with --token-file or $FELLOE_TOKEN"
         )
-    return token.strip()
+    return token
+
+
+def _token(settings: Settings, environ: Mapping[str, str]) -> str:
+    """Return the join token, empty where none is given. Raise ConfigError where its file can't be read."""
+    if settings.token_file is None:
+        return environ.get("FELLOE_TOKEN", "").strip()
+    try:
+        return settings.token_file.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"the join token in {settings.token_file} can't be read: {error}") from error
 
 
 async def _until_told(work: Coroutine[None, None, None]) -> None:

@@ -38,6 +38,9 @@ def run(
     default_service_account: Annotated[
         str, typer.Option(help="Apply workloads that name no service account as this one of their namespace.")
     ] = "",
+    prune_former_hub: Annotated[
+        bool, typer.Option(help="Delete what an earlier hub left in this cluster and this one doesn't want.")
+    ] = False,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> None:
     """Run a spoke: make one cluster what the hub says, and keep it so, also while the hub is away."""
@@ -52,6 +55,8 @@ def run(
         argv.append(f"--context={context}")
     if default_service_account:
         argv.append(f"--default-service-account={default_service_account}")
+    if prune_former_hub:
+        argv.append("--prune-former-hub")
     sys.stdout.flush()
     os.execv(sys.executable, argv)  # noqa: S606
 

@@ -9,8 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from felloe.errors import ConfigError, FelloeError, LinkError, SourceError
-from hub.link.queries import AwayError, BusyError
+from felloe.errors import ConfigError, FelloeError, SourceError
 
 _log = logging.getLogger(__name__)
 
@@ -25,7 +24,6 @@ _REASONS: Final = {
     413: "RequestEntityTooLarge",
     415: "UnsupportedMediaType",
     422: "Invalid",
-    429: "TooManyRequests",
     500: "InternalError",
     502: "BadGateway",
     503: "ServiceUnavailable",
@@ -40,9 +38,9 @@ class ApiError(FelloeError):
         super().__init__(message)
 
 
-def status(code: int, message: str) -> dict[str, object]:
+def failure(code: int, message: str) -> Response:
     """Return an error as a Status object."""
-    return {
+    status = {
         "kind": "Status",
         "apiVersion": "v1",
         "metadata": {},
@@ -51,29 +49,19 @@ def status(code: int, message: str) -> dict[str, object]:
         "reason": _REASONS.get(code, "Unknown"),
         "code": code,
     }
-
-
-def failure(code: int, message: str) -> Response:
-    """Return an error as an answer."""
     headers = {"WWW-Authenticate": "Bearer"} if code == 401 else None
-    return JSONResponse(status(code, message), code, headers)
-
-
-def status_of(error: FelloeError) -> dict[str, object]:
-    """Return an error that Felloe raised on purpose as a Status object."""
-    return status(_code(error), str(error))
+    return JSONResponse(status, code, headers)
 
 
 async def on_felloe_error(request: Request, error: Exception) -> Response:
     """Answer an error that Felloe raised on purpose: its message is for people."""
-    return failure(_code(error), str(error))
-
-
-def _code(error: Exception) -> int:
     if isinstance(error, ApiError):
-        return error.code
-    codes = ((ConfigError, 422), (AwayError, 503), (BusyError, 429), ((SourceError, LinkError), 502))
-    return next((code for kind, code in codes if isinstance(error, kind)), 500)
+        return failure(error.code, str(error))
+    if isinstance(error, ConfigError):
+        return failure(422, str(error))
+    if isinstance(error, SourceError):
+        return failure(502, str(error))
+    return failure(500, str(error))
 
 
 async def on_http_exception(request: Request, error: Exception) -> Response:

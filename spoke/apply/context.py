@@ -13,6 +13,8 @@ from felloe.tracing import Tracer
 from felloe.v1 import status_pb2 as pb
 from spoke.apply.inventories import Inventories
 from spoke.apply.objects import Objects
+from spoke.apply.origin import Origin
+from spoke.cluster.recorder import Record
 from spoke.drift.arrivals import Arrivals
 from spoke.drift.live import LiveObjects
 from spoke.drift.watches import Watches
@@ -108,6 +110,9 @@ class Context:
     cel: Cel
     evaluations: Evaluations
     inquiries: Inquiries
+    record: Record
+    prune_former_hub: bool
+    """Whether what another hub's bundle left in the cluster may be deleted."""
     service_account: str = ""
 
     def acting(self, identity: WorkloadId, service_account: str) -> Context:
@@ -125,11 +130,17 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """With which bundle a workload came: when (seconds since 1970), the trace it belongs to, and its generation."""
+    """With which bundle a workload came: when (seconds since 1970), the trace it belongs to, and which one it is."""
 
     received_at: float
     traceparent: str
+    hub: bytes
+    epoch: int
     generation: int
+
+    def origin(self, digest: Digest | None) -> Origin:
+        """Return what an inventory says that was written for this; `digest` is of the workload's content."""
+        return Origin(self.hub, self.epoch, self.generation, digest)
 
 
 def owned_elsewhere(claims: Mapping[ObjectId, WorkloadId], workload: Workload) -> Collection[ObjectId]:

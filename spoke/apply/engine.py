@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from felloe.bundle import Bundle, Workload
+from felloe.digest import Digest
 from felloe.errors import KubernetesError, StoreError
 from felloe.identity import ObjectId, WorkloadId
 from felloe.tracing import Tracer
-from spoke.apply import standing
 from spoke.apply.context import Blobs, Context, Delivery, Report, owned_elsewhere
 from spoke.apply.dependencies import waits_for
 from spoke.apply.hold import Gate, Hold
@@ -24,9 +24,12 @@ from spoke.apply.outside import checked
 from spoke.apply.plan import CRD, NAMESPACE, RIGHTS, claims
 from spoke.apply.release import released
 from spoke.apply.removal import removed
-from spoke.apply.standing import Standing, Verdict
+from spoke.apply.standing import Standing
 from spoke.apply.step import State
+from spoke.apply.untouched import FAILED, OUTDATED, outdated, tell
 from spoke.apply.workload import WorkloadTask
+from spoke.cluster.namespace import OwnNamespace
+from spoke.cluster.recorder import Record
 from spoke.drift.arrivals import Arrival, Arrivals, Lack
 from spoke.drift.live import Live, LiveObjects
 from spoke.drift.watches import Need, Watches
@@ -71,6 +74,19 @@ class Desired(Protocol):
         """Return when it was received, in seconds since 1970."""
         ...
 
+    @property
+    def hub(self) -> bytes:
+        """Return what names the CA of the hub that sent it; empty where that is not known."""
+        ...
+
+
+class Desires(Blobs, Protocol):
+    """The disk that bundles are on."""
+
+    def doubt(self) -> None:
+        """Take it that the newest bundle is older than what was applied."""
+        ...
+
 
 class Reporting(Report, Protocol):
     """Who is told how things stand, and which bundle that is about."""
@@ -98,10 +114,13 @@ class Engine:
         client: KubeClient,
         discovery: Discovery,
         gate: Gate,
-        blobs: Blobs,
+        blobs: Desires,
         report: Reporting,
         tracer: Tracer,
+        record: Record,
+        *,
         service_account: str = "",
+        prune_former_hub: bool = False,
     ) -> None:
         """Workloads that name no service account are applied as `service_account`, if that is not empty."""
         self._client = client
@@ -121,14 +140,22 @@ class Engine:
         self._rules: dict[tuple[WorkloadId, str, str], Rule] = {}
         self._cel = Cel()
         self._evaluations = Evaluations(self._cel)
-        self._live = LiveObjects(self._expected, self._left_to_others, self._touched, self.rule_of, self._evaluations)
+        self._live = self._nothing_live()
         self._discovery = discovery
-        self._inventories = Inventories(client)
+        self._inventories = Inventories(OwnNamespace(client))
+        self._record = record
+        self._prune_former_hub = prune_former_hub
+        self._from_hub = False
+        self._outdated: set[WorkloadId] = set()
         self._inquiries = Inquiries(self._discovery, self._explained, self._looked)
 
-    def set_bundle(self, stored: Desired) -> None:
-        """Take a newer bundle; what is being applied of an older one stops."""
+    def set_bundle(self, stored: Desired, *, from_hub: bool = True) -> None:
+        """Take a newer bundle; what is being applied of an older one stops.
+
+        One that is not from the hub, but from the disk or the cluster, may be older than what was applied.
+        """
         self._newest = stored
+        self._from_hub = self._from_hub or from_hub
         self._arrived.set()
 
     def look_again(self) -> None:
@@ -175,11 +202,21 @@ class Engine:
             state.inventory = draft
 
     async def run(self) -> None:
-        """Work until cancelled. Without a bundle nothing is done and nothing is asked of the API server."""
+        """Work until cancelled. Without a bundle nothing is done and nothing is asked of the API server.
+
+        It may be run again: what is in the cluster is then looked at anew, as after a start.
+        """
+        self._states, self._running, self._claims = {}, {}, {}
+        self._loaded.clear()
+        self._live = self._nothing_live()
+        self._inventories = Inventories(OwnNamespace(self._client))
         try:
             await self._run()
         finally:
             await self._cel.close()
+
+    def _nothing_live(self) -> LiveObjects:
+        return LiveObjects(self._expected, self._left_to_others, self._touched, self.rule_of, self._evaluations)
 
     async def _run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -199,6 +236,8 @@ class Engine:
                 fleet=self,
                 cel=self._cel,
                 evaluations=self._evaluations,
+                record=self._record,
+                prune_former_hub=self._prune_former_hub,
                 service_account=self._service_account,
                 inquiries=self._inquiries,
             )
@@ -231,6 +270,8 @@ class Engine:
 
     async def waits_for(self, workload: Workload) -> str:
         """Return which dependency is not ready and why; empty where all are."""
+        if left_alone := next((each.id for each in workload.options.depends_on if each.id in self._outdated), None):
+            return f"dependency {left_alone} is not ready"
         waiting = self._work(workload.id)
         return "" if waiting is None else await waits_for(self._cel, waiting, self._work)
 
@@ -324,14 +365,8 @@ class Engine:
         if self._newest is None:
             return
         self._announce(self._newest)
-        for workload in self._newest.bundle.workloads:
-            fresh = Standing(workload.id)
-            fresh.set("Ready", Verdict(standing.FALSE, "ReconciliationFailed", message), self._newest.received_at)
-            self._report.workload(
-                standing.status(
-                    fresh, digest=workload.digest, applied_digest=None, applied_at=0.0, objects=0, troubles=[]
-                )
-            )
+        everything = ((workload.id, workload.digest) for workload in self._newest.bundle.workloads)
+        tell(self._report, everything, FAILED, message)
 
     def _announce(self, stored: Desired) -> None:
         self._report.bundle(stored.epoch, stored.generation, stored.bundle.root, stored.traceparent)
@@ -360,21 +395,24 @@ class Engine:
         }
         named = {identity for workload in stored.bundle.workloads for identity in checked(workload.options)}
         self._inquiries.retain(wanted.keys() | named)
-        delivery = Delivery(stored.received_at, stored.traceparent, stored.generation)
+        delivery = Delivery(stored.received_at, stored.traceparent, stored.hub, stored.epoch, stored.generation)
+        self._leave_outdated(stored, delivery)
         for workload in stored.bundle.workloads:
-            if workload.id not in self._running:
+            if workload.id not in self._running and workload.id not in self._outdated:
                 state = self._states.get(workload.id)
                 if state is None:
                     state = self._states[workload.id] = State(Inventory(workload.id), Standing(workload.id))
+                if not state.inventory.origin.foreign_to(stored.hub):
+                    state.inventory.origin = delivery.origin(workload.digest)
                 hold = holds.get(workload.id)
                 acting = context.acting(workload.id, workload.options.service_account)
                 work = WorkloadTask(acting, workload, state, delivery, hold)
                 foreign = frozenset(owned_elsewhere(wanted, workload))
                 # Started only after this loop, when every dependency can be found.
                 self._running[workload.id] = _Running(tasks.create_task(_guarded(work)), work, foreign, hold)
-        for identity in self._states.keys() - stored.bundle.by_id.keys() - self._running.keys():
+        for identity in self._states.keys() - stored.bundle.by_id.keys() - self._running.keys() - self._outdated:
             hold = holds.get(identity)
-            task = tasks.create_task(self._remove(context, identity, hold))
+            task = tasks.create_task(self._remove(context, identity, hold, stored.hub))
             self._running[identity] = _Running(task, None, frozenset(), hold)
         _log.info(
             "event=bundle epoch=%d generation=%d workloads=%d restarted=%d",
@@ -400,11 +438,27 @@ class Engine:
             and running.foreign == frozenset(owned_elsewhere(wanted, newest))
         )
 
-    async def _remove(self, context: Context, identity: WorkloadId, hold: Hold | None) -> None:
+    def _leave_outdated(self, stored: Desired, delivery: Delivery) -> None:
+        """Leave those workloads alone that were applied from a newer bundle, until the hub says what is right."""
+        self._outdated.clear()
+        if self._from_hub:
+            return
+        for identity, state in self._states.items():
+            workload = stored.bundle.by_id.get(identity)
+            digest = workload.digest if workload else None
+            if state.inventory.origin.newer_than(delivery.origin(digest)):
+                self._outdated.add(identity)
+                message = outdated(state.inventory, stored.generation)
+                _log.warning("event=%s workload=%s message=%r", OUTDATED, identity, message)
+                tell(self._report, [(identity, digest or Digest(b""))], OUTDATED, message)
+        if self._outdated:
+            self._blobs.doubt()
+
+    async def _remove(self, context: Context, identity: WorkloadId, hold: Hold | None, hub: bytes) -> None:
         state = self._states[identity]
         acting = context.acting(identity, state.inventory.service_account)
         if hold is None:
-            await removed(acting, state)
+            await removed(acting, state, hub)
         else:
             await released(acting, state, hold)
             context.report.removed(identity)

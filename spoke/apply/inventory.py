@@ -21,6 +21,7 @@ import zstandard
 from felloe.digest import Digest
 from felloe.errors import StoreError
 from felloe.identity import ObjectId, WorkloadId
+from spoke.apply.origin import Origin
 
 FORMAT: Final = 1
 _ITEMS_IN_A_PIECE: Final = 8000
@@ -68,6 +69,7 @@ class Inventory:
     applied_at: float = 0.0
     serial: int = 0
     inherited: tuple[OwnerLabels, ...] = ()
+    origin: Origin = field(default_factory=Origin)
 
     @property
     def name(self) -> str:
@@ -94,6 +96,7 @@ def encode(inventory: Inventory) -> dict[str, bytes]:
         "applied_at": inventory.applied_at,
         "serial": inventory.serial,
         "inherited": inventory.inherited,
+        "origin": _origin_to_json(inventory.origin),
     }
     return {
         f"{inventory.name}-{count}-{number}": zstandard.compress(orjson.dumps(head | {"items": items}), 6)
@@ -124,7 +127,6 @@ def _piece(name: str, data: bytes) -> Inventory:
         content = orjson.loads(zstandard.ZstdDecompressor().decompress(data, max_output_size=_LARGEST_PIECE_BYTES))
         if content["format"] != FORMAT:
             raise StoreError(f"the inventory {name} has format {content['format']}, this spoke reads {FORMAT}")
-        applied = content["applied_digest"]
         return Inventory(
             id=WorkloadId(*content["workload"]),
             items={
@@ -137,12 +139,29 @@ def _piece(name: str, data: bytes) -> Inventory:
             suspend=content["suspend"],
             service_account=content.get("service_account", ""),
             requested_at=content["requested_at"],
-            applied_digest=Digest(bytes.fromhex(applied)) if applied else None,
+            applied_digest=_digest(content["applied_digest"]),
             applied_at=content["applied_at"],
             serial=content["serial"],
             inherited=tuple(tuple((key, value) for key, value in labels) for labels in content.get("inherited", ())),
+            origin=_origin(content.get("origin")),
         )
     except (zstandard.ZstdError, ValueError, KeyError, TypeError) as error:
         raise StoreError(
             f"the inventory {name} can't be read ({type(error).__name__}): restore it, or delete it and prune by hand"
         ) from error
+
+
+def _origin_to_json(origin: Origin) -> list[object]:
+    return [origin.hub.hex(), origin.epoch, origin.generation, origin.digest.hex() if origin.digest else ""]
+
+
+def _origin(row: list[object] | None) -> Origin:
+    """Return the origin that was written; spokes before it was known wrote none."""
+    if row is None:
+        return Origin()
+    hub, epoch, generation, name = row
+    return Origin(bytes.fromhex(str(hub)), int(str(epoch)), int(str(generation)), _digest(str(name)))
+
+
+def _digest(text: str) -> Digest | None:
+    return Digest(bytes.fromhex(text)) if text else None

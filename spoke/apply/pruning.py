@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -18,20 +19,38 @@ from spoke.apply.step import UnreachableError
 from spoke.kube.errors import FORBIDDEN, no_request_succeeds
 
 _NAMED_AT_MOST: Final = 20
+_NAMED_WHEN_KEPT: Final = 5
+_OF_ANOTHER_HUB: Final = Failure(
+    "InventoryOfAnotherHub",
+    "left by the hub that had this cluster before, and not wanted by this one: to delete all such objects, restart the"
+    " spoke with --prune-former-hub (chart: pruneFormerHub); to keep it, put it into Git",
+)
 _log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
 class Outcome:
-    """`dropped` need not be in the inventory any more; `failures` says what could not be deleted, and why."""
+    """`dropped` need not be in the inventory any more; `failures` says what could not be deleted, and why.
+
+    `kept` is what an earlier hub applied, and what nobody has allowed to be deleted.
+    """
 
     dropped: set[ObjectId] = field(default_factory=set)
     failures: dict[ObjectId, Failure] = field(default_factory=dict)
+    kept: dict[ObjectId, Failure] = field(default_factory=dict)
 
 
-async def prune(context: Context, inventory: Inventory, left: Leftovers) -> Outcome:
-    """Do what was decided about a workload's leftovers. Raise UnreachableError where the API server is away."""
+async def prune(context: Context, inventory: Inventory, left: Leftovers, hub: bytes) -> Outcome:
+    """Do what was decided about a workload's leftovers under the bundle of `hub`.
+
+    Raise UnreachableError where the API server is away.
+    """
     outcome = Outcome(dropped=set(left.released))
+    if inventory.origin.foreign_to(hub) and not context.prune_former_hub:
+        outcome.kept = {identity: _OF_ANOTHER_HUB for wave in left.prune for identity in wave}
+        return outcome
+    if left.prune:
+        await context.record.recorded()
     told: list[tuple[ObjectId, Pruned]] = []
 
     async def one(identity: ObjectId) -> None:
@@ -60,6 +79,15 @@ async def prune(context: Context, inventory: Inventory, left: Leftovers) -> Outc
     finally:
         _tell(context, inventory, told)
     return outcome
+
+
+def tell_kept(context: Context, inventory: Inventory, kept: Mapping[ObjectId, Failure]) -> None:
+    """Tell once that objects of an earlier hub were not deleted."""
+    named = ", ".join(str(identity) for identity in sorted(kept)[:_NAMED_WHEN_KEPT])
+    more = f" and {len(kept) - _NAMED_WHEN_KEPT} more" if len(kept) > _NAMED_WHEN_KEPT else ""
+    message = f"{named}{more}: {_OF_ANOTHER_HUB.message}"
+    _log.warning("event=%s workload=%s objects=%d", _OF_ANOTHER_HUB.reason, inventory.id, len(kept))
+    context.report.event(_OF_ANOTHER_HUB.reason, message, inventory.id, warning=True)
 
 
 def _tell(context: Context, inventory: Inventory, told: list[tuple[ObjectId, Pruned]]) -> None:

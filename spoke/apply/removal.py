@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections.abc import Mapping
 from typing import Final
 
 from felloe.digest import Digest
@@ -13,7 +14,7 @@ from felloe.identity import ObjectId
 from spoke.apply import standing
 from spoke.apply.context import Context
 from spoke.apply.plan import leftovers
-from spoke.apply.pruning import prune
+from spoke.apply.pruning import prune, tell_kept
 from spoke.apply.standing import Failure, Verdict
 from spoke.apply.step import State
 
@@ -21,9 +22,13 @@ _FIRST_PAUSE_SECONDS: Final = 0.5
 _LONGEST_PAUSE_SECONDS: Final = 15.0
 
 
-async def removed(context: Context, state: State) -> None:
-    """Take down a workload that is in the bundle no more, as its inventory says; return when nothing of it is left."""
+async def removed(context: Context, state: State, hub: bytes) -> None:
+    """Take down a workload that is in the bundle of `hub` no more, as its inventory says.
+
+    Return when nothing of it is left.
+    """
     inventory = state.inventory
+    kept: Mapping[ObjectId, Failure] = {}
     pause = _FIRST_PAUSE_SECONDS
     while True:
         failures: dict[ObjectId, Failure] = {}
@@ -31,9 +36,12 @@ async def removed(context: Context, state: State) -> None:
         try:
             keep = inventory.suspend or not inventory.prune
             left = leftovers(inventory, (), context.fleet.claims, context.fleet.recorded, prune=not keep)
-            outcome = await prune(context, inventory, left)
+            outcome = await prune(context, inventory, left, hub)
+            if outcome.kept and outcome.kept != kept:
+                tell_kept(context, inventory, outcome.kept)
+            kept = outcome.kept
             inventory.items = {i: item for i, item in inventory.items.items() if i not in outcome.dropped}
-            failures = outcome.failures
+            failures = outcome.failures | outcome.kept
             if not inventory.items:
                 await context.inventories.delete(inventory.id)
                 context.report.removed(inventory.id)

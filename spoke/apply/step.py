@@ -163,6 +163,7 @@ class Step:
             suspend=False,
             service_account=self._context.service_account,
         )
+        await self._context.record.recorded()
         await self._context.inventories.write(draft)
         self._state.inventory = draft
         self._context.fleet.changed()

@@ -25,7 +25,7 @@ from spoke.apply.dependencies import as_flux_object
 from spoke.apply.hold import Hold
 from spoke.apply.outside import Outside, checked
 from spoke.apply.plan import leftovers
-from spoke.apply.pruning import prune
+from spoke.apply.pruning import prune, tell_kept
 from spoke.apply.release import released
 from spoke.apply.standing import Failure, Standing, Verdict
 from spoke.apply.step import State, Step
@@ -61,6 +61,7 @@ class WorkloadTask:
         self._due: dict[ObjectId, float] = {}
         self._attempts: dict[ObjectId, int] = {}
         self._unpruned: dict[ObjectId, Failure] = {}
+        self._kept: dict[ObjectId, Failure] = {}
         self._prune_at = 0.0
         self._unhealthy: dict[ObjectId, Health] = {}
         self._unhealthy_since: float | None = None
@@ -233,10 +234,12 @@ class WorkloadTask:
         """Everything is applied: delete what is not wanted any more, and write down what is."""
         inventory, options, fleet = self._state.inventory, self.workload.options, self._context.fleet
         left = leftovers(inventory, self._wanted, fleet.claims, fleet.recorded, prune=options.prune)
-        outcome = await prune(self._context, inventory, left)
-        self._unpruned = outcome.failures
+        outcome = await prune(self._context, inventory, left, self._delivery.hub)
+        if outcome.kept and outcome.kept != self._kept:
+            tell_kept(self._context, inventory, outcome.kept)
+        self._unpruned, self._kept = outcome.failures, outcome.kept
         items = {identity: item for identity, item in inventory.items.items() if identity not in outcome.dropped}
-        self._handing_over = len(items) > len(self._wanted) and not self._unpruned
+        self._handing_over = len(items) > len(self._wanted) + len(self._kept) and not self._unpruned
         draft = replace(inventory, items=items, prune=options.prune, suspend=False)
         draft.service_account = self._context.service_account
         if self._unpruned:
@@ -244,6 +247,8 @@ class WorkloadTask:
         else:
             self._prune_at = 0.0
             draft.requested_at = options.requested_at
+            if not self._kept:
+                draft.origin = self._delivery.origin(self.workload.digest)
             if draft.applied_digest != self.workload.digest and not self._foreign:
                 draft.applied_digest, draft.applied_at = self.workload.digest, time.time()
         if draft != inventory or self._step.unsaved:
@@ -442,7 +447,9 @@ class WorkloadTask:
             applied_digest=inventory.applied_digest,
             applied_at=inventory.applied_at,
             objects=len(inventory.items),
-            troubles=standing.problems(self._step.drifts | failures, {**self._unhealthy, **self._outside.unhealthy()}),
+            troubles=standing.problems(
+                self._step.drifts | failures | self._kept, {**self._unhealthy, **self._outside.unhealthy()}
+            ),
         )
         if (data := message.SerializeToString(deterministic=True)) != self._last:
             self._last = data

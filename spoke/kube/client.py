@@ -1,6 +1,7 @@
 """Requests to one API server: paced, repeated where that is safe, with the API server's own errors.
 
-Every request that a spoke makes may be made twice: reads, server-side apply with force, and deletes that name a uid.
+Every request that a spoke makes may be made twice: reads, server-side apply with force, deletes that name a uid, and
+those that are refused the second time.
 
 A connection whose other end is gone without a word is noticed by TCP's own probes within half a minute, which cost the
 API server nothing; a watch in which nothing arrives for three minutes, not even the bookmark that an API server sends
@@ -43,6 +44,7 @@ Check = Callable[[], Awaitable[None]]
 
 USER_AGENT: Final = f"felloe-spoke/{__version__}"
 METADATA_ONLY: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
+_OURS: Final = urlencode({"fieldManager": FIELD_MANAGER})
 _APPLY: Final = urlencode({"fieldManager": FIELD_MANAGER, "force": "true"})
 # The API server itself gives up after 60 s, and says so.
 _TIMEOUT_SECONDS: Final = 65.0
@@ -154,6 +156,14 @@ class KubeClient:
             content_type="application/apply-patch+yaml",
             accept=accept,
         )
+
+    async def create(self, path: str, manifest: bytes) -> Answer:
+        """Create an object in the collection at `path`. Made twice, the second is refused (409)."""
+        return await self._request("POST", path, query=_OURS, body=manifest, accept="application/json")
+
+    async def replace(self, path: str, manifest: bytes) -> Answer:
+        """Replace an object, if it still is at the resourceVersion in `manifest`. Made twice, the second is refused."""
+        return await self._request("PUT", path, query=_OURS, body=manifest, accept="application/json")
 
     async def replace_managers(
         self, path: str, resource_version: str, managed_fields: object, *, without: Iterable[str] = ()

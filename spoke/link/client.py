@@ -89,6 +89,7 @@ class LinkClient:
             raise EnrolmentError("this spoke has not joined a hub yet: start it with a join token")
         self._store.trust(identity.trust)
         self._store.on_damage = self._damaged
+        self._store.on_doubt = self._restart
         try:
             while True:
                 await self._once(identity)
@@ -168,7 +169,8 @@ class LinkClient:
         current = self._store.current
         if current is not None:
             hello.generation = current.generation
-            if not self._store.missing(current.bundle):  # else: without a root, so that the hub sends what lacks
+            # Else without a root, so that the hub sends what lacks, or what is right.
+            if not self._store.doubtful and not self._store.missing(current.bundle):
                 hello.root = current.bundle.root
         return hello
 

@@ -133,7 +133,7 @@ class Receiver:
 
     def _commit(self, offer: pb.Offer, traceparent: str, bundle: Bundle) -> Step:
         self._transfer = None
-        stored = StoredBundle(offer.epoch, offer.generation, bundle, traceparent, time.time())
+        stored = StoredBundle(offer.epoch, offer.generation, bundle, traceparent, time.time(), self._store.trusted)
         self._store.commit(stored)
         return Step([_ack(stored)], stored)
 

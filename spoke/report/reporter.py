@@ -64,19 +64,20 @@ class Reporter:
         self,
         reason: str,
         message: str,
-        workload: WorkloadId,
+        workload: WorkloadId | None,
         identity: ObjectId | None = None,
         *,
         warning: bool = False,
     ) -> None:
-        """Take something that happened."""
+        """Take something that happened to a workload, or without one to the spoke itself."""
         event = pb.Event(
             time=timestamp(self._clock()),
             type="Warning" if warning else "Normal",
             reason=reason,
-            workload=workload_id_to_proto(workload),
             message=message[:_MESSAGE_AT_MOST],
         )
+        if workload is not None:
+            event.workload.CopyFrom(workload_id_to_proto(workload))
         if identity is not None:
             event.object.CopyFrom(object_id_to_proto(identity))
         self._events.append(event)

@@ -31,26 +31,35 @@ _SCHEMA: Final = """
     INSERT OR IGNORE INTO hub VALUES (1, x'', 0);
     CREATE TABLE IF NOT EXISTS bundles (
         number INTEGER PRIMARY KEY AUTOINCREMENT, epoch INTEGER NOT NULL, generation INTEGER NOT NULL,
-        root BLOB NOT NULL, traceparent TEXT NOT NULL, received_at REAL NOT NULL, bundle BLOB NOT NULL
+        root BLOB NOT NULL, traceparent TEXT NOT NULL, received_at REAL NOT NULL, bundle BLOB NOT NULL,
+        hub BLOB NOT NULL
     );
+    CREATE TABLE IF NOT EXISTS spoke (one INTEGER PRIMARY KEY CHECK (one = 1), instance TEXT NOT NULL);
+    INSERT OR IGNORE INTO spoke VALUES (1, lower(hex(randomblob(16))));
     CREATE TABLE IF NOT EXISTS blobs (digest BLOB PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS parts (
         digest BLOB NOT NULL, start INTEGER NOT NULL, data BLOB NOT NULL, PRIMARY KEY (digest, start)
     ) WITHOUT ROWID;
-    PRAGMA user_version = 1;
+    PRAGMA user_version = 2;
 """
-_VERSION: Final = 1
+_VERSION: Final = 2
+_FROM_1: Final = "BEGIN IMMEDIATE; DROP TABLE bundles; PRAGMA user_version = 2; COMMIT;"
+"""A spoke of version 1 did not say of which hub its bundles are: the hub sends the newest again."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredBundle:
-    """A bundle that is whole and verified on this disk, and the delivery that brought it (seconds since 1970)."""
+    """A bundle that is whole and verified on this disk, and the delivery that brought it (seconds since 1970).
+
+    `hub` names the CA of the hub that sent it, empty where that is not known.
+    """
 
     epoch: int
     generation: int
     bundle: Bundle
     traceparent: str
     received_at: float
+    hub: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +92,9 @@ class BundleStore:
         self._path = folder / "bundles.db"
         self.on_damage: Callable[[Digest], None] = _ignore
         """Called when an object turns out to be damaged and has to be fetched again."""
+        self.on_doubt: Callable[[], None] = _do_nothing
+        """Called when the newest bundle here turns out to be older than what was applied."""
+        self._doubtful = False
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
@@ -119,6 +131,8 @@ class BundleStore:
         (version,) = db.execute("PRAGMA user_version").fetchone()
         if version > _VERSION:
             raise StoreError(f"{self._path} was written by a newer spoke (version {version}): run that one")
+        if version == 1:
+            db.executescript(_FROM_1)
 
     def _set_aside(self) -> None:
         try:
@@ -157,7 +171,17 @@ class BundleStore:
         """Close the file."""
         self._db.close()
 
+    @property
+    def instance(self) -> str:
+        """Return what names this folder, from its first use on: one process at a time has it."""
+        return str(self._rows("SELECT instance FROM spoke")[0][0])
+
     # -- the hub that is followed
+
+    @property
+    def trusted(self) -> bytes:
+        """Return what names the CA of the hub that is followed, empty before the first."""
+        return bytes(self._rows("SELECT trust FROM hub")[0][0])
 
     @property
     def epoch(self) -> int:
@@ -189,15 +213,15 @@ class BundleStore:
 
     def _load(self) -> StoredBundle | None:
         rows = self._rows(
-            "SELECT epoch, generation, root, traceparent, received_at, bundle FROM bundles ORDER BY number DESC"
+            "SELECT epoch, generation, root, traceparent, received_at, hub, bundle FROM bundles ORDER BY number DESC"
         )
-        for epoch, generation, root, traceparent, received_at, packed in rows:
+        for epoch, generation, root, traceparent, received_at, hub, packed in rows:
             try:
                 bundle = _unpack(packed)
             except (BundleError, ValueError, zstandard.ZstdError):
                 continue
             if bundle.root == root:
-                return StoredBundle(epoch, generation, bundle, traceparent, received_at)
+                return StoredBundle(epoch, generation, bundle, traceparent, received_at, hub)
         return None
 
     def commit(self, stored: StoredBundle) -> None:
@@ -211,18 +235,19 @@ class BundleStore:
             raise BundleError(f"{len(lacking)} objects of the bundle are not here, the first is {short(lacking[0])}")
         before = self._current
         same = before is not None and before.bundle.root == bundle.root
-        values = (stored.epoch, stored.generation, stored.traceparent, stored.received_at)
+        values = (stored.epoch, stored.generation, stored.traceparent, stored.received_at, stored.hub)
         with self._transaction(durable=True) as db:
             db.execute("UPDATE hub SET epoch = MAX(epoch, ?)", (stored.epoch,))
             if same:
                 db.execute(
-                    "UPDATE bundles SET epoch = ?, generation = ?, traceparent = ?, received_at = ? WHERE root = ?",
+                    "UPDATE bundles SET epoch = ?, generation = ?, traceparent = ?, received_at = ?, hub = ?"
+                    " WHERE root = ?",
                     (*values, bundle.root),
                 )
             else:
                 db.execute(
-                    "INSERT INTO bundles (epoch, generation, traceparent, received_at, root, bundle)"
-                    " VALUES (?, ?, ?, ?, ?, ?)",
+                    "INSERT INTO bundles (epoch, generation, traceparent, received_at, hub, root, bundle)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?)",
                     (*values, bundle.root, _pack(bundle)),
                 )
                 db.execute(
@@ -230,6 +255,36 @@ class BundleStore:
                 )
                 self._collect(db, bundle.digests() | (before.bundle.digests() if before else set()))
         self._current = stored
+        self._doubtful = False
+
+    def restore(self, stored: StoredBundle, highest_epoch: int) -> StoredBundle:
+        """Take over what another disk had, unless this one has something newer; return the newest bundle now.
+
+        The hub is asked whether it still is what it wants (`doubtful`). Raise BundleError where an object is not here.
+        """
+        if not self.trusted:
+            self.trust(stored.hub)
+        if self.trusted == stored.hub:
+            self.see_epoch(highest_epoch)
+        else:
+            stored = replace(stored, epoch=0, generation=0)
+        current = self._current
+        if current is not None and (current.epoch, current.generation) >= (stored.epoch, stored.generation):
+            return current
+        self.commit(stored)
+        self._doubtful = True
+        return stored
+
+    @property
+    def doubtful(self) -> bool:
+        """Return whether the newest bundle here may be older than what was applied in the cluster."""
+        return self._doubtful
+
+    def doubt(self) -> None:
+        """Take it that the newest bundle here is older than what was applied: only the hub can tell what is right."""
+        if not self._doubtful:
+            self._doubtful = True
+            self.on_doubt()
 
     def _collect(self, db: sqlite3.Connection, keep: set[Digest]) -> None:
         gone = [(name,) for (name,) in db.execute("SELECT digest FROM blobs") if name not in keep]
@@ -308,4 +363,8 @@ def _unpack(packed: bytes) -> Bundle:
 
 
 def _ignore(_: Digest) -> None:
+    """Do nothing."""
+
+
+def _do_nothing() -> None:
     """Do nothing."""

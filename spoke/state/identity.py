@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -36,6 +37,15 @@ class Identity:
         """Return what names the hub's CA: counting epochs begins anew under another one."""
         return sha256(self.ca.encode()).digest()
 
+    def to_json(self) -> bytes:
+        """Return it as one line of JSON, which holds the key."""
+        return orjson.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: bytes) -> Identity:
+        """Return what `to_json` wrote. Raise ValueError or TypeError for anything else."""
+        return cls(**orjson.loads(text))
+
     def __repr__(self) -> str:
         return f"Identity(cluster={self.cluster!r}, hub={self.hub!r})"
 
@@ -45,6 +55,8 @@ class IdentityStore:
 
     def __init__(self, folder: Path) -> None:
         """Use `folder`, made where it is not there. Raise StoreError where that fails."""
+        self.on_save: Callable[[Identity], None] = _ignore
+        """Called with each identity once it is on the disk."""
         self._file = folder / "identity.json"
         self._pending = folder / "pending.json"
         try:
@@ -55,7 +67,7 @@ class IdentityStore:
     def load(self) -> Identity | None:
         """Return the identity, None before the first enrolment. Raise StoreError where the file can't be read."""
         try:
-            return Identity(**orjson.loads(self._file.read_bytes()))
+            return Identity.from_json(self._file.read_bytes())
         except FileNotFoundError:
             return None
         except (OSError, ValueError, TypeError) as error:
@@ -65,8 +77,9 @@ class IdentityStore:
 
     def save(self, identity: Identity) -> None:
         """Replace the identity; a pending key has served. Raise StoreError where the disk refuses."""
-        _write(self._file, orjson.dumps(asdict(identity)))
+        _write(self._file, identity.to_json())
         self._pending.unlink(missing_ok=True)
+        self.on_save(identity)
 
     def pending(self) -> NewKey | None:
         """Return the key of an enrolment that has not ended yet, None where there is none."""
@@ -78,6 +91,10 @@ class IdentityStore:
     def save_pending(self, key: NewKey) -> None:
         """Keep the key to enrol with until an identity is saved, so that a lost answer can be had again."""
         _write(self._pending, key.to_json())
+
+
+def _ignore(_: Identity) -> None:
+    """Do nothing."""
 
 
 def pem(label: str, der: bytes) -> str:

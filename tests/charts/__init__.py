@@ -45,5 +45,6 @@ def of_kind(objects: list[Object], kind: str) -> Object:
 
 def pod(objects: list[Object]) -> Object:
     """Return the pod's spec."""
-    spec: Object = of_kind(objects, "StatefulSet")["spec"]["template"]["spec"]
+    (found,) = (item for item in objects if item["kind"] in ("StatefulSet", "Deployment"))
+    spec: Object = found["spec"]["template"]["spec"]
     return spec

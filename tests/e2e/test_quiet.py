@@ -1,4 +1,7 @@
-"""A cluster in which nothing of ours changes is left alone: no request but the watches, which the API server ends."""
+"""A cluster in which nothing of ours changes is left alone: no request but the watches, which the API server ends.
+
+And the renewals of the spoke's lease, one in ten seconds.
+"""
 
 from __future__ import annotations
 
@@ -61,8 +64,12 @@ def fleet(cluster: ControlPlane, kustomize_binary: Path, tmp_path_factory: pytes
 
 
 def requests(cluster: ControlPlane, mark: int) -> list[AuditEvent]:
-    """What the spoke asked for since a mark, watches apart."""
-    return [event for event in cluster.audit_since(mark, user_agent=SPOKE) if event.verb != "watch"]
+    """What the spoke asked for since a mark, watches and renewals of its lease apart."""
+    return [
+        event
+        for event in cluster.audit_since(mark, user_agent=SPOKE)
+        if event.verb != "watch" and (event.verb, event.resource) != ("update", "leases")
+    ]
 
 
 def shown(events: list[AuditEvent]) -> str:
@@ -74,6 +81,8 @@ def test_a_quiet_cluster_costs_no_request(fleet: Fleet, cluster: ControlPlane) -
     time.sleep(QUIET_SECONDS)
     asked = requests(cluster, mark)
     assert not asked, shown(asked)
+    renewals = [event for event in cluster.audit_since(mark, user_agent=SPOKE) if event.resource == "leases"]
+    assert 1 <= len(renewals) <= QUIET_SECONDS / 10 + 2, shown(renewals)
 
 
 def test_pods_that_come_and_go_cost_no_request(fleet: Fleet, cluster: ControlPlane) -> None:
@@ -114,8 +123,9 @@ def test_a_spoke_that_starts_again_writes_nothing(fleet: Fleet, cluster: Control
     eventually(settled, "it has looked at every object")
     asked = requests(cluster, mark)
     assert {event.verb for event in asked} == {"get", "list"}, shown(asked)
-    # The version, what kinds there are, the inventory, and a list of each kind: no request per object.
-    assert len(asked) < 12, shown(asked)
+    # The version, what kinds there are, the lease, what the spoke keeps in the cluster (identity, inventory, head and
+    # names of the desired state), and a list of each kind: no request per object.
+    assert len(asked) < 16, shown(asked)
     core = fleet.core("dev")
     core.patch_namespaced_config_map("settings-0", "shop", {"data": {"number": "edited"}})
     eventually(lambda: fleet.data("dev", "settings-0") == {"number": "0"}, "it watches again: an edit is undone")

@@ -51,7 +51,7 @@ def flux(controller: Flux) -> Iterator[Flux]:
 @pytest.fixture
 def admin(cluster: ControlPlane) -> Admin:
     admin = Admin(cluster)
-    admin.forget_inventories()
+    admin.forget_spokes()
     return admin
 
 

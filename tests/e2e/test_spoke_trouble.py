@@ -17,9 +17,15 @@ from spoke.state import BundleStore
 from tests.cluster.controlplane import ControlPlane
 from tests.spoke.cluster import Admin
 from tests.spoke.driver import Spoke, asked, eventually, ready, running
-from tests.spoke.manifests import Wanted, commit, config_map, deployment, namespace
+from tests.spoke.manifests import Manifest, Wanted, commit, config_map, deployment, namespace
 
 pytestmark = pytest.mark.cluster
+
+LEASES: Manifest = {
+    "apiGroups": ["coordination.k8s.io"],
+    "resources": ["leases"],
+    "verbs": ["get", "create", "update"],
+}
 
 
 @asynccontextmanager
@@ -144,6 +150,7 @@ async def test_a_spoke_that_may_not_read_its_inventory_prunes_nothing_and_says_s
         spoke.want(Wanted("apps", [namespace("denied"), config_map("denied", "a")]))
         await spoke.until_applied("apps")
     powerless = await asyncio.to_thread(cluster.kubeconfig_for, "nobody")
+    admin.allow("nobody", LEASES)
     async with running(powerless, tmp_path) as spoke:
         spoke.want(Wanted("apps", [namespace("denied")]))
         status = await spoke.until("apps", lambda _: True, "tells")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from kubernetes.dynamic import DynamicClient
@@ -69,13 +70,34 @@ class Admin:
     def delete(self, api: str, kind: str, name: str, namespace: str = "") -> None:
         self._resource(api, kind).delete(name=name, namespace=namespace or None)
 
-    def forget_inventories(self) -> None:
-        """Begin anew: a spoke would prune what an earlier test left in its inventories."""
-        try:
-            resource = self._resource("v1", "ConfigMap")
-            resource.delete(namespace="felloe-system", label_selector="fleet.felloe.io/inventory=true")
-        except NotFoundError:
-            return
+    def allow(self, user: str, *rules: Manifest, namespace: str = "felloe-system") -> None:
+        """Let a user do this in the spoke's own namespace, and nothing else there; everywhere with no namespace."""
+        prefix, group = "" if namespace else "Cluster", "rbac.authorization.k8s.io"
+        metadata = {"name": f"test-{user}"} | ({"namespace": namespace} if namespace else {})
+        for kind in (f"{prefix}RoleBinding", f"{prefix}Role"):
+            with suppress(NotFoundError):
+                self.delete(f"{group}/v1", kind, metadata["name"], namespace)
+        role = {"apiGroup": group, "kind": f"{prefix}Role", "name": metadata["name"]}
+        subjects = [{"apiGroup": group, "kind": "User", "name": user}]
+        kinds: dict[str, Manifest] = {
+            "Role": {"rules": [*rules]},
+            "RoleBinding": {"roleRef": role, "subjects": subjects},
+        }
+        for kind, content in kinds.items():
+            self.create({"apiVersion": f"{group}/v1", "kind": f"{prefix}{kind}", "metadata": metadata, **content})
+
+    def forget_spokes(self) -> None:
+        """Begin anew: a spoke would prune what an earlier test left in its inventories, and restore its record."""
+        inventories = "fleet.felloe.io/inventory=true"
+        for api, kind, selector in (
+            ("v1", "ConfigMap", inventories),
+            ("v1", "Secret", "!other"),
+            ("coordination.k8s.io/v1", "Lease", "!other"),
+        ):
+            try:
+                self._resource(api, kind).delete(namespace="felloe-system", label_selector=selector)
+            except NotFoundError:
+                continue
 
     def _resource(self, api: str, kind: str) -> Any:
         return self._dynamic.resources.get(api_version=api, kind=kind)

@@ -11,8 +11,9 @@ from felloe.tracing import OFF, Tracer
 from felloe.v1 import status_pb2 as pb
 from spoke.adopt import Adoption
 from spoke.agent import Agent, agent
+from spoke.cluster.lease import Times
 from spoke.kube.config import load_kubeconfig
-from spoke.state import BundleStore
+from spoke.state import BundleStore, Identity
 from tests.cluster.controlplane import ControlPlane
 from tests.spoke.manifests import Wanted, commit, workload_id
 
@@ -26,8 +27,7 @@ class Spoke:
 
     def __init__(self, running: Agent, store: BundleStore) -> None:
         self._agent = running
-        self._store = store
-        self._generation = store.current.generation if store.current else 0
+        self.store = store
         self._told = asyncio.Condition()
         self.statuses: dict[str, pb.WorkloadStatus] = {}
         self.removed: set[str] = set()
@@ -40,12 +40,16 @@ class Spoke:
 
     def want(self, *workloads: Wanted, traceparent: str = "") -> None:
         """Make this the desired state."""
-        self._generation += 1
-        self._agent.on_bundle(commit(self._store, self._generation, workloads, traceparent))
+        generation = self.store.current.generation + 1 if self.store.current else 1
+        self._agent.on_bundle(commit(self.store, generation, workloads, traceparent))
+
+    def join(self, hub: str, cluster: str) -> None:
+        """Be somebody to a hub."""
+        self._agent.joined(Identity(hub, cluster, "", "", "", 0.0, 0.0))
 
     def digest(self, name: str) -> bytes:
-        assert self._store.current
-        return self._store.current.bundle.by_id[workload_id(name)].digest
+        assert self.store.current
+        return self.store.current.bundle.by_id[workload_id(name)].digest
 
     def applied(self, name: str) -> bool:
         """Return whether the newest state of a workload was applied whole."""
@@ -57,7 +61,10 @@ class Spoke:
 
         def holds() -> bool:
             return (
-                name in self.statuses and self.statuses[name].digest == self.digest(name) and check(self.statuses[name])
+                name in self.statuses
+                and self.store.current is not None
+                and self.statuses[name].digest == self.digest(name)
+                and check(self.statuses[name])
             )
 
         await self._until(holds, lambda: f"{name} {what}: it is {self.statuses.get(name)}")
@@ -67,6 +74,11 @@ class Spoke:
         return await self.until(
             name, lambda _: self.applied(name) and ready(self.statuses[name])[0] == "True", "applied"
         )
+
+    async def until_status(self, name: str) -> pb.WorkloadStatus:
+        """Wait until there is anything to say of a workload."""
+        await self._until(lambda: name in self.statuses, lambda: f"{name} is known")
+        return self.statuses[name]
 
     async def until_removed(self, name: str) -> None:
         await self._until(lambda: name in self.removed, lambda: f"{name} removed")
@@ -102,12 +114,25 @@ class Spoke:
 
 @asynccontextmanager
 async def running(
-    kubeconfig: Path, state: Path, tracer: Tracer = OFF, *, service_account: str = ""
+    kubeconfig: Path,
+    state: Path,
+    tracer: Tracer = OFF,
+    *,
+    service_account: str = "",
+    prune_former_hub: bool = False,
+    times: Times | None = None,
 ) -> AsyncIterator[Spoke]:
     """Run a spoke on a state folder for as long as the context."""
     store = BundleStore(state)
     try:
-        async with agent(load_kubeconfig(kubeconfig), store, tracer, service_account) as core:
+        async with agent(
+            load_kubeconfig(kubeconfig),
+            store,
+            tracer,
+            service_account=service_account,
+            prune_former_hub=prune_former_hub,
+            times=times,
+        ) as core:
             spoke = Spoke(core, store)
             tasks = [asyncio.create_task(core.run()), asyncio.create_task(spoke.listen())]
             try:
@@ -134,9 +159,13 @@ def ready(status: pb.WorkloadStatus) -> tuple[str, str, str]:
 
 
 def asked(cluster: ControlPlane, mark: int) -> list[tuple[str, str, str, str]]:
-    """Return verb, resource, namespace and name of what spokes asked since `mark`, watches apart."""
+    """Return verb, resource, namespace and name of what spokes asked since `mark`, watches and the lease apart."""
     events = cluster.audit_since(mark, user_agent="felloe-spoke")
-    return [(event.verb, event.resource, event.namespace, event.name) for event in events if event.verb != "watch"]
+    return [
+        (event.verb, event.resource, event.namespace, event.name)
+        for event in events
+        if event.verb != "watch" and event.resource != "leases"
+    ]
 
 
 async def eventually(check: Callable[[], object], what: str) -> None:

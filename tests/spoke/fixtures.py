@@ -22,7 +22,7 @@ def cluster(clusters: ClusterPool) -> ControlPlane:
 @pytest.fixture
 def admin(cluster: ControlPlane) -> Admin:
     admin = Admin(cluster)
-    admin.forget_inventories()
+    admin.forget_spokes()
     return admin
 
 

@@ -45,7 +45,7 @@ def commit(store: BundleStore, generation: int, workloads: Iterable[Wanted], tra
             ignore = wanted.ignore.get(identity.kind, ())
             entries.append(Entry(identity, version, name, wave, len(blob), template=b"${" in blob, ignore=ignore))
         built.append(Workload(workload_id(wanted.name), wanted.options, tuple(entries), wanted.variables))
-    stored = StoredBundle(1, generation, Bundle(tuple(built)), traceparent, time.time())
+    stored = StoredBundle(1, generation, Bundle(tuple(built)), traceparent, time.time(), store.trusted)
     store.commit(stored)
     return stored
 

@@ -69,6 +69,18 @@ def test_the_spoke_s_arguments_are_what_its_process_takes() -> None:
     )
 
 
+def test_what_an_earlier_hub_left_is_deleted_only_where_that_is_said() -> None:
+    assert not parse(container_arguments("spoke")).prune_former_hub
+    assert parse(container_arguments("spoke", {"pruneFormerHub": True})).prune_former_hub
+
+
+def test_a_spoke_needs_no_volume_and_no_two_run_at_once() -> None:
+    objects = render("spoke")
+    assert of_kind(objects, "Deployment")["spec"]["strategy"] == {"type": "Recreate"}
+    (state,) = (volume for volume in pod(objects)["volumes"] if volume["name"] == "state")
+    assert state["emptyDir"] == {"sizeLimit": "1Gi"}
+
+
 def test_the_hub_s_arguments_are_what_its_command_takes(tmp_path: Path) -> None:
     arguments = container_arguments("hub")
     assert "--secrets=/secrets" in arguments
@@ -127,7 +139,9 @@ def test_a_restricted_spoke_gets_its_rules_and_no_more() -> None:
     assert RULES[0] in granted
     assert all(set(rule["verbs"]) <= {"get", "list", "watch"} for rule in granted if rule not in RULES)
     assert of_kind(objects, "ClusterRoleBinding")["roleRef"]["name"] == role["metadata"]["name"]
-    assert {rule["resources"][0] for rule in of_kind(objects, "Role")["rules"]} == {"configmaps"}
+    role = of_kind(objects, "Role")
+    assert role["metadata"]["namespace"] == "felloe-system"
+    assert {kind for rule in role["rules"] for kind in rule["resources"]} == {"configmaps", "secrets", "leases"}
 
 
 def test_a_restricted_spoke_impersonates_the_accounts_of_the_namespaces_that_are_named_and_nobody_else() -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -67,29 +70,38 @@ def test_a_start_that_is_impossible_says_why(tmp_path: Path, arguments: list[str
     assert "Traceback" not in done.stderr
 
 
-def test_a_first_start_without_a_token_says_how_to_get_one(tmp_path: Path) -> None:
+@pytest.fixture
+def kubeconfig(tmp_path: Path) -> Iterator[Path]:
+    """A cluster whose API server refuses every request (501: the plain handler knows no method)."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
+    thread = Thread(target=server.serve_forever)
+    thread.start()
     config = tmp_path / "kubeconfig"
     config.write_text(
         "current-context: a\ncontexts: [{name: a, context: {cluster: a}}]\n"
-        "clusters: [{name: a, cluster: {server: 'http://127.0.0.1:1'}}]\n"
+        f"clusters: [{{name: a, cluster: {{server: 'http://127.0.0.1:{server.server_port}'}}}}]\n"
     )
+    yield config
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_first_start_without_a_token_says_how_to_get_one(tmp_path: Path, kubeconfig: Path) -> None:
     done = python(
-        "-m", "spoke", "--hub=h:1", f"--state={tmp_path / 'state'}", f"--kubeconfig={config}", FELLOE_TOKEN=""
+        "-m", "spoke", "--hub=h:1", f"--state={tmp_path / 'state'}", f"--kubeconfig={kubeconfig}", FELLOE_TOKEN=""
     )
     assert done.returncode == 1
     assert "felloe token create --cluster NAME" in done.stderr
 
 
-def test_what_a_spoke_keeps_is_for_nobody_else_also_in_a_folder_that_all_may_read(tmp_path: Path) -> None:
+def test_what_a_spoke_keeps_is_for_nobody_else_also_in_a_folder_that_all_may_read(
+    tmp_path: Path, kubeconfig: Path
+) -> None:
     state = tmp_path / "state"
     state.mkdir()
     state.chmod(0o755)
-    config = tmp_path / "kubeconfig"
-    config.write_text(
-        "current-context: a\ncontexts: [{name: a, context: {cluster: a}}]\n"
-        "clusters: [{name: a, cluster: {server: 'http://127.0.0.1:1'}}]\n"
-    )
-    python("-m", "spoke", "--hub=h:1", f"--state={state}", f"--kubeconfig={config}", FELLOE_TOKEN="")
+    python("-m", "spoke", "--hub=h:1", f"--state={state}", f"--kubeconfig={kubeconfig}", FELLOE_TOKEN="")
     found = list(state.rglob("*"))
     assert found
     assert [path for path in found if path.stat().st_mode & 0o077] == []

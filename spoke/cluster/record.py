@@ -1,0 +1,217 @@
+"""The record of a bundle: packs of objects, and a head that names them. Pure.
+
+Objects go into packs by a hash of who they are, and a pack that is too large is divided by the next bit of that hash:
+so a change of one object changes one pack, whichever it is, and nothing moves between the others. A pack is named by
+what it holds (ids, options, digests), so that which packs have to be written follows from names alone, without reading
+one object. It is compressed, and cut into pieces below the size limit of a Kubernetes object.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, NamedTuple
+
+import zstandard
+from google.protobuf.message import DecodeError
+
+from felloe.bundle import Bundle, Entry, Workload, workload_from_proto, workload_id_to_proto, workload_to_proto
+from felloe.digest import Digest, short
+from felloe.errors import BundleError, StoreError
+from felloe.identity import WorkloadId
+from felloe.v1 import bundle_pb2
+from felloe.v1 import record_pb2 as pb
+
+FORMAT: Final = 1
+PACK_BYTES: Final = 128 * 1024
+"""Bytes of canonical JSON in a pack, unless a single object has more."""
+PIECE_BYTES: Final = 512 * 1024
+"""Bytes of a piece. The data of a Secret may be 1 MiB."""
+LARGEST_PACK: Final = 64 * 1024 * 1024
+_KEY_BITS: Final = 64
+_OF_A_WORKLOAD: Final = 512
+
+
+class Member(NamedTuple):
+    """What goes into a pack as a whole: a workload without its entries (`entry` None), or one entry with its object.
+
+    `content` is a digest of all of it.
+    """
+
+    key: int
+    size: int
+    content: bytes
+    workload: Workload
+    entry: Entry | None
+
+
+@dataclass(frozen=True, slots=True)
+class Pack:
+    """A part of a bundle, not read yet."""
+
+    name: str
+    members: Sequence[Member]
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What a record says of its bundle; `packs` gives the number of pieces of each pack. Times: seconds since 1970."""
+
+    hub: bytes
+    highest_epoch: int
+    epoch: int
+    generation: int
+    root: Digest
+    traceparent: str
+    received_at: float
+    packs: Mapping[str, int]
+
+    def names(self) -> set[str]:
+        """Return the name of every piece."""
+        return {f"{name}-{number}" for name, pieces in self.packs.items() for number in range(pieces)}
+
+    def encode(self) -> bytes:
+        """Return it as it is kept."""
+        head = pb.RecordHead(
+            format=FORMAT,
+            hub=self.hub,
+            highest_epoch=self.highest_epoch,
+            epoch=self.epoch,
+            generation=self.generation,
+            root=self.root,
+            traceparent=self.traceparent,
+            received_at=self.received_at,
+            packs=[pb.RecordPackName(name=name, pieces=pieces) for name, pieces in sorted(self.packs.items())],
+        )
+        return zstandard.compress(head.SerializeToString())
+
+    @classmethod
+    def decode(cls, data: bytes) -> Head:
+        """Return what `encode` wrote. Raise StoreError where it is damaged, or of a newer spoke."""
+        try:
+            head = pb.RecordHead.FromString(_unpack(data))
+        except DecodeError as error:
+            raise StoreError("the head of the cluster's record of the desired state is damaged") from error
+        if head.format != FORMAT:
+            raise StoreError(f"the cluster's record has format {head.format}, this spoke reads {FORMAT}")
+        return cls(
+            hub=head.hub,
+            highest_epoch=head.highest_epoch,
+            epoch=head.epoch,
+            generation=head.generation,
+            root=Digest(head.root),
+            traceparent=head.traceparent,
+            received_at=head.received_at,
+            packs={pack.name: pack.pieces for pack in head.packs},
+        )
+
+
+def members(workload: Workload) -> Iterator[Member]:
+    """Yield what goes into packs of a workload."""
+    message = workload_to_proto(workload)
+    entries = list(message.entries)
+    message.ClearField("entries")
+    owner = "\0".join(workload.id)
+    size = message.ByteSize() + _OF_A_WORKLOAD
+    yield Member(_key(owner), size, _digest(owner, message), workload, None)
+    for entry, said in zip(workload.entries, entries, strict=True):
+        yield Member(_key("\0".join((owner, *entry.id))), entry.size, _digest(owner, said), workload, entry)
+
+
+def _digest(owner: str, message: bundle_pb2.Workload | bundle_pb2.Entry) -> bytes:
+    return hashlib.sha256(owner.encode() + b"\0" + message.SerializeToString(deterministic=True)).digest()
+
+
+def _key(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=_KEY_BITS // 8).digest(), "big")
+
+
+def packs(everything: Iterable[Member]) -> list[Pack]:
+    """Return the packs of a bundle's members."""
+    ordered = sorted(everything, key=lambda member: (member.key, member.content))
+    return [Pack(_name(part), part) for part in _divided(ordered, _KEY_BITS - 1) if part]
+
+
+def _divided(part: Sequence[Member], bit: int) -> Iterator[Sequence[Member]]:
+    if bit < 0 or len(part) <= 1 or sum(member.size for member in part) <= PACK_BYTES:
+        yield part
+        return
+    middle = bisect_left(part, 1, key=lambda member: member.key >> bit & 1)
+    yield from _divided(part[:middle], bit - 1)
+    yield from _divided(part[middle:], bit - 1)
+
+
+def _name(part: Iterable[Member]) -> str:
+    content = hashlib.sha256()
+    for member in part:
+        content.update(member.content)
+    return f"desired-{content.hexdigest()[:24]}"
+
+
+def pieces(pack: Pack, blob: Callable[[Digest], bytes | None]) -> list[bytes]:
+    """Return a pack as it is kept. Raise BundleError where `blob` does not have one of its objects."""
+    message = pb.RecordPack()
+    for member in pack.members:
+        if member.entry is None:
+            message.workloads.append(workload_to_proto(replace(member.workload, entries=())))
+            continue
+        data = blob(member.entry.digest)
+        if data is None:
+            raise BundleError(f"the spoke's disk has lost {member.entry.id}: it is asked for again")
+        said = workload_to_proto(Workload(member.workload.id, entries=(member.entry,))).entries[0]
+        message.objects.add(workload=workload_id_to_proto(member.workload.id), entry=said, data=data)
+    packed = zstandard.compress(message.SerializeToString())
+    return [packed[start : start + PIECE_BYTES] for start in range(0, len(packed), PIECE_BYTES)]
+
+
+class Assembly:
+    """A bundle that is put together pack by pack."""
+
+    def __init__(self) -> None:
+        self._workloads: dict[WorkloadId, Workload] = {}
+        self._entries: dict[WorkloadId, list[Entry]] = {}
+
+    def add(self, data: bytes) -> list[tuple[Digest, bytes]]:
+        """Take a pack and return its objects, unverified. Raise StoreError or BundleError where it is damaged."""
+        try:
+            pack = pb.RecordPack.FromString(_unpack(data))
+        except DecodeError as error:
+            raise StoreError("a pack of the cluster's record of the desired state is damaged") from error
+        for message in pack.workloads:
+            workload = workload_from_proto(message)
+            self._workloads[workload.id] = workload
+        objects = []
+        for said in pack.objects:
+            owner = workload_from_proto(_alone(said))
+            self._entries.setdefault(owner.id, []).extend(owner.entries)
+            objects.append((owner.entries[0].digest, said.data))
+        return objects
+
+    def bundle(self, root: Digest) -> Bundle:
+        """Return the whole. Raise BundleError where it does not have this root."""
+        if lost := self._entries.keys() - self._workloads.keys():
+            raise BundleError(f"the cluster's record has objects of {min(lost)}, and not what it is")
+        whole = Bundle(
+            tuple(
+                replace(workload, entries=tuple(self._entries.get(identity, ())))
+                for identity, workload in self._workloads.items()
+            )
+        )
+        if whole.root != root:
+            raise BundleError(f"the cluster's record makes the root {short(whole.root)}, not {short(root)}")
+        return whole
+
+
+def _alone(said: pb.RecordedObject) -> bundle_pb2.Workload:
+    return bundle_pb2.Workload(id=said.workload, entries=[said.entry])
+
+
+def _unpack(data: bytes) -> bytes:
+    try:
+        if not 0 <= zstandard.frame_content_size(data) <= LARGEST_PACK:
+            raise StoreError("a part of the cluster's record says no size, or too large a one")
+        return zstandard.ZstdDecompressor().decompress(data, max_output_size=LARGEST_PACK)
+    except zstandard.ZstdError as error:
+        raise StoreError("a part of the cluster's record of the desired state is damaged") from error
