@@ -34,6 +34,7 @@ from hub.link.server import LinkServer
 from hub.metrics import HubMetrics
 from hub.pki import Authority
 from hub.planning.commits import TimedGitSources
+from hub.planning.comparing import Comparer
 from hub.planning.deliveries import Deliveries
 from hub.planning.garbage import keep_collecting
 from hub.planning.planner import Planner
@@ -160,7 +161,8 @@ async def _open(config: HubConfig, stack: AsyncExitStack) -> _Hub:
         settings, git, renderer, store, blobs, link, deliveries, tracing, metrics, plans, on_round=reporter.show
     )
     reporter.on_lack, reporter.on_membership = planner.publish_again, planner.noticed
-    steward = Steward(planner, reporter, enrolment, store, blobs, board, events, settings.fleet_source)
+    comparer = Comparer(planner, link, blobs)
+    steward = Steward(planner, reporter, enrolment, store, blobs, board, events, settings.fleet_source, comparer)
     planner.recall()
     reporter.recall()
 

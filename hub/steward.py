@@ -6,7 +6,8 @@ it when it comes back.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
 
 import orjson
@@ -16,9 +17,11 @@ from felloe.errors import ConfigError, FelloeError, SourceError, StoreError
 from felloe.identity import WorkloadId
 from felloe.k8syaml import JsonValue
 from felloe.substitute import substitute
+from felloe.v1 import diff_pb2
 from hub.api.control import IssuedToken, RenderedWorkload
 from hub.fleet.durations import format_duration
 from hub.link.enrolment import Enrolment
+from hub.planning.comparing import Comparer
 from hub.planning.planner import Planner
 from hub.reporting.reporter import Reporter
 from hub.sources.spec import GitSpec, SourceKey
@@ -40,6 +43,7 @@ class Steward:
         board: Board,
         events: EventLog,
         fleet_source: GitSpec,
+        comparer: Comparer,
     ) -> None:
         self._planner = planner
         self._reporter = reporter
@@ -49,6 +53,7 @@ class Steward:
         self._board = board
         self._events = events
         self._fleet_source = fleet_source
+        self._comparer = comparer
         self.listening = False
         """Set once spokes can connect."""
 
@@ -98,6 +103,12 @@ class Steward:
             raise StoreError(f"the content of {entry.id} is not here; it comes back with the next fetch of its source")
         manifest: dict[str, JsonValue] = orjson.loads(blob)
         return substitute(manifest, workload.variables) if entry.template else manifest
+
+    def compare(
+        self, cluster: str, workload: str, revision: str
+    ) -> AbstractAsyncContextManager[AsyncIterator[diff_pb2.Difference]]:
+        """Compare a cluster with what it should be, or would be at a revision."""
+        return self._comparer.compare(cluster, workload, revision)
 
     async def reconcile_source(self, kind: str, namespace: str, name: str) -> str:
         """Look at a source now and plan with what is there; return its revision."""

@@ -132,7 +132,7 @@ async def _work(
             running.joined(await _identity(settings, environ, identities, running))
             identities.on_save = running.joined
             await running.ready_for_link()
-            link = LinkClient(store, identities, running.reporter, running.on_bundle)
+            link = LinkClient(store, identities, running.reporter, running.on_bundle, handlers=running.handlers)
             tasks.create_task(link.run())
             # What was made up to here stays for good: the garbage collector need not look at it again.
             gc.collect()

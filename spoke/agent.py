@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any, Final
 
+from felloe import queries
 from felloe.errors import BundleError, KubernetesError, StoreError
 from felloe.tracing import Tracer
 from spoke.adopt import Adoption, FluxGate
@@ -26,6 +27,7 @@ from spoke.kube.access import Access
 from spoke.kube.client import KubeClient, connect
 from spoke.kube.discovery import Discovery
 from spoke.kube.errors import no_request_succeeds, passing
+from spoke.link import Handler
 from spoke.report.reporter import Reporter
 from spoke.state import BundleStore, Identity, StoredBundle
 
@@ -36,7 +38,7 @@ _log = logging.getLogger(__name__)
 
 
 class Agent:
-    """One spoke without its link: `on_bundle` is what the link calls, `reporter` what it reads."""
+    """One spoke without its link: `on_bundle` is what the link calls, `reporter` what it reads, `handlers` answer."""
 
     def __init__(
         self,
@@ -55,6 +57,8 @@ class Agent:
         self._store = store
         discovery = Discovery(client)
         self._gate = FluxGate(client, discovery)
+        self._service_account = service_account
+        self.handlers: Mapping[str, Handler] = {queries.DIFF: self._diff}
         self._own = OwnNamespace(client)
         self._secret = IdentitySecret(self._own)
         self._who = ("", "")
@@ -207,6 +211,14 @@ class Agent:
         if current is not None:
             self.reporter.bundle(current.epoch, current.generation, current.bundle.root, current.traceparent)
             tell(self.reporter, ((w.id, w.digest) for w in current.bundle.workloads), reason, message)
+
+    async def _diff(self, question: bytes) -> AsyncGenerator[bytes, None]:
+        from spoke.diff.differ import Differ
+
+        differ = Differ(self._client, self._gate, self._store, self._service_account)
+        async with aclosing(differ.answer(question)) as messages:
+            async for message in messages:
+                yield message
 
     async def _learn_facts(self) -> None:
         """Ask the cluster once who it is."""

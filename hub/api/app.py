@@ -18,6 +18,7 @@ from felloe.errors import FelloeError
 from hub.api.actions import Actions
 from hub.api.auth import BearerAuth
 from hub.api.control import Control
+from hub.api.diffs import Diffs
 from hub.api.errors import on_bug, on_felloe_error, on_http_exception
 from hub.api.hooks import GitHook
 from hub.api.lists import Lists
@@ -37,7 +38,7 @@ class ApiApp(Starlette):
     ) -> None:
         self.closing = asyncio.Event()
         guard = Middleware(BearerAuth, token_sha256=admin_token_sha256)
-        versioned = _versioned(Actions(control), Lists(control, self.closing, heartbeat))
+        versioned = _versioned(Actions(control), Diffs(control), Lists(control, self.closing, heartbeat))
         super().__init__(
             routes=[
                 Mount("/api/v1", routes=versioned, middleware=[guard]),
@@ -50,11 +51,12 @@ class ApiApp(Starlette):
         )
 
 
-def _versioned(actions: Actions, lists: Lists) -> list[BaseRoute]:
+def _versioned(actions: Actions, diffs: Diffs, lists: Lists) -> list[BaseRoute]:
     workload = "/workloads/{namespace}/{name}"
     return [
         Route("/events", lists.events),
         Route("/tokens", actions.create_token, methods=["POST"]),
+        Route("/clusters/{name}/diff", diffs.diff),
         Route("/clusters/{name}/render", actions.render),
         Route("/sources/{namespace}/{name}/reconcile", actions.reconcile_source, methods=["POST"]),
         Route(f"{workload}/reconcile", actions.reconcile_workload, methods=["POST"]),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from felloe.identity import WorkloadId
+from felloe.v1 import diff_pb2
 from hub.status.board import Board
 from hub.status.events import EventLog
 
@@ -53,6 +55,15 @@ class Control(Protocol):
 
     async def render(self, cluster: str, workload: WorkloadId | None) -> Sequence[RenderedWorkload]:
         """Return what a cluster (it is on the board) would get, of one workload or of all."""
+        ...
+
+    def compare(
+        self, cluster: str, workload: str, revision: str
+    ) -> AbstractAsyncContextManager[AsyncIterator[diff_pb2.Difference]]:
+        """Compare a cluster (it is on the board), or a workload of it, with what it should be, or be at a revision.
+
+        The differences come as its spoke finds them, and may end in a FelloeError; empty texts ask for everything.
+        """
         ...
 
     async def reconcile_source(self, kind: str, namespace: str, name: str) -> str:

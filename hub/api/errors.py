@@ -9,7 +9,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from felloe.errors import ConfigError, FelloeError, SourceError
+from felloe.errors import ConfigError, FelloeError, LinkError, SourceError
+from hub.link.queries import AwayError, BusyError
 
 _log = logging.getLogger(__name__)
 
@@ -24,6 +25,7 @@ _REASONS: Final = {
     413: "RequestEntityTooLarge",
     415: "UnsupportedMediaType",
     422: "Invalid",
+    429: "TooManyRequests",
     500: "InternalError",
     502: "BadGateway",
     503: "ServiceUnavailable",
@@ -38,9 +40,9 @@ class ApiError(FelloeError):
         super().__init__(message)
 
 
-def failure(code: int, message: str) -> Response:
+def status(code: int, message: str) -> dict[str, object]:
     """Return an error as a Status object."""
-    status = {
+    return {
         "kind": "Status",
         "apiVersion": "v1",
         "metadata": {},
@@ -49,19 +51,29 @@ def failure(code: int, message: str) -> Response:
         "reason": _REASONS.get(code, "Unknown"),
         "code": code,
     }
+
+
+def failure(code: int, message: str) -> Response:
+    """Return an error as an answer."""
     headers = {"WWW-Authenticate": "Bearer"} if code == 401 else None
-    return JSONResponse(status, code, headers)
+    return JSONResponse(status(code, message), code, headers)
+
+
+def status_of(error: FelloeError) -> dict[str, object]:
+    """Return an error that Felloe raised on purpose as a Status object."""
+    return status(_code(error), str(error))
 
 
 async def on_felloe_error(request: Request, error: Exception) -> Response:
     """Answer an error that Felloe raised on purpose: its message is for people."""
+    return failure(_code(error), str(error))
+
+
+def _code(error: Exception) -> int:
     if isinstance(error, ApiError):
-        return failure(error.code, str(error))
-    if isinstance(error, ConfigError):
-        return failure(422, str(error))
-    if isinstance(error, SourceError):
-        return failure(502, str(error))
-    return failure(500, str(error))
+        return error.code
+    codes = ((ConfigError, 422), (AwayError, 503), (BusyError, 429), ((SourceError, LinkError), 502))
+    return next((code for kind, code in codes if isinstance(error, kind)), 500)
 
 
 async def on_http_exception(request: Request, error: Exception) -> Response:

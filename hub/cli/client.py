@@ -6,7 +6,7 @@ import json
 import os
 import ssl
 from collections.abc import AsyncGenerator, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from types import TracebackType
 from typing import NamedTuple, Self
 from urllib.parse import urlsplit
@@ -71,22 +71,26 @@ class HubClient:
 
     async def watch(self, path: str, params: Mapping[str, str] | None = None) -> AsyncGenerator[Change]:
         """Yield what there is, SYNCED, and then every change, until the hub or the caller ends it."""
-        query = {**_given(params), "watch": "true"}
-        timeout = httpx.Timeout(10.0, read=_QUIET)
+        async with aclosing(self.lines(path, {**_given(params), "watch": "true"}, timeout=_QUIET)) as lines:
+            async for told in lines:
+                change = self._change(told)
+                if change is not None:
+                    yield change
+        raise UnreachableError(f"the hub at {self._credential.server} ended the watch")
+
+    async def lines(self, path: str, params: Mapping[str, str], *, timeout: float) -> AsyncGenerator[Json]:
+        """Yield the lines of a stream; `timeout` is the seconds that one may take to come."""
+        limits = httpx.Timeout(10.0, read=timeout)
         with self._explained():
-            async with self._http.stream("GET", path, params=query, timeout=timeout) as response:
+            async with self._http.stream("GET", path, params=_given(params), timeout=limits) as response:
                 if response.status_code >= 400:
                     await response.aread()
                     self._answer(response)
                 async for line in response.aiter_lines():
-                    change = self._change(line)
-                    if change is not None:
-                        yield change
-        raise UnreachableError(f"the hub at {self._credential.server} ended the watch")
+                    yield self._object(line)
 
-    def _change(self, line: str) -> Change | None:
+    def _change(self, told: Json) -> Change | None:
         """Return the change that a line tells, None for a heartbeat."""
-        told = self._object(line)
         resource = mapping(told, "object")
         if told.get("type") != "BOOKMARK":
             return Change(text(told, "type"), resource)

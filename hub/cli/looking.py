@@ -1,4 +1,4 @@
-"""The commands that look and change nothing: get, describe, render, wait, events."""
+"""The commands that look and change nothing: get, describe, render, diff, wait, events."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ def register(app: typer.Typer) -> None:
     app.command(short_help="Show clusters, workloads, sources …")(get)
     app.command(short_help="Show all about a cluster or workload.")(describe)
     app.command(short_help="Print what a cluster would get, as YAML.")(render)
+    app.command(short_help="Show what would change in a cluster.")(diff)
     app.command(short_help="Wait until clusters are applied or healthy.")(wait)
     app.command(short_help="Show what happened lately, or happens now.")(events)
 
@@ -117,6 +118,52 @@ def render(
     from hub.cli import rendering
 
     with_hub(lambda client: rendering.render(client, cluster, workload), timeout=120)
+
+
+def diff(
+    cluster: Annotated[
+        str, typer.Option("--cluster", metavar="NAME", help="The cluster.", autocompletion=complete_cluster)
+    ],
+    workload: Annotated[
+        str,
+        typer.Option(
+            "--workload",
+            metavar="NAME",
+            help="Only this workload: NAME or NAMESPACE/NAME.",
+            autocompletion=complete_workload,
+        ),
+    ] = "",
+    revision: Annotated[
+        str,
+        typer.Option(
+            metavar="REVISION",
+            help="What this branch, tag or commit would change: of the workload's source, or of the fleet repository.",
+        ),
+    ] = "",
+    output: Annotated[Literal["json"] | None, typer.Option("--output", "-o", help="JSON instead of diffs.")] = None,
+) -> None:
+    """Show how a cluster differs from what it should be, as kubectl diff does: the API server tries each object out.
+
+    Nothing is changed. The values of Secrets are not shown, and don't leave the cluster.
+    Exits with 0 where nothing differs, 1 where something does, 2 where that can't be told.
+
+    \b
+    Examples:
+      felloe diff --cluster shop-1
+      felloe diff --cluster shop-1 --workload flux-system/apps --revision my-branch
+      felloe diff --cluster shop-1 -o json | jq -r '.items[] | select(.change == "delete") | .name'
+    """
+    from hub.cli import comparing
+    from hub.cli.contexts import environment
+    from hub.cli.table import screen
+
+    shown = screen(environment())
+    code = comparing.guarded(
+        lambda: with_hub(
+            lambda client: comparing.diff(client, cluster, workload, revision, shown, as_json=output == "json")
+        )
+    )
+    raise typer.Exit(code)
 
 
 def wait(

@@ -206,8 +206,7 @@ class LinkServer:
         BusyError where too much is asked at once, QueryError where it can't answer, or not in time; LinkError where the
         question is too large.
         """
-        if cluster not in self._live:
-            raise AwayError(f"cluster {cluster} is not connected ({self._last_seen(cluster)})")
+        self.check(cluster, name)
         if self._questions >= _OPEN_QUESTIONS:
             raise BusyError(f"the hub is asking {self._questions} questions of clusters already: try again in a moment")
         asked = self._live[cluster][1].ask(name, question, timeout)
@@ -217,6 +216,12 @@ class LinkServer:
         finally:
             self._questions -= 1
             asked.close()
+
+    def check(self, cluster: str, name: str) -> None:
+        """Raise AwayError where the spoke of `cluster` is not connected, QueryError where it can't answer the query."""
+        if cluster not in self._live:
+            raise AwayError(f"cluster {cluster} is not connected ({self._last_seen(cluster)})")
+        self._live[cluster][1].check(name)
 
     def _last_seen(self, cluster: str) -> str:
         known = self._store.cluster(cluster)

@@ -121,14 +121,17 @@ class Session:
 
     # -- what is asked
 
-    def ask(self, name: str, question: bytes, timeout: float) -> Asked:
-        """Open a question to the spoke. Raise QueryError where it doesn't know it, LinkError where it is too large."""
+    def check(self, name: str) -> None:
+        """Raise QueryError where the spoke does not know a question."""
         if self.hello is None or name not in self.hello.queries:
             version = (self.hello.spoke_version if self.hello else "") or "unknown"
             raise QueryError(
                 f"the spoke of cluster {self.cluster} (version {version}) can't answer {name!r}, which this hub"
                 f" ({__version__}) asks for: bring both to the same version"
             )
+
+    def ask(self, name: str, question: bytes, timeout: float) -> Asked:
+        """Open a question that the spoke knows. Raise BusyError, or LinkError where it is too large."""
         return self._queries.ask(name, question, timeout)
 
     def close(self) -> None:

@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from felloe.bundle import Bundle
-from felloe.errors import FelloeError, SourceError, StoreError
+from felloe.errors import ConfigError, FelloeError, SourceError, StoreError
 from felloe.identity import WorkloadId
 from felloe.tracing import Tracer
 from hub.link.server import LinkServer
@@ -27,6 +27,7 @@ from hub.planning.contents import Contents, FleetReader, InForce
 from hub.planning.deliveries import Deliveries
 from hub.planning.overlays import RETRY_SECONDS, Overlays
 from hub.planning.plans import Plans, Settings
+from hub.planning.preview import Previews
 from hub.planning.publishing import Publisher, stored_plan
 from hub.render.render import Renderer
 from hub.rollout import Candidate, admit
@@ -92,6 +93,8 @@ class Planner:
         self._contents = Contents(git)
         self._fleet = FleetReader(settings, git, self._contents, store)
         self._publisher = Publisher(plans, store, blobs, link, deliveries)
+        self._previews = Previews(git, renderer, settings.fleet_path, metrics, tracer)
+        self._last: _Round | None = None
         self._cache = RenderCache()
         self._planned_for: dict[str, Mapping[str, str]] = {}
         self._due = asyncio.Event()
@@ -159,6 +162,15 @@ class Planner:
         keys = {spec.key for spec in followed} or {key}
         return [state for each in sorted(keys) for state in await self.sources.refresh(each)]
 
+    async def preview(self, cluster: str, workload: WorkloadId | None, revision: str) -> ClusterPlan:
+        """Return what a cluster would get with the source of `workload`, or the fleet repository, at a revision.
+
+        Raise SourceError where it can't be had, ConfigError where it does not load, StoreError.
+        """
+        if self._last is None:
+            raise ConfigError(f"nothing has been planned yet: {self.plans.problem or 'the hub has just started'}")
+        return await self._previews.plan(self._inputs(cluster, self._last), workload, revision)
+
     async def _source_changed(self, state: SourceState) -> None:
         if state.error:
             log.warning("source %s: %s", state.key, state.error)
@@ -216,6 +228,7 @@ class Planner:
         members = {cluster.name: cluster for cluster in self._store.clusters() if not cluster.revoked}
         self._planned_for = {name: cluster.labels for name, cluster in members.items()}
         this = _Round(in_force, members, self._marks(), self._contents.of(states))
+        self._last = this
         names = sorted(members.keys() | in_force.fleet.clusters.keys())
         resolutions, troubles = await self._resolve_all(names, this)
         self._follow(resolutions.values(), all_known=not troubles)

@@ -57,17 +57,7 @@ class Objects:
 
         Raise NoSuchKindError where it is not served, FelloeError where the object lacks its namespace.
         """
-        resource = await self._discovery.find(identity.group, version, identity.kind)
-        if resource.namespaced and not identity.namespace:
-            raise FelloeError(
-                f"{identity}: namespace not specified: set metadata.namespace in the object, "
-                "or targetNamespace in the Kustomization"
-            )
-        if not resource.namespaced and identity.namespace:
-            raise FelloeError(
-                f"{identity}: {identity.kind} is cluster-scoped: remove metadata.namespace, here {identity.namespace!r}"
-            )
-        return resource
+        return await find_resource(self._discovery, identity, version)
 
     async def strangers(self, wanted: Iterable[tuple[ObjectId, Resource]]) -> Found:
         """Return what is there of objects that are not known as ours."""
@@ -148,8 +138,7 @@ class Objects:
         for attempt in range(_DELETE_ATTEMPTS):
             try:
                 metadata = _metadata(await self._client.get(path, accept=METADATA_ONLY))
-                holder = owner(metadata)
-                if holder != workload and (holder is not None or not _carries_any(metadata, inherited)):
+                if not belongs(metadata, workload, inherited):
                     return Pruned.NOT_OURS
                 # The version that carried the labels, so that nobody takes it over in between; a busy object changes
                 # all the time, so the last attempt is content with the uid.
@@ -218,6 +207,30 @@ def _labels(metadata: Mapping[str, object]) -> dict[str, str]:
 def _carries_any(metadata: Mapping[str, object], sets: Iterable[OwnerLabels]) -> bool:
     labels = _labels(metadata).items()
     return any(set(wanted) <= labels for wanted in sets)
+
+
+def belongs(metadata: Mapping[str, object], workload: WorkloadId, inherited: Iterable[OwnerLabels] = ()) -> bool:
+    """Return whether an object carries the labels of a workload, or none of ours but those of its former owner."""
+    holder = owner(metadata)
+    return holder == workload or (holder is None and _carries_any(metadata, inherited))
+
+
+async def find_resource(discovery: Discovery, identity: ObjectId, version: str) -> Resource:
+    """Return the kind of an object that is to be applied.
+
+    Raise NoSuchKindError where it is not served, FelloeError where the object lacks its namespace, or has one too many.
+    """
+    resource = await discovery.find(identity.group, version, identity.kind)
+    if resource.namespaced and not identity.namespace:
+        raise FelloeError(
+            f"{identity}: namespace not specified: set metadata.namespace in the object, "
+            "or targetNamespace in the Kustomization"
+        )
+    if not resource.namespaced and identity.namespace:
+        raise FelloeError(
+            f"{identity}: {identity.kind} is cluster-scoped: remove metadata.namespace, here {identity.namespace!r}"
+        )
+    return resource
 
 
 def _metadata(obj: Mapping[str, object]) -> Mapping[str, object]:

@@ -23,7 +23,7 @@ import orjson
 from felloe.errors import KubernetesError
 from felloe.identity import ObjectId
 from spoke.drift.annotations import FORCE_ANNOTATION
-from spoke.kube.client import METADATA_ONLY, KubeClient
+from spoke.kube.client import METADATA_ONLY, Json, KubeClient
 from spoke.kube.discovery import Resource
 from spoke.kube.errors import CONFLICT, NOT_FOUND, no_request_succeeds
 
@@ -92,7 +92,7 @@ async def make_room(client: KubeClient, identity: ObjectId, resource: Resource, 
         old = await client.get(path)
         metadata = _mapping(old.get("metadata"))
         if not metadata.get("deletionTimestamp"):
-            await _try(client, identity, resource, orjson.loads(manifest), old)
+            await tried(client, identity, resource, orjson.loads(manifest), old)
             await client.delete(path, str(metadata.get("uid")))
         await _gone(client, path, str(metadata.get("uid")))
     except KubernetesError as error:
@@ -100,21 +100,23 @@ async def make_room(client: KubeClient, identity: ObjectId, resource: Resource, 
             raise
 
 
-async def _try(
+async def tried(
     client: KubeClient, identity: ObjectId, resource: Resource, obj: dict[str, object], old: Mapping[str, object]
-) -> None:
+) -> Json:
+    """Return a new object in place of an old one as the API server would make it. Raise KubernetesError where not."""
     name = _another_name(identity.name)
     obj["metadata"] = {**_mapping(obj.get("metadata")), "name": name}
     if resource.kind == "Service" and not resource.group:
         _release(obj, _mapping(old.get("spec")))
     path = resource.path(identity.namespace, name)
     try:
-        await client.apply(path, orjson.dumps(obj), accept=METADATA_ONLY, dry_run=True)
+        made = (await client.apply(path, orjson.dumps(obj), dry_run=True)).json()
     except KubernetesError as error:
         if no_request_succeeds(error):
             raise
         message = f"it can't be changed, and a new one would be refused, so the old one stays: {error}"
         raise KubernetesError(message, status=error.status, reason=error.reason) from None
+    return {**made, "metadata": {**_mapping(made.get("metadata")), "name": identity.name}}
 
 
 def _another_name(name: str) -> str:

@@ -71,13 +71,18 @@ class Accounts:
                 async with asyncio.timeout(_ANSWER_SECONDS):
                     await followed.answered.wait()
         if followed.missing:
-            raise KubernetesError(
-                f"the service account {account.namespace}/{account.name} that this workload is applied as is not "
-                "there: create it, with the roles that it needs (or name another one in spec.serviceAccountName; a "
-                "workload that is suspended before it is removed leaves its objects where they are)",
-                status=FORBIDDEN,
-                reason=NO_ACCOUNT,
-            )
+            raise no_account(account)
+
+
+def no_account(account: Account) -> KubernetesError:
+    """Return the error that says that an account is not there."""
+    return KubernetesError(
+        f"the service account {account.namespace}/{account.name} that this workload is applied as is not "
+        "there: create it, with the roles that it needs (or name another one in spec.serviceAccountName; a "
+        "workload that is suspended before it is removed leaves its objects where they are)",
+        status=FORBIDDEN,
+        reason=NO_ACCOUNT,
+    )
 
 
 class _Followed:

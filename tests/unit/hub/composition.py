@@ -24,6 +24,7 @@ from hub.link.server import LinkServer
 from hub.metrics import HubMetrics
 from hub.pki import Authority, Peer, Role
 from hub.planning.commits import TimedGitSources
+from hub.planning.comparing import Comparer
 from hub.planning.deliveries import Deliveries
 from hub.planning.planner import Planner
 from hub.planning.plans import Plans, Settings
@@ -79,7 +80,15 @@ class Inside:
         self.reporter.on_lack = self.planner.publish_again
         self.reporter.on_membership = self.planner.noticed
         self.steward = Steward(
-            self.planner, self.reporter, self.enrolment, self.store, self.blobs, self.board, self.events, self.source
+            self.planner,
+            self.reporter,
+            self.enrolment,
+            self.store,
+            self.blobs,
+            self.board,
+            self.events,
+            self.source,
+            Comparer(self.planner, self.link, self.blobs),
         )
 
     @asynccontextmanager

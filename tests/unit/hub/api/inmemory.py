@@ -18,12 +18,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from prometheus_client import CollectorRegistry
 
-from felloe.errors import SourceError
+from felloe.errors import FelloeError, SourceError
 from felloe.identity import WorkloadId
+from felloe.v1 import diff_pb2
 from hub.api.app import ApiApp
 from hub.api.control import IssuedToken, RenderedWorkload
 from hub.api.credentials import ApiSecrets, open_secrets, publish_admin
 from hub.api.serve import ApiServer, serve
+from hub.link.queries import AwayError
 from hub.metrics import HubMetrics
 from hub.status.board import Board
 from hub.status.events import EventLog
@@ -44,6 +46,8 @@ class InMemoryHub:
     calls: list[tuple[object, ...]] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
     source_error: str = ""
+    differences: list[diff_pb2.Difference] = field(default_factory=list)
+    diff_error: FelloeError | None = None
 
     def unready(self) -> Sequence[str]:
         return self.reasons
@@ -55,6 +59,24 @@ class InMemoryHub:
     async def render(self, cluster: str, workload: WorkloadId | None) -> Sequence[RenderedWorkload]:
         manifest = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": cluster}, "data": {"answer": "y"}}
         return [RenderedWorkload(workload or APPS, REVISION, [manifest])]
+
+    @asynccontextmanager
+    async def compare(
+        self, cluster: str, workload: str, revision: str
+    ) -> AsyncIterator[AsyncIterator[diff_pb2.Difference]]:
+        self.calls.append(("diff", cluster, workload, revision))
+        if isinstance(self.diff_error, AwayError):
+            raise self.diff_error
+        try:
+            yield self._differences()
+        finally:
+            self.calls.append(("diff left",))
+
+    async def _differences(self) -> AsyncIterator[diff_pb2.Difference]:
+        for difference in self.differences:
+            yield difference
+        if self.diff_error:
+            raise self.diff_error
 
     async def reconcile_source(self, kind: str, namespace: str, name: str) -> str:
         self.calls.append(("fetch", kind, namespace, name))
