@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from felloe.bundle import Entry, Workload
 from felloe.errors import BundleError, FelloeError, KubernetesError, StoreError, SubstitutionError
 from felloe.identity import ObjectId
+from felloe.labels import GROUP
 from felloe.waves import barrier
 from spoke.apply.concurrency import bounded
 from spoke.apply.context import Context
@@ -237,6 +238,11 @@ class Step:
             if not may_recreate(entry.id, workload=self._workload.options.force, own=forced):
                 raise advised(entry.id, field, error) from None
             seen, applied = None, await self._recreate(entry, resource, obj, field)
+        if applied.live.owner != self._workload.id:
+            raise FelloeError(
+                "it is stored without our labels, so that it can be neither followed nor deleted: have the admission "
+                f"webhook or policy that takes them off leave labels of {GROUP} alone"
+            )
         self._state.expired.discard(entry.id)
         self._write_down(entry, says, applied.live.fingerprint)
         self._clear(entry.id)
