@@ -67,7 +67,11 @@ class Fleet(Protocol):
         ...
 
     def recorded(self, identity: ObjectId) -> bool:
-        """Return whether the workload that wants an object has it in its inventory, in the cluster."""
+        """Return whether the workload that wants an object has it in its inventory, and its labels on the object."""
+        ...
+
+    def made(self, identity: ObjectId) -> bool:
+        """Return whether the inventory of any workload says that we made an object."""
         ...
 
     async def waits_for(self, workload: Workload) -> str:

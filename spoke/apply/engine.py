@@ -260,13 +260,23 @@ class Engine:
         return self._claims
 
     def recorded(self, identity: ObjectId) -> bool:
-        """Return whether the workload that wants an object has applied it and has it in its inventory."""
-        return identity in self._claims and self._has(self._claims[identity], identity)
+        """Return whether the workload that wants an object has applied it, and has its labels on it and a record of it.
+
+        The record alone does not do: should the object be wanted no more before it was applied, then its new workload
+        would not delete what carries the labels of another one, and the other one would know of it no more.
+        """
+        claimant, live = self._claims.get(identity), self._live.get(identity)
+        return claimant is not None and live is not None and live.owner == claimant and self._has(claimant, identity)
 
     def _has(self, workload: WorkloadId, identity: ObjectId) -> bool:
         state = self._states.get(workload)
         item = state.inventory.items.get(identity) if state else None
         return item is not None and bool(item.applied)
+
+    def made(self, identity: ObjectId) -> bool:
+        """Return whether an inventory says that we made an object."""
+        items = (state.inventory.items.get(identity) for state in self._states.values())
+        return any(item is not None and item.created for item in items)
 
     async def waits_for(self, workload: Workload) -> str:
         """Return which dependency is not ready and why; empty where all are."""

@@ -112,16 +112,20 @@ class Objects:
         await make_room(self._client, identity, resource, manifest)
 
     async def exists(self, identity: ObjectId, version: str) -> bool:
-        """Return whether an object is there, ours or not; one that we may not see is taken to be there."""
+        """Return whether an object is there to stay, ours or not; one that we may not see is taken to be.
+
+        One that is being deleted is not: it comes back as a new one.
+        """
         try:
             resource = await self._discovery.find_any(identity.group, version, identity.kind)
-            await self._client.get(resource.path(identity.namespace, identity.name), accept=METADATA_ONLY)
+            found = await self._client.get(resource.path(identity.namespace, identity.name), accept=METADATA_ONLY)
         except KubernetesError as error:
             if error.status == NOT_FOUND or isinstance(error, NoSuchKindError):
                 return False
             if error.status != FORBIDDEN:
                 raise
-        return True
+            return True
+        return not _metadata(found).get("deletionTimestamp")
 
     async def prune(
         self, identity: ObjectId, version: str, workload: WorkloadId, inherited: Iterable[OwnerLabels] = ()

@@ -89,7 +89,7 @@ def leftovers(
     """Return what becomes of the objects that a workload had and does not want.
 
     `claims` says which workload of the bundle wants an object, `recorded` whether an object is in the inventory of
-    the workload that wants them: only then it is safe to forget one here.
+    the workload that wants it, and carries that one's labels: only then it is safe to forget it here.
     """
     released: list[ObjectId] = []
     doomed: list[tuple[int, ObjectId]] = []

@@ -156,7 +156,8 @@ class Step:
             return
         for identity in [identity for identity in new if identity[:2] == NAMESPACE]:
             there = await self._context.objects.exists(identity, new[identity].version)
-            new[identity] = replace(new[identity], created=not there)
+            # One that changes hands stays one that we made.
+            new[identity] = replace(new[identity], created=not there or self._context.fleet.made(identity))
         draft = replace(
             self._state.inventory,
             items=known | new,

@@ -130,3 +130,51 @@ async def test_a_suspended_workload_is_left_alone_also_when_it_leaves(spoke: Spo
     await spoke.until_removed("apps")
     await spoke.until_applied("other")
     assert admin.config_map("frozen", "a")["data"] == {"k": "by hand"}  # type: ignore[index]
+
+
+async def test_an_object_that_no_move_has_reached_is_not_forgotten(spoke: Spoke, admin: Admin) -> None:
+    spoke.want(Wanted("old", [namespace("halfmoved"), config_map("halfmoved", "a")]), Wanted("new"))
+    await spoke.until_applied("old")
+    refused = config_map("halfmoved", "a") | {"data": {"k": 1}}
+    spoke.want(Wanted("old", [namespace("halfmoved")]), Wanted("new", [refused]))
+    await spoke.until("new", lambda status: status.problem_count == 1, "fails")
+    await spoke.until("old", lambda status: spoke.applied("old"), "has nothing more to do")
+    spoke.want(Wanted("old", [namespace("halfmoved")]), Wanted("new"))
+    await spoke.until_applied("old")
+    await spoke.until_applied("new")
+    await eventually(lambda: admin.config_map("halfmoved", "a") is None, "gone")
+
+
+async def test_a_namespace_that_we_made_goes_also_after_it_changed_hands(spoke: Spoke, admin: Admin) -> None:
+    spoke.want(Wanted("old", [namespace("handed")]), Wanted("new"))
+    await spoke.until_applied("old")
+    spoke.want(Wanted("old"), Wanted("new", [namespace("handed")]))
+    await spoke.until_applied("new")
+    await spoke.until("old", lambda status: status.objects == 0, "lets go")
+    spoke.want(Wanted("old"), Wanted("new"))
+    await spoke.until_applied("new")
+    await eventually(lambda: admin.get("v1", "Namespace", "handed") is None, "namespace handed gone")
+
+
+async def test_a_namespace_that_comes_back_while_it_goes_is_one_that_we_made(spoke: Spoke, admin: Admin) -> None:
+    finalizer = config_map("comesback", "a") | {
+        "metadata": {"name": "a", "namespace": "comesback", "finalizers": ["test.example.com/wait"]}
+    }
+    spoke.want(Wanted("apps", [namespace("comesback")]))
+    await spoke.until_applied("apps")
+    first = admin.get("v1", "Namespace", "comesback")["metadata"]["uid"]  # type: ignore[index]
+    admin.create(finalizer)
+    spoke.want(Wanted("apps"))
+    await spoke.until_applied("apps")
+    spoke.want(Wanted("apps", [namespace("comesback")]))
+    await spoke.until_applied("apps")
+    admin.patch("v1", "ConfigMap", "a", "comesback", {"metadata": {"finalizers": None}})
+
+    def new() -> bool:
+        found = admin.get("v1", "Namespace", "comesback")
+        return found is not None and found["metadata"]["uid"] != first
+
+    await eventually(new, "namespace comesback made anew")
+    spoke.want(Wanted("apps"))
+    await spoke.until_applied("apps")
+    await eventually(lambda: admin.get("v1", "Namespace", "comesback") is None, "namespace comesback gone")
