@@ -54,16 +54,19 @@ class Inventories:
         written = self._written.setdefault(inventory.id, set())
         pieces = encode(inventory)
         for name, data in pieces.items():
+            written.add(name)  # before: a write that is given up half way may have come through
             await self._put(name, inventory.id, data)
-            written.add(name)
         for name in written - pieces.keys():
             await self._namespace.delete(CONFIG_MAPS, name)
             written.discard(name)
 
     async def delete(self, identity: WorkloadId) -> None:
         """Forget a workload that has no objects any more."""
-        for name in self._written.pop(identity, set()):
+        written = self._written.get(identity, set())
+        for name in sorted(written):
             await self._namespace.delete(CONFIG_MAPS, name)
+            written.discard(name)
+        self._written.pop(identity, None)
 
     async def _put(self, name: str, identity: WorkloadId, data: bytes) -> None:
         manifest: dict[str, object] = {
