@@ -7,7 +7,7 @@ RUN := .venv/bin/python
 export UV_PYTHON_DOWNLOADS := never
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup demo test unit e2e bench lint types contracts proto proto-check charts binaries clean
+.PHONY: help setup demo test unit e2e faults bench lint types contracts proto proto-check charts binaries clean
 
 help: ## list what there is
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -34,6 +34,9 @@ unit: setup binaries ## tests without a cluster
 
 e2e: setup binaries ## tests on real API servers
 	$(RUN) -m pytest tests/e2e
+
+faults: setup binaries ## kill a spoke at 200 points (KILLS=N, SEED=N: repeat what failed)
+	$(RUN) -m tests.faults $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))
 
 bench: setup binaries ## measure against the raw limit of this machine
 	$(RUN) -m bench

@@ -1,0 +1,64 @@
+"""A spoke that is killed at points that a seed chooses, and an API server in trouble: nothing is lost or orphaned.
+
+`make faults` does the same at length. What fails names its seed: ``FELLOE_FAULTS_SEED=N`` repeats it.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.controlplane import ControlPlane
+from tests.faults.campaign import campaign
+from tests.faults.proxy import Trouble, proxying, write_kubeconfig
+from tests.faults.requests import Phase
+from tests.spoke.cluster import Admin
+from tests.spoke.driver import eventually, running
+from tests.spoke.manifests import Wanted, config_map, namespace
+
+pytestmark = pytest.mark.cluster
+
+KILLS = int(os.environ.get("FELLOE_FAULTS_KILLS", "25"))
+SEED = int(os.environ.get("FELLOE_FAULTS_SEED", "1"))
+
+
+async def test_a_spoke_that_is_killed_anywhere_loses_orphans_and_wrongly_deletes_nothing(
+    cluster: ControlPlane, admin: Admin, tmp_path: Path
+) -> None:
+    async with campaign(cluster, tmp_path, SEED) as faults:
+        await faults.kill(KILLS)
+        print(f"seed {SEED}: {faults.tally}")
+
+
+async def test_an_api_server_that_restarts_fails_and_forgets_costs_nothing_but_time(
+    cluster: ControlPlane, admin: Admin, tmp_path: Path
+) -> None:
+    async with campaign(cluster, tmp_path, SEED) as faults:
+        slow = Trouble(late=0.2, late_seconds=0.3, too_many=0.05)
+        await faults.trouble(slow, 6)
+        unreliable = Trouble(failing=0.06, broken=0.06, closed=0.1, expired=0.06)
+        await faults.trouble(unreliable, 8)
+        await faults.trouble(Trouble(), 5, lambda: cluster.restart_apiserver(kill=True))
+        print(f"seed {SEED}: {faults.tally}")
+
+
+async def test_a_record_that_could_not_be_deleted_at_once_is_deleted_later(
+    cluster: ControlPlane, admin: Admin, tmp_path: Path
+) -> None:
+    def records() -> list[str]:
+        items = cluster.api.get_json("/api/v1/namespaces/felloe-system/configmaps")["items"]
+        return [item["metadata"]["name"] for item in items if "apps" in str(item["metadata"].get("annotations"))]
+
+    async with proxying(cluster.kubeconfig) as proxy:
+        kubeconfig = write_kubeconfig(tmp_path / "kubeconfig", proxy.url)
+        async with running(kubeconfig, tmp_path / "state") as spoke:
+            spoke.want(Wanted("apps", [namespace("forgets"), config_map("forgets", "a")]), Wanted("other"))
+            await spoke.until_applied("apps")
+            assert records()
+            proxy.refusals[Phase.FORGET] = 7
+            spoke.want(Wanted("other"))
+            await spoke.until_removed("apps")
+            await eventually(lambda: not records(), "the record deleted")
+            assert not +proxy.refusals
