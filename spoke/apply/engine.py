@@ -266,12 +266,15 @@ class Engine:
         would not delete what carries the labels of another one, and the other one would know of it no more.
         """
         claimant, live = self._claims.get(identity), self._live.get(identity)
-        return claimant is not None and live is not None and live.owner == claimant and self._has(claimant, identity)
+        if claimant is None or not self._has(claimant, identity):
+            return False
+        item = self._states[claimant].inventory.items[identity]
+        return item.left_alone or item.once or (live is not None and live.owner == claimant)
 
     def _has(self, workload: WorkloadId, identity: ObjectId) -> bool:
         state = self._states.get(workload)
         item = state.inventory.items.get(identity) if state else None
-        return item is not None and bool(item.applied)
+        return item is not None and item.known
 
     def made(self, identity: ObjectId) -> bool:
         """Return whether an inventory says that we made an object."""

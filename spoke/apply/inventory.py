@@ -36,9 +36,10 @@ OwnerLabels = tuple[tuple[str, str], ...]
 class Item:
     """One object of an inventory.
 
-    `applied` names what was last applied (empty while that is only intended) and `fingerprint` the fields that this
-    made ours. `created` says that the object was not there before us; it is known of namespaces only. `left_alone` and
-    `once` are what the object in Git says (spoke.drift.annotations).
+    `applied` names what was last applied and `fingerprint` the fields that this made ours. While something else is
+    about to be applied, `applied` is empty: what is in the cluster is then either. `created` says that the object was
+    not there before us; it is known of namespaces only. `left_alone` and `once` are what the object in Git says
+    (spoke.drift.annotations).
     """
 
     version: str
@@ -48,6 +49,11 @@ class Item:
     created: bool = False
     left_alone: bool = False
     once: bool = False
+
+    @property
+    def known(self) -> bool:
+        """Return whether any state of it was applied, so that it got into the cluster."""
+        return bool(self.applied or self.fingerprint)
 
 
 @dataclass(slots=True)

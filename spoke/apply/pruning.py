@@ -60,7 +60,7 @@ async def prune(context: Context, inventory: Inventory, left: Leftovers, hub: by
         except KubernetesError as error:
             if no_request_succeeds(error):
                 raise UnreachableError(str(error)) from error
-            if error.status == FORBIDDEN and not inventory.items[identity].applied:
+            if error.status == FORBIDDEN and not inventory.items[identity].known:
                 # It was refused when it was to be applied, and is refused now: it never got into the cluster.
                 outcome.dropped.add(identity)
                 return

@@ -115,6 +115,11 @@ class Step:
         item = self._state.inventory.items.get(identity)
         return item is not None and item.applied == self._keys[identity] and not (item.left_alone or item.once)
 
+    def begun(self, identities: Iterable[ObjectId]) -> bool:
+        """Return whether another state of any of these was about to be applied, and may have been."""
+        items = (self._state.inventory.items.get(identity) for identity in identities)
+        return any(item is not None and item.known and not item.applied for item in items)
+
     async def run(self, identities: Collection[ObjectId], *, requested: bool = False) -> int:
         """Apply what needs it (with `requested` all) and return how many objects were.
 
@@ -149,10 +154,19 @@ class Step:
         return [entry for entry in wave if entry.id not in held]
 
     async def _intend(self, entries: Iterable[Entry]) -> None:
-        """Write down what will be applied for the first time, before it is."""
+        """Write down what will be applied for the first time or otherwise than before, before it is.
+
+        A change that was cut short, and is then taken back, would else look as if it had never begun.
+        """
         known = self._state.inventory.items
-        new = {entry.id: Item(entry.version, entry.wave) for entry in entries if entry.id not in known}
-        if not new:
+        new: dict[ObjectId, Item] = {}
+        changing: dict[ObjectId, Item] = {}
+        for entry in entries:
+            if (item := known.get(entry.id)) is None:
+                new[entry.id] = Item(entry.version, entry.wave)
+            elif item.applied not in (b"", self._keys[entry.id]):
+                changing[entry.id] = replace(item, applied=b"")
+        if not new and not changing:
             return
         for identity in [identity for identity in new if identity[:2] == NAMESPACE]:
             there = await self._context.objects.exists(identity, new[identity].version)
@@ -160,7 +174,7 @@ class Step:
             new[identity] = replace(new[identity], created=not there or self._context.fleet.made(identity))
         draft = replace(
             self._state.inventory,
-            items=known | new,
+            items=known | new | changing,
             prune=self._workload.options.prune,
             suspend=False,
             service_account=self._context.service_account,

@@ -58,6 +58,9 @@ class WorkloadTask:
         mine = tuple(entry for entry in workload.entries if entry.id not in self._foreign)
         self._wanted = {entry.id for entry in mine}
         self._step = Step(context, replace(workload, entries=mine), state)
+        if state.inventory.applied_digest == workload.digest and self._step.begun(self._wanted):
+            # A change away from this state was begun and is taken back: what is in the cluster is not this state yet.
+            state.inventory.applied_digest = None
         self._due: dict[ObjectId, float] = {}
         self._attempts: dict[ObjectId, int] = {}
         self._unpruned: dict[ObjectId, Failure] = {}

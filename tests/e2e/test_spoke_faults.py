@@ -10,13 +10,17 @@ from pathlib import Path
 
 import pytest
 
+from felloe.identity import ObjectId
+from spoke.state import BundleStore
 from tests.cluster.controlplane import ControlPlane
 from tests.faults.campaign import campaign
-from tests.faults.proxy import Trouble, proxying, write_kubeconfig
+from tests.faults.proxy import KillPoint, Trouble, proxying, write_kubeconfig
 from tests.faults.requests import Phase
+from tests.faults.victim import Nursery
+from tests.faults.world import BASE, Generation, Want
 from tests.spoke.cluster import Admin
 from tests.spoke.driver import eventually, running
-from tests.spoke.manifests import Wanted, config_map, namespace
+from tests.spoke.manifests import Wanted, commit, config_map, namespace
 
 pytestmark = pytest.mark.cluster
 
@@ -62,3 +66,32 @@ async def test_a_record_that_could_not_be_deleted_at_once_is_deleted_later(
             await spoke.until_removed("apps")
             await eventually(lambda: not records(), "the record deleted")
             assert not +proxy.refusals
+
+
+async def test_a_change_that_was_cut_short_and_taken_back_leaves_nothing_of_it(
+    cluster: ControlPlane, admin: Admin, tmp_path: Path
+) -> None:
+    admin.create(namespace(BASE))
+    changed = ObjectId("", "ConfigMap", BASE, "cm-0")
+    before, after = ({changed: Want("a", value)} for value in (1, 2))
+    async with proxying(cluster.kubeconfig) as proxy, Nursery.open(tmp_path) as nursery:
+        kubeconfig = write_kubeconfig(tmp_path / "kubeconfig", proxy.url)
+        spoke = await nursery.start(kubeconfig, tmp_path / "state")
+        proxy.arm(spoke.pid, KillPoint(Phase.APPLY, 2, after=True))
+        await spoke.go()
+        await spoke.want(Generation(1, before))
+        await eventually(lambda: data(admin, changed) == {"k": "1", "only-1": "x"}, "applied")
+        await spoke.want(Generation(2, after))
+        await spoke.dead.wait()
+        assert data(admin, changed) == {"k": "2", "only-2": "x"}
+    await spoke.close()
+    store = BundleStore(tmp_path / "state")
+    commit(store, 3, Generation(3, before).workloads())
+    store.close()
+    async with running(cluster.kubeconfig, tmp_path / "state") as again:
+        await again.until_applied("a")
+    assert data(admin, changed) == {"k": "1", "only-1": "x"}
+
+
+def data(admin: Admin, identity: ObjectId) -> object:
+    return (admin.config_map(identity.namespace, identity.name) or {}).get("data")

@@ -48,11 +48,16 @@ def phase_of(method: str, path: str, query: Mapping[str, str], content_type: str
 
 
 def _place(path: str) -> tuple[str, str | None]:
-    """Return namespace and name of an API path, no name for a collection, None for what is no object at all."""
+    """Return namespace and name of an API path, no name for a collection, None for what is no object at all.
+
+    A namespace is in itself.
+    """
     parts = path.strip("/").split("/")
     rest = parts[2:] if parts[0] == "api" else parts[3:] if parts[0] == "apis" else []
     if not rest:
         return "", None
     if rest[0] == "namespaces" and len(rest) > 2:
         return rest[1], rest[3] if len(rest) > 3 else ""
+    if rest[0] == "namespaces" and len(rest) == 2:
+        return rest[1], rest[1]
     return "", rest[1] if len(rest) > 1 else ""
