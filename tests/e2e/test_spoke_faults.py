@@ -71,7 +71,8 @@ async def test_a_record_that_could_not_be_deleted_at_once_is_deleted_later(
 async def test_a_change_that_was_cut_short_and_taken_back_leaves_nothing_of_it(
     cluster: ControlPlane, admin: Admin, tmp_path: Path
 ) -> None:
-    admin.create(namespace(BASE))
+    if admin.get("v1", "Namespace", BASE) is None:
+        admin.create(namespace(BASE))
     changed = ObjectId("", "ConfigMap", BASE, "cm-0")
     before, after = ({changed: Want("a", value)} for value in (1, 2))
     async with proxying(cluster.kubeconfig) as proxy, Nursery.open(tmp_path) as nursery:

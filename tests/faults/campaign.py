@@ -321,7 +321,8 @@ class Campaign:
 
 @asynccontextmanager
 async def campaign(cluster: ControlPlane, folder: Path, seed: int) -> AsyncIterator[Campaign]:
-    """Yield a campaign on a cluster in which no spoke has been at work."""
+    """Yield a campaign on a cluster, which is emptied for it: what a spoke left without a record is an orphan."""
+    await asyncio.to_thread(cluster.clean)
     async with (
         connect(load_kubeconfig(cluster.kubeconfig)) as client,
         proxying(cluster.kubeconfig) as proxy,

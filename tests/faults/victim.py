@@ -121,7 +121,7 @@ async def _live(start: Start) -> None:
     await reader.readline()
     async with running(Path(start.kubeconfig), Path(start.state)) as spoke:
         if start.statement:
-            _die_in_commit(spoke._store, start.statement)
+            _die_in_commit(spoke.store, start.statement)
         while line := await reader.readline():
             generation = Generation.from_json(json.loads(line))
             spoke.want(*generation.workloads())
