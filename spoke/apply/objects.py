@@ -98,7 +98,7 @@ class Objects:
     async def look(self, identity: ObjectId, version: str) -> None:
         """Take in an object as it is now, without a change to it; one that is gone or unknown is left to its watch."""
         try:
-            resource = await self._discovery.find_any(identity.group, version, identity.kind)
+            resource = await self._discovery.find(identity.group, version, identity.kind)
             accept = METADATA_ONLY if metadata_only(resource.group, resource.kind) else "application/json"
             obj = await self._client.get(resource.path(identity.namespace, identity.name), accept=accept)
         except KubernetesError as error:

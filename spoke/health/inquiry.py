@@ -141,7 +141,7 @@ class Inquiries:
     async def _answer(self, client: KubeClient, identity: ObjectId) -> str:
         """Return why an object is unhealthy, empty where nothing tells; at most seven requests."""
         try:
-            resource = await self._discovery.find_any(identity.group, "", identity.kind)
+            resource = await self._discovery.find(identity.group, "v1", identity.kind)
         except NoSuchKindError:
             return ""
         obj = await client.get(resource.path(identity.namespace, identity.name))

@@ -171,6 +171,43 @@ def test_a_workload_waits_for_what_it_depends_on(fleet: Fleet) -> None:
     fleet.deliver({"database/all.yaml": None, "client/all.yaml": None, "fleet/pair.yaml": None})
 
 
+def test_expressions_in_git_decide_what_is_healthy_and_what_goes_on(fleet: Fleet) -> None:
+    checks = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "inProgress": "!('door' in metadata.?annotations.orValue({}))",
+        "failed": "metadata.annotations['door'] == 'shut'",
+        "current": "metadata.annotations['door'] == 'open'",
+    }
+    open_now = "dep.status.conditions.exists(c, c.type == 'Ready' && c.status == 'True')"
+    files = {
+        "gate/all.yaml": documents(namespace("gate"), config_map("gate", "gate", a="1")),
+        "guest/all.yaml": documents(config_map("guest", "gate", a="1")),
+        "fleet/gate.yaml": documents(
+            kustomization("gate", "./gate", wait=True, timeout="2m", healthCheckExprs=[checks]),
+            kustomization("guest", "./guest", dependsOn=[{"name": "gate", "readyExpr": open_now}]),
+            placement("gate", "gate", "guest", clusterNames=["dev"]),
+        ),
+    }
+    fleet.commit(files)
+
+    def door(state: str) -> None:
+        patch = {"metadata": {"annotations": {"door": state}}}
+        fleet.core("dev").patch_namespaced_config_map("gate", "gate", patch, field_manager="porter")
+
+    def said(name: str, text: str) -> bool:
+        return text in condition(fleet.hub.workload("dev", name), "Ready")["message"]
+
+    eventually(lambda: said("gate", "spec.healthCheckExprs[0].inProgress is true"), "the gate is in progress")
+    eventually(lambda: said("guest", "spec.dependsOn[0].readyExpr is false"), "the guest waits")
+    door("shut")
+    eventually(lambda: said("gate", "spec.healthCheckExprs[0].failed is true"), "the gate has failed")
+    assert fleet.data("dev", "guest", "gate") is None
+    door("open")
+    eventually(lambda: fleet.data("dev", "guest", "gate") == {"a": "1"}, "the guest follows")
+    fleet.deliver(dict.fromkeys(files))
+
+
 def test_two_tenants_share_a_cluster(fleet: Fleet) -> None:
     def tenant(name: str, value: str) -> dict[str, str]:
         return {

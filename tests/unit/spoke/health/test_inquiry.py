@@ -27,6 +27,7 @@ class Server:
 
     def __init__(self) -> None:
         self.asked: list[str] = []
+        self.discovered: list[str] = []
         self.pages: list[list[dict[str, object]]] = [[pod("web-a"), pod("web-b")]]
         self.forbidden = False
         self.told: list[ObjectId] = []
@@ -35,6 +36,7 @@ class Server:
 
     async def __call__(self, request: web.Request) -> web.Response:
         if request.path.endswith(("/api", "/apis", "/api/v1", "/apis/apps/v1")):
+            self.discovered.append(request.path)
             return web.json_response(self._discovery(request.path))
         self.asked.append(request.path.rpartition("/")[2])
         if request.path.endswith("/pods"):
@@ -126,6 +128,18 @@ async def test_the_pod_and_its_last_event_are_told() -> None:
         assert server.asked[:3] == ["web", "pods", "events"]
         inquiries.noted(WEB, FINE)
         assert inquiries.explained(WEB, WAITS) == WAITS
+
+
+async def test_what_stays_unhealthy_is_asked_about_again_and_its_kind_looked_up_once() -> None:
+    server = Server()
+    async with asking(server) as inquiries:
+        inquiries.noted(WEB, WAITS)
+        await server.news.wait()
+        server.news.clear()
+        server.pages = [[pod("web-c")]]
+        await server.news.wait()
+        assert "pod web-c: " in inquiries.explained(WEB, WAITS).message
+        assert sorted(server.discovered) == sorted(set(server.discovered))
 
 
 async def test_without_pods_the_events_of_the_object_itself_tell() -> None:
