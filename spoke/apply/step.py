@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Collection, Iterable, Mapping
@@ -17,6 +16,7 @@ from felloe.labels import GROUP
 from felloe.waves import barrier
 from spoke.apply.concurrency import bounded
 from spoke.apply.context import Context
+from spoke.apply.definitions import settle
 from spoke.apply.inventory import Inventory, Item
 from spoke.apply.objects import Applied
 from spoke.apply.plan import CRD, NAMESPACE, SECRET, Why, waves, why_apply
@@ -30,7 +30,6 @@ from spoke.drift.contest import Contest
 from spoke.drift.fields import change
 from spoke.drift.ignore import carried_over
 from spoke.drift.live import Live
-from spoke.health import HealthStatus
 from spoke.kube.client import Json
 from spoke.kube.discovery import NoSuchKindError, Resource
 from spoke.kube.errors import CONFLICT, FORBIDDEN, no_request_succeeds
@@ -38,8 +37,6 @@ from spoke.kube.errors import CONFLICT, FORBIDDEN, no_request_succeeds
 if TYPE_CHECKING:
     from felloe.k8syaml import JsonValue
 
-_ESTABLISHED_SECONDS: Final = 30.0
-_SERVED_SECONDS: Final = 5.0
 _CONFLICTS: Final = 4
 _log = logging.getLogger(__name__)
 
@@ -367,38 +364,10 @@ class Step:
         self._context.report.event(reason, f"{identity} {what}", self._workload.id, identity, warning=contest.contested)
 
     async def _settle_kinds(self, applied: Iterable[Entry]) -> None:
-        """After definitions were applied, wait until what they define can be applied: the next waves need it."""
-        crds = [entry for entry in applied if entry.id[:2] == CRD and entry.id not in self.failures]
-        if not crds:
-            return
-        deadline = time.monotonic() + min(_ESTABLISHED_SECONDS, self._workload.options.timeout)
-        # The watch fills what is looked at; establishing takes a moment only.
-        while time.monotonic() < deadline and not all(self._established(entry.id) for entry in crds):  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
-        self._context.discovery.outdated()
-        deadline = time.monotonic() + _SERVED_SECONDS
-        for entry in crds:
-            while self._established(entry.id) and not await self._served(entry) and time.monotonic() < deadline:
-                await asyncio.sleep(0.05)
-                self._context.discovery.outdated()
-        self._context.fleet.changed()
-
-    def _established(self, identity: ObjectId) -> bool:
-        live = self._context.live.get(identity)
-        return live is not None and live.health.status is HealthStatus.CURRENT
-
-    async def _served(self, entry: Entry) -> bool:
-        """Return whether discovery shows the kind that a definition defines."""
-        obj = self._desired(entry)
-        spec = obj.get("spec")
-        names = spec.get("names") if isinstance(spec, dict) else None
-        if not isinstance(spec, dict) or not isinstance(names, dict):
-            return True
-        try:
-            await self._context.discovery.find_any(str(spec.get("group")), "", str(names.get("kind")))
-        except NoSuchKindError:
-            return False
-        return True
+        definitions = [entry for entry in applied if entry.id[:2] == CRD and entry.id not in self.failures]
+        if definitions:
+            kinds = {entry.id: self._desired(entry) for entry in definitions}
+            await settle(self._context, kinds, self._workload.options.timeout)
 
     def _desired(self, entry: Entry) -> dict[str, JsonValue]:
         blob = self._context.blobs.get(entry.digest)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from felloe.bundle import ApplyOptions
+from tests.cluster.controlplane import ControlPlane
 from tests.spoke.cluster import Admin
-from tests.spoke.driver import Spoke, eventually
+from tests.spoke.driver import Spoke, eventually, running
 from tests.spoke.manifests import Manifest, Wanted, config_map, definition, deployment, namespace
 
 pytestmark = pytest.mark.cluster
@@ -134,6 +136,33 @@ async def test_an_old_object_that_a_finalizer_holds_is_waited_for_and_told(spoke
     admin.patch("v1", "ConfigMap", "a", "held", {"metadata": {"finalizers": None}}, "controller")
     await eventually(lambda: (admin.config_map("held", "a") or {}).get("data") == {"k": "2"}, "made again")
     await spoke.until_applied("apps")
+
+
+async def test_a_spoke_that_ends_between_deleting_and_making_again_makes_it_when_it_is_back(
+    cluster: ControlPlane, admin: Admin, tmp_path: Path
+) -> None:
+    def frozen(value: str) -> Manifest:
+        return {**config_map("ends", "a", k=value), "immutable": True}
+
+    async with running(cluster.kubeconfig, tmp_path) as spoke:
+        spoke.want(Wanted("apps", [namespace("ends"), frozen("1")], FORCE))
+        await spoke.until_applied("apps")
+        hold: Manifest = {"metadata": {"finalizers": ["test.example.com/hold"]}}
+        admin.patch("v1", "ConfigMap", "a", "ends", hold, "controller")
+        spoke.want(Wanted("apps", [namespace("ends"), frozen("2")], FORCE))
+
+        def deleted() -> bool:
+            found = admin.config_map("ends", "a")
+            return found is not None and "deletionTimestamp" in found["metadata"]
+
+        await eventually(deleted, "the old one deleted")
+    admin.patch("v1", "ConfigMap", "a", "ends", {"metadata": {"finalizers": None}}, "controller")
+    assert admin.config_map("ends", "a") is None
+    async with running(cluster.kubeconfig, tmp_path) as spoke:
+        await spoke.until_applied("apps")
+    found = admin.config_map("ends", "a")
+    assert found
+    assert found["data"] == {"k": "2"}
 
 
 async def test_a_rule_of_a_definition_that_forbids_a_change_counts(spoke: Spoke, admin: Admin) -> None:
