@@ -135,6 +135,27 @@ async def test_the_answer_for_an_older_state_does_not_count(cel: Cel) -> None:
     assert [health.status for health in watched.changes if health] == [IN_PROGRESS, IN_PROGRESS, FAILED]
 
 
+async def test_a_costly_expression_is_followed_by_a_pause_four_times_as_long(cel: Cel) -> None:
+    nested = "[0,1,2,3,4,5,6,7,8,9].all(a, " * 4 + "true" + ")" * 4
+    costly = next(rules([HealthCheckExpr("v1", "X", " && ".join([nested] * 2))]))
+    assert (await judge(cel, costly, {})).status is CURRENT
+    pauses: list[float] = []
+    done = asyncio.Event()
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        done.set()
+
+    evaluations = Evaluations(cel, pause)
+    evaluations.ask("x", costly, {}, lambda _: None)
+    task = asyncio.create_task(evaluations.run())
+    async with asyncio.timeout(20):
+        await done.wait()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert pauses[0] > 4 * 0.02
+
+
 async def test_other_expressions_judge_again(watched: Watched) -> None:
     watched.live.seen(IDENTITY, widget(1, phase="New"))
     await watched.until(IN_PROGRESS)
