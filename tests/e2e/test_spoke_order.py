@@ -11,7 +11,7 @@ import pytest
 from felloe.bundle import ApplyOptions
 from tests.cluster.controlplane import ControlPlane
 from tests.spoke.cluster import Admin
-from tests.spoke.driver import Spoke, asked, ready, running
+from tests.spoke.driver import Spoke, asked, eventually, ready, running
 from tests.spoke.manifests import Manifest, Wanted, config_map, custom, definition, namespace
 
 pytestmark = pytest.mark.cluster
@@ -101,6 +101,21 @@ async def test_a_kind_that_somebody_else_defines_is_used_at_once(spoke: Spoke, a
     await spoke.until_applied("apps")
 
 
+async def test_a_definition_that_is_deleted_by_hand_comes_back_with_its_objects(spoke: Spoke, admin: Admin) -> None:
+    objects = [namespace("undefined"), definition("cogs", "Cog"), custom("undefined", "one", "Cog", size=1)]
+    spoke.want(Wanted("apps", objects, PATIENT))
+    await spoke.until_applied("apps")
+    admin.delete("apiextensions.k8s.io/v1", "CustomResourceDefinition", "cogs.test.example.com")
+
+    def back() -> bool:
+        found = admin.get("test.example.com/v1", "Cog", "one", "undefined")
+        return found is not None and found["spec"] == {"size": 1} and "deletionTimestamp" not in found["metadata"]
+
+    await spoke.until_event("DriftHealed", "CustomResourceDefinition.apiextensions.k8s.io cogs.test.example.com was")
+    await eventually(back, "the object back")
+    await spoke.until_applied("apps")
+
+
 async def test_a_namespace_that_somebody_else_makes_is_used_at_once(spoke: Spoke, admin: Admin) -> None:
     spoke.want(Wanted("apps", [config_map("appears", "a")], PATIENT))
     status = await spoke.until("apps", lambda status: status.problem_count == 1, "has no namespace")
@@ -120,7 +135,7 @@ async def test_rights_that_somebody_grants_are_used_at_once(
         {"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["*"], "verbs": ["get", "list", "watch"]},
         {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get", "create", "patch"]},
     ]
-    grant(admin, "limited-own", "felloe-system", rules[:1])
+    grant(admin, "limited-own", "felloe-system", [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}])
     grant(admin, "limited-looks", "", rules[1:])
     async with running(limited, tmp_path / "state") as spoke:
         spoke.want(Wanted("apps", [config_map("granted", "a")], PATIENT))

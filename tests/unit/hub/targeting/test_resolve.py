@@ -161,6 +161,12 @@ class TestWhatIsWrongKeepsThePreviousVersion:
         ("path", "content", "reason", "says"),
         [
             ("apps/one/map.yaml", "BROKEN", "BuildFailed", "apps/one/map.yaml"),
+            (
+                "apps/one/map.yaml",
+                config_map("one").replace("shop}", "shop, annotations: {fleet.felloe.io/wave: first}}"),
+                "BuildFailed",
+                "ConfigMap shop/one: fleet.felloe.io/wave is 'first'; use a whole number from -1000 to 1000",
+            ),
             ("apps/one/map.yaml", None, "ArtifactFailed", "./apps/one"),
             ("apps/one/map.yaml", "# nothing left\n", "BuildFailed", "resources: []"),
             ("clusters/dev/apps.yaml", kustomization("one", "../out"), "ArtifactFailed", "spec.path"),
