@@ -162,7 +162,7 @@ async def _open(config: HubConfig, stack: AsyncExitStack) -> _Hub:
     )
     reporter.on_lack, reporter.on_membership = planner.publish_again, planner.noticed
     comparer = Comparer(planner, link, blobs)
-    steward = Steward(planner, reporter, enrolment, store, blobs, board, events, settings.fleet_source, comparer)
+    steward = Steward(planner, reporter, enrolment, store, blobs, board, events, settings.fleet_source, comparer, link)
     planner.recall()
     reporter.recall()
 

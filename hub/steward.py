@@ -9,18 +9,22 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 import orjson
+from google.protobuf.message import DecodeError
 
+from felloe import queries
 from felloe.bundle import Entry, Workload
-from felloe.errors import ConfigError, FelloeError, SourceError, StoreError
+from felloe.errors import ConfigError, FelloeError, LinkError, SourceError, StoreError
 from felloe.identity import WorkloadId
 from felloe.k8syaml import JsonValue
 from felloe.substitute import substitute
-from felloe.v1 import diff_pb2
+from felloe.v1 import adopt_pb2, diff_pb2
 from hub.api.control import IssuedToken, RenderedWorkload
 from hub.fleet.durations import format_duration
 from hub.link.enrolment import Enrolment
+from hub.link.server import LinkServer
 from hub.planning.comparing import Comparer
 from hub.planning.planner import Planner
 from hub.reporting.reporter import Reporter
@@ -28,6 +32,8 @@ from hub.sources.spec import GitSpec, SourceKey
 from hub.status.board import Board
 from hub.status.events import EventLog
 from hub.store import Blobs, Mark, Store
+
+_ADOPTION_SECONDS: Final = 300.0
 
 
 class Steward:
@@ -44,6 +50,7 @@ class Steward:
         events: EventLog,
         fleet_source: GitSpec,
         comparer: Comparer,
+        link: LinkServer,
     ) -> None:
         self._planner = planner
         self._reporter = reporter
@@ -54,6 +61,7 @@ class Steward:
         self._events = events
         self._fleet_source = fleet_source
         self._comparer = comparer
+        self._link = link
         self.listening = False
         """Set once spokes can connect."""
 
@@ -109,6 +117,17 @@ class Steward:
     ) -> AbstractAsyncContextManager[AsyncIterator[diff_pb2.Difference]]:
         """Compare a cluster with what it should be, or would be at a revision."""
         return self._comparer.compare(cluster, workload, revision)
+
+    async def adopt_flux(self, cluster: str, asked: adopt_pb2.FluxAdoption) -> Sequence[adopt_pb2.FluxAnswer]:
+        """Have a cluster's spoke take it over from Flux, or give it back, or say what that would do."""
+        question = asked.SerializeToString()
+        try:
+            async with self._link.ask(cluster, queries.ADOPT_FLUX, question, timeout=_ADOPTION_SECONDS) as answer:
+                return [adopt_pb2.FluxAnswer.FromString(message) async for message in answer]
+        except DecodeError as error:
+            raise LinkError(
+                f"what cluster {cluster} says about its adoption can't be read: update its spoke"
+            ) from error
 
     async def reconcile_source(self, kind: str, namespace: str, name: str) -> str:
         """Look at a source now and plan with what is there; return its revision."""

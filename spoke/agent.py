@@ -58,7 +58,7 @@ class Agent:
         discovery = Discovery(client)
         self._gate = FluxGate(client, discovery)
         self._service_account = service_account
-        self.handlers: Mapping[str, Handler] = {queries.DIFF: self._diff}
+        self.handlers: Mapping[str, Handler] = {queries.DIFF: self._diff, queries.ADOPT_FLUX: self._adopt_flux}
         self._own = OwnNamespace(client)
         self._secret = IdentitySecret(self._own)
         self._who = ("", "")
@@ -160,6 +160,7 @@ class Agent:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._recorder.run())
             tasks.create_task(self._secret.run())
+            tasks.create_task(self.adoption.run())
             tasks.create_task(self._engine.run())
 
     async def _restore(self) -> None:
@@ -217,6 +218,13 @@ class Agent:
 
         differ = Differ(self._client, self._gate, self._store, self._service_account)
         async with aclosing(differ.answer(question)) as messages:
+            async for message in messages:
+                yield message
+
+    async def _adopt_flux(self, question: bytes) -> AsyncGenerator[bytes, None]:
+        from spoke.adopt.answers import answer
+
+        async with aclosing(answer(self.adoption, question)) as messages:
             async for message in messages:
                 yield message
 

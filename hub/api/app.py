@@ -16,6 +16,7 @@ from starlette.routing import BaseRoute, Mount, Route
 
 from felloe.errors import FelloeError
 from hub.api.actions import Actions
+from hub.api.adoption import Adoption
 from hub.api.auth import BearerAuth
 from hub.api.control import Control
 from hub.api.diffs import Diffs
@@ -38,7 +39,9 @@ class ApiApp(Starlette):
     ) -> None:
         self.closing = asyncio.Event()
         guard = Middleware(BearerAuth, token_sha256=admin_token_sha256)
-        versioned = _versioned(Actions(control), Diffs(control), Lists(control, self.closing, heartbeat))
+        versioned = _versioned(
+            Actions(control), Adoption(control), Diffs(control), Lists(control, self.closing, heartbeat)
+        )
         super().__init__(
             routes=[
                 Mount("/api/v1", routes=versioned, middleware=[guard]),
@@ -51,11 +54,13 @@ class ApiApp(Starlette):
         )
 
 
-def _versioned(actions: Actions, diffs: Diffs, lists: Lists) -> list[BaseRoute]:
+def _versioned(actions: Actions, adoption: Adoption, diffs: Diffs, lists: Lists) -> list[BaseRoute]:
     workload = "/workloads/{namespace}/{name}"
     return [
         Route("/events", lists.events),
         Route("/tokens", actions.create_token, methods=["POST"]),
+        Route("/clusters/{name}/adopt/flux", adoption.plan),
+        Route("/clusters/{name}/adopt/flux", adoption.act, methods=["POST"]),
         Route("/clusters/{name}/diff", diffs.diff),
         Route("/clusters/{name}/render", actions.render),
         Route("/sources/{namespace}/{name}/reconcile", actions.reconcile_source, methods=["POST"]),

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from felloe.identity import WorkloadId
-from felloe.v1 import diff_pb2
+from felloe.v1 import adopt_pb2, diff_pb2
 from hub.status.board import Board
 from hub.status.events import EventLog
 
@@ -64,6 +64,10 @@ class Control(Protocol):
 
         The differences come as its spoke finds them, and may end in a FelloeError; empty texts ask for everything.
         """
+        ...
+
+    async def adopt_flux(self, cluster: str, asked: adopt_pb2.FluxAdoption) -> Sequence[adopt_pb2.FluxAnswer]:
+        """Have a cluster (it is on the board) taken over from Flux or given back, or ask what that would do."""
         ...
 
     async def reconcile_source(self, kind: str, namespace: str, name: str) -> str:

@@ -19,6 +19,7 @@ from typing import Final, Protocol
 from felloe.bundle import Bundle, Workload
 from felloe.errors import AdoptionError, KubernetesError
 from felloe.identity import ObjectId, WorkloadId
+from spoke.adopt.acts import Acts
 from spoke.adopt.flux import ADOPTED, RELEASING, SUSPEND_BEFORE, TAKEN, FluxKustomization, Name, read
 from spoke.adopt.gate import FluxGate
 from spoke.adopt.plan import Fate, Found, Plan, Row, identity_of, plan, same_name, undo_plan, unwanted
@@ -81,7 +82,7 @@ class Decision:
 
 
 class Adoption:
-    """Plans, does and undoes it; one at a time. Raises AdoptionError and KubernetesError."""
+    """Plans, does and undoes it, the latter two in the task of `run`. Raises AdoptionError and KubernetesError."""
 
     def __init__(
         self, client: KubeClient, discovery: Discovery, gate: FluxGate, engine: Workloads, events: Events
@@ -91,7 +92,11 @@ class Adoption:
         self._gate = gate
         self._engine = engine
         self._events = events
-        self._one = asyncio.Lock()
+        self._acts = Acts()
+
+    async def run(self) -> None:
+        """Do what is asked for until cancelled."""
+        await self._acts.run()
 
     async def plan(self, decision: Decision = Decision()) -> Plan:
         """Return what taking over would do; nothing changes."""
@@ -105,41 +110,45 @@ class Adoption:
 
     async def adopt(self, decision: Decision) -> str:
         """Take over what Flux applies; return in a sentence what was done."""
-        async with self._one:
-            first = await self.plan(decision)
-            _check(first, decision)
-            rows = first.of(Fate.ADOPT)
-            if not rows:
-                return "nothing was taken over: " + _nothing(first)
-            _log.info("event=Adopting kustomizations=%d", len(rows))
-            for row in rows:
-                await self._suspend(row.flux.name)
-            await self._quiet([row.flux.name for row in rows])
-            bundle = self._bundle()
-            now = await self._plan(bundle, decision)
-            _check(now, decision)
-            await self._inherit(now, bundle, prune=decision.prune is True)
-            for row in now.of(Fate.ADOPT):
-                self._gate.learned(await self._write(row.flux.name, {ADOPTED: TAKEN}))
-                self._tell("Adopted", row, "was taken over from Flux, which is suspended there")
-            return f"taken over: {_named(now.of(Fate.ADOPT))}"
+        return await self._acts.do(lambda: self._adopt(decision))
 
     async def undo(self) -> str:
         """Give back to Flux what was taken over; return in a sentence what was done."""
-        async with self._one:
-            rows = (await self.undo_plan()).of(Fate.RETURN)
-            if not rows:
-                return "nothing was given back: no Kustomization of Flux in this cluster was taken over"
-            _log.info("event=Releasing kustomizations=%d", len(rows))
-            for row in reversed(rows):
-                await self._suspend(row.flux.name)
-            for row in rows:
-                self._gate.learned(await self._write(row.flux.name, {ADOPTED: RELEASING}))
-            await self._released({workload for row in rows for workload in row.workloads})
-            for row in rows:
-                await self._resume(row.flux.name)
-                self._tell("ReturnedToFlux", row, "was given back to Flux, which goes on with it")
-            return f"given back to Flux: {_named(rows)}"
+        return await self._acts.do(self._undo)
+
+    async def _adopt(self, decision: Decision) -> str:
+        first = await self.plan(decision)
+        _check(first, decision)
+        rows = first.of(Fate.ADOPT)
+        if not rows:
+            return "nothing was taken over: " + _nothing(first)
+        _log.info("event=Adopting kustomizations=%d", len(rows))
+        for row in rows:
+            await self._suspend(row.flux.name)
+        await self._quiet([row.flux.name for row in rows])
+        bundle = self._bundle()
+        now = await self._plan(bundle, decision)
+        _check(now, decision)
+        await self._inherit(now, bundle, prune=decision.prune is True)
+        for row in now.of(Fate.ADOPT):
+            self._gate.learned(await self._write(row.flux.name, {ADOPTED: TAKEN}))
+            self._tell("Adopted", row, "was taken over from Flux, which is suspended there")
+        return f"taken over: {_named(now.of(Fate.ADOPT))}"
+
+    async def _undo(self) -> str:
+        rows = (await self.undo_plan()).of(Fate.RETURN)
+        if not rows:
+            return "nothing was given back: no Kustomization of Flux in this cluster was taken over"
+        _log.info("event=Releasing kustomizations=%d", len(rows))
+        for row in reversed(rows):
+            await self._suspend(row.flux.name)
+        for row in rows:
+            self._gate.learned(await self._write(row.flux.name, {ADOPTED: RELEASING}))
+        await self._released({workload for row in rows for workload in row.workloads})
+        for row in rows:
+            await self._resume(row.flux.name)
+            self._tell("ReturnedToFlux", row, "was given back to Flux, which goes on with it")
+        return f"given back to Flux: {_named(rows)}"
 
     # -- looking
 

@@ -144,6 +144,17 @@ def test_a_restricted_spoke_gets_its_rules_and_no_more() -> None:
     assert {kind for rule in role["rules"] for kind in rule["resources"]} == {"configmaps", "secrets", "leases"}
 
 
+def test_a_restricted_spoke_takes_over_from_flux_only_where_that_is_said() -> None:
+    def verbs(**rbac: object) -> list[str]:
+        objects = render("spoke", {"rbac": {"clusterAdmin": False, "rules": RULES, **rbac}})
+        (rule,) = (each for each in of_kind(objects, "ClusterRole")["rules"] if "kustomizations" in each["resources"])
+        found: list[str] = rule["verbs"]
+        return found
+
+    assert verbs() == ["get", "list", "watch"]
+    assert verbs(adoptFlux=True) == ["get", "list", "watch", "patch"]
+
+
 def test_a_restricted_spoke_impersonates_the_accounts_of_the_namespaces_that_are_named_and_nobody_else() -> None:
     def impersonating(*namespaces: str) -> list[tuple[str, str]]:
         rbac = {"clusterAdmin": False, "rules": RULES, "impersonate": list(namespaces)}

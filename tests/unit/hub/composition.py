@@ -89,6 +89,7 @@ class Inside:
             self.events,
             self.source,
             Comparer(self.planner, self.link, self.blobs),
+            self.link,
         )
 
     @asynccontextmanager

@@ -20,7 +20,7 @@ from prometheus_client import CollectorRegistry
 
 from felloe.errors import FelloeError, SourceError
 from felloe.identity import WorkloadId
-from felloe.v1 import diff_pb2
+from felloe.v1 import adopt_pb2, diff_pb2
 from hub.api.app import ApiApp
 from hub.api.control import IssuedToken, RenderedWorkload
 from hub.api.credentials import ApiSecrets, open_secrets, publish_admin
@@ -46,6 +46,7 @@ class InMemoryHub:
     calls: list[tuple[object, ...]] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
     source_error: str = ""
+    adoption: list[adopt_pb2.FluxAnswer] = field(default_factory=list)
     differences: list[diff_pb2.Difference] = field(default_factory=list)
     diff_error: FelloeError | None = None
 
@@ -77,6 +78,12 @@ class InMemoryHub:
             yield difference
         if self.diff_error:
             raise self.diff_error
+
+    async def adopt_flux(self, cluster: str, asked: adopt_pb2.FluxAdoption) -> Sequence[adopt_pb2.FluxAnswer]:
+        self.calls.append(("adopt", cluster, asked.action, asked.leftovers, asked.frozen))
+        if asked.action in (adopt_pb2.FluxAdoption.ACTION_ADOPT, adopt_pb2.FluxAdoption.ACTION_UNDO):
+            return [adopt_pb2.FluxAnswer(done="taken over: flux-system/apps")]
+        return self.adoption
 
     async def reconcile_source(self, kind: str, namespace: str, name: str) -> str:
         self.calls.append(("fetch", kind, namespace, name))
