@@ -22,7 +22,7 @@ from felloe.bundle import (
 from felloe.errors import ConfigError
 from felloe.identity import WorkloadId
 from felloe.k8syaml import JsonValue
-from felloe.labels import DRIFT, PRUNE_LIMIT_ANNOTATION
+from felloe.labels import DRIFT, PRUNE, PRUNE_LIMIT_ANNOTATION
 from hub.fleet.document import DEFAULT_NAMESPACE, NAMESPACE, Header, Spec, annotations_of, checked_spec
 from hub.fleet.model import GitRepository, IgnoreRule, Kustomization, SourceRef, Target, UnsupportedObject
 from hub.fleet.schema import (
@@ -301,6 +301,7 @@ def _kustomization(manifest: Mapping[str, JsonValue], about: Header) -> Kustomiz
         ignore=tuple(_ignore_rules(spec, about)),
         drift=_drift_mode(manifest, about),
         prune_limit=_prune_limit(manifest, about),
+        force_prune=_force_prune(manifest, about),
         unsupported=unsupported,
         place=about.place,
     )
@@ -349,6 +350,15 @@ def _prune_limit(manifest: Mapping[str, JsonValue], about: Header) -> float:
         where = f"metadata.annotations[{PRUNE_LIMIT_ANNOTATION}]"
         raise about.error(f"must be a share from 0% to 100% (100%: never ask), not {text!r}", where)
     return int(found[1]) / 100
+
+
+def _force_prune(manifest: Mapping[str, JsonValue], about: Header) -> bool:
+    """Return whether our annotation on a Kustomization has its Namespaces and CRDs go with whatever is in them."""
+    text = annotations_of(manifest).get(PRUNE)
+    if text not in (None, "force"):
+        where = f"metadata.annotations[{PRUNE}]"
+        raise about.error(f"must be 'force', not {text!r}; to delete nothing, set spec.prune: false", where)
+    return text == "force"
 
 
 def _repository(manifest: Mapping[str, JsonValue], about: Header) -> GitRepository:

@@ -81,6 +81,7 @@ class Kustomization:
     ignore: tuple[IgnoreRule, ...] = ()
     drift: str = "enabled"
     prune_limit: float = PRUNE_LIMIT
+    force_prune: bool = False
     unsupported: tuple[UnsupportedField, ...] = ()
     place: Place = field(default_factory=Place, compare=False)
 

@@ -80,6 +80,7 @@ class Frames:
         message = link_pb2.ManifestDelta(
             changed=[workload_to_proto(workload) for workload in change.changed],
             removed=[workload_id_to_proto(workload) for workload in change.removed],
+            approved_prunes=change.approved_prunes,
         )
         return zstandard.ZstdCompressor(level=_LEVEL).compress(message.SerializeToString(deterministic=True))
 

@@ -43,7 +43,8 @@ class Inputs:
 
     `labels` come from the cluster's join token. `default_sync_path` is the template of ``--sync-path``. `snapshots`
     holds the sources that were fetched, or what went wrong with them; `renders` likewise. What is in neither has not
-    been tried yet. `suspended` are workloads that a person suspended, `requested_at` when a person last asked for one.
+    been tried yet. `suspended` are workloads that a person suspended, `requested_at` when a person last asked for one,
+    `approved_prunes` the deletions that a person approved.
     `previous` is what the cluster had: where something can't be resolved, that goes on.
     """
 
@@ -58,6 +59,7 @@ class Inputs:
     previous: ClusterPlan | None = None
     suspended: frozenset[WorkloadId] = frozenset()
     requested_at: Mapping[WorkloadId, str] = field(default_factory=dict)
+    approved_prunes: frozenset[str] = frozenset()
     rewrite: Callable[[str], str] = as_it_is
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, TypeAlias
 
 from felloe.bundle import (
@@ -29,6 +29,7 @@ def plan_to_json(plan: ClusterPlan) -> dict[str, object]:
     return {
         "cluster": plan.cluster,
         "bundle": bundle_to_json(plan.bundle),
+        "approved_prunes": list(plan.bundle.approved_prunes),
         "workloads": [_workload_plan_to_json(workload) for workload in plan.workloads],
         "variables": dict(plan.variables),
         "labels": dict(plan.labels),
@@ -44,7 +45,7 @@ def plan_from_json(value: Mapping[str, Json]) -> ClusterPlan:
     try:
         return ClusterPlan(
             cluster=value["cluster"],
-            bundle=bundle_from_json(value["bundle"]),
+            bundle=replace(bundle_from_json(value["bundle"]), approved_prunes=tuple(value.get("approved_prunes", ()))),
             workloads=tuple(_workload_plan_from_json(workload) for workload in value["workloads"]),
             variables=dict(value["variables"]),
             labels=dict(value["labels"]),

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from felloe.bundle import Bundle, Workload
+from felloe.bundle import ApplyOptions, Bundle, Workload
 from felloe.digest import Digest
 from felloe.identity import ObjectId, WorkloadId
 from hub.sources.spec import GitSpec
@@ -87,21 +87,26 @@ def _kept(inputs: Inputs, walk: Walk) -> dict[WorkloadId, _Kept]:
 
 
 def _orphans(previous: ClusterPlan, walk: Walk) -> Iterator[WorkloadId]:
-    """Yield what is not defined any more by a workload that does not prune: as in Flux it lives on."""
+    """Yield what is not defined any more by a workload that does not delete it: as in Flux it lives on."""
     for each in previous.workloads:
         if each.parent is None or each.id in walk.outcomes:
             continue
         parent = walk.outcomes.get(each.parent)
         holder = parent.workload if parent else previous.bundle.by_id.get(each.parent)
         long_gone = parent is None and each.parent not in previous.by_id
-        if long_gone or (holder is not None and not holder.options.prune):
+        if long_gone or (holder is not None and not _deletes(holder.options, going=parent is None)):
             yield each.id
+
+
+def _deletes(options: ApplyOptions, *, going: bool) -> bool:
+    """Return whether a workload deletes what it does not define any more; one that goes itself as it says for that."""
+    return options.deletes_at_removal if going else options.prune
 
 
 def _orphaned(plan: WorkloadPlan) -> Condition:
     message = (
-        f"{plan.parent} does not define it any more and has prune: false, so it stays as it was; to remove it, let "
-        f"{plan.parent} have prune: true"
+        f"{plan.parent} does not define it any more and deletes nothing (prune: false, or deletionPolicy: Orphan), so "
+        f"it stays as it was; to remove it, let {plan.parent} have prune: true"
     )
     return Condition(READY, "Unknown", "Orphaned", message)
 
@@ -259,7 +264,7 @@ def _plan(inputs: Inputs, view: ClusterView, roots: Roots, walk: Walk, kept: Map
     declared = view.declared
     return ClusterPlan(
         cluster=inputs.cluster,
-        bundle=Bundle(tuple(workloads)),
+        bundle=Bundle(tuple(workloads), tuple(inputs.approved_prunes)),
         workloads=tuple(sorted(plans, key=lambda plan: plan.id)),
         variables=view.variables,
         labels=view.labels,

@@ -342,6 +342,7 @@ class Walk:
             health_check_exprs=kustomization.health_check_exprs,
             drift=kustomization.drift,
             prune_limit=kustomization.prune_limit,
+            force_prune=kustomization.force_prune,
         )
 
     # --- from objects to workloads ------------------------------------------------------------------------------------

@@ -72,13 +72,18 @@ DRIFT_MODES: Final = ("enabled", "warn", "disabled")
 PRUNE_LIMIT: Final = 0.5
 
 
+def deletes_at_removal(policy: str, *, prune: bool) -> bool:
+    """Return whether a workload that goes takes its objects along; a suspended one never does."""
+    return prune if policy == "MirrorPrune" else policy != "Orphan"
+
+
 @dataclass(frozen=True, slots=True)
 class ApplyOptions:
     """How a workload is applied. Times are seconds. The meaning of each is Flux' of the same name.
 
     Felloe's own: `drift` is what is done about changes in the cluster, one of DRIFT_MODES; `prune_limit` the share of
-    the workload's objects that a new generation may delete without being asked, and `approved_prune` names the
-    deletion that a person approved nevertheless.
+    the workload's objects that a new generation may delete without being asked; `force_prune` lets a Namespace or CRD
+    be deleted although something that is not ours is in it.
     """
 
     prune: bool = False
@@ -96,7 +101,12 @@ class ApplyOptions:
     health_check_exprs: tuple[HealthCheckExpr, ...] = ()
     drift: str = "enabled"
     prune_limit: float = PRUNE_LIMIT
-    approved_prune: str = ""
+    force_prune: bool = False
+
+    @property
+    def deletes_at_removal(self) -> bool:
+        """Return whether its objects are deleted when the workload itself goes, as Flux' deletionPolicy says."""
+        return deletes_at_removal(self.deletion_policy, prune=self.prune)
 
     def canonical(self) -> dict[str, object]:
         """Return the options as plain JSON, for the digest: those that are not as by default.
@@ -139,12 +149,18 @@ class Workload:
 
 @dataclass(frozen=True)
 class Bundle:
-    """The whole desired state of one cluster. Workloads are kept sorted by id."""
+    """The whole desired state of one cluster. Workloads are kept sorted by id.
+
+    `approved_prunes` names the deletions (`pending_prune` of a workload's status) that a person approved. They are not
+    part of a workload: what is to be deleted may belong to one that is no longer here.
+    """
 
     workloads: tuple[Workload, ...] = ()
+    approved_prunes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "workloads", tuple(sorted(self.workloads, key=lambda workload: workload.id)))
+        object.__setattr__(self, "approved_prunes", tuple(sorted(set(self.approved_prunes))))
         if len(self.by_id) != len(self.workloads):
             raise BundleError("a bundle names a workload twice")
 
@@ -155,8 +171,11 @@ class Bundle:
 
     @cached_property
     def root(self) -> Digest:
-        """Return the sha256 over all workloads: equal roots, equal desired state."""
-        return digest(canonical_json([[*workload.id, workload.digest.hex()] for workload in self.workloads]))
+        """Return the sha256 over all workloads and what was approved: equal roots, equal desired state."""
+        rows = [[*workload.id, workload.digest.hex()] for workload in self.workloads]
+        if not self.approved_prunes:
+            return digest(canonical_json(rows))
+        return digest(canonical_json({"workloads": rows, "approved_prunes": list(self.approved_prunes)}))
 
     def digests(self) -> set[Digest]:
         """Return the digests of every object that this bundle needs."""
@@ -169,13 +188,15 @@ class Delta:
 
     changed: tuple[Workload, ...]
     removed: tuple[WorkloadId, ...]
+    approved_prunes: tuple[str, ...] = ()
+    """All that are approved then, whatever was before."""
 
 
 def delta(base: Bundle | None, target: Bundle) -> Delta:
     """Return what changed from `base` to `target`; without a base, everything."""
     old = base.by_id if base else {}
     changed = tuple(w for w in target.workloads if (before := old.get(w.id)) is None or before.digest != w.digest)
-    return Delta(changed, tuple(sorted(old.keys() - target.by_id.keys())))
+    return Delta(changed, tuple(sorted(old.keys() - target.by_id.keys())), target.approved_prunes)
 
 
 def patch(base: Bundle | None, change: Delta) -> Bundle:
@@ -185,7 +206,7 @@ def patch(base: Bundle | None, change: Delta) -> Bundle:
         if workloads.pop(gone, None) is None:
             raise BundleError(f"a manifest removes {gone}, which its base does not have")
     workloads.update((workload.id, workload) for workload in change.changed)
-    return Bundle(tuple(workloads.values()))
+    return Bundle(tuple(workloads.values()), change.approved_prunes)
 
 
 def workload_to_proto(workload: Workload) -> pb.Workload:
@@ -209,7 +230,7 @@ def workload_to_proto(workload: Workload) -> pb.Workload:
             health_check_exprs=[pb.HealthCheckExpr(**asdict(expr)) for expr in o.health_check_exprs],
             drift=o.drift,
             prune_limit=o.prune_limit,
-            approved_prune=o.approved_prune,
+            force_prune=o.force_prune,
         ),
         variables=dict(workload.variables),
         entries=[
@@ -253,7 +274,7 @@ def workload_from_proto(message: pb.Workload) -> Workload:
             ),
             drift=o.drift,
             prune_limit=o.prune_limit,
-            approved_prune=o.approved_prune,
+            force_prune=o.force_prune,
         ),
         variables=dict(message.variables),
         entries=tuple(_entry_from_proto(entry) for entry in message.entries),
@@ -271,12 +292,14 @@ def _entry_from_proto(entry: pb.Entry) -> Entry:
 
 def bundle_to_proto(bundle: Bundle) -> pb.Bundle:
     """Return the message of a bundle."""
-    return pb.Bundle(workloads=[workload_to_proto(workload) for workload in bundle.workloads])
+    workloads = [workload_to_proto(workload) for workload in bundle.workloads]
+    return pb.Bundle(workloads=workloads, approved_prunes=bundle.approved_prunes)
 
 
 def bundle_from_proto(message: pb.Bundle) -> Bundle:
     """Return the bundle of a message. Raise BundleError where it is not well-formed."""
-    return Bundle(tuple(workload_from_proto(workload) for workload in message.workloads))
+    workloads = tuple(workload_from_proto(workload) for workload in message.workloads)
+    return Bundle(workloads, tuple(message.approved_prunes))
 
 
 def object_id_to_proto(identity: ObjectId) -> pb.ObjectId:

@@ -11,6 +11,7 @@ WORKLOAD_NAMESPACE: Final = f"{GROUP}/workload-namespace"
 WORKLOAD_KIND: Final = f"{GROUP}/workload-kind"
 WAVE_ANNOTATION: Final = f"{GROUP}/wave"
 DRIFT: Final = f"{GROUP}/drift"
+PRUNE: Final = f"{GROUP}/prune"
 PRUNE_LIMIT_ANNOTATION: Final = f"{GROUP}/prune-limit"
 WORKLOAD_LABELS: Final = frozenset({WORKLOAD_KIND, WORKLOAD_NAMESPACE, WORKLOAD_NAME})
 SYSTEM_NAMESPACE: Final = "felloe-system"

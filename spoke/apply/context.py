@@ -66,6 +66,11 @@ class Fleet(Protocol):
         """Return which workload wants which object."""
         ...
 
+    @property
+    def approved_prunes(self) -> Collection[str]:
+        """Return the names of the deletions that a person approved."""
+        ...
+
     def recorded(self, identity: ObjectId) -> bool:
         """Return whether the workload that wants an object has it in its inventory, and its labels on the object."""
         ...

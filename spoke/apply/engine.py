@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
@@ -137,6 +137,7 @@ class Engine:
         self._running: dict[WorkloadId, _Running] = {}
         self._claims: dict[ObjectId, WorkloadId] = {}
         self._ignored: dict[ObjectId, tuple[str, ...]] = {}
+        self._approved: frozenset[str] = frozenset()
         self._rules: dict[tuple[WorkloadId, str, str], Rule] = {}
         self._cel = Cel()
         self._evaluations = Evaluations(self._cel)
@@ -258,6 +259,11 @@ class Engine:
     def claims(self) -> Mapping[ObjectId, WorkloadId]:
         """Return which workload wants which object."""
         return self._claims
+
+    @property
+    def approved_prunes(self) -> Collection[str]:
+        """Return the names of the deletions that a person approved."""
+        return self._approved
 
     def recorded(self, identity: ObjectId) -> bool:
         """Return whether the workload that wants an object has applied it, and has its labels on it and a record of it.
@@ -401,6 +407,7 @@ class Engine:
         self._claims = wanted
         entries = (entry for workload in stored.bundle.workloads for entry in workload.entries)
         self._ignored = {entry.id: entry.ignore for entry in entries if entry.ignore}
+        self._approved = frozenset(stored.bundle.approved_prunes)
         self._rules = {
             (workload.id, rule.group, rule.kind): rule
             for workload in stored.bundle.workloads

@@ -12,12 +12,13 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Final
+from dataclasses import asdict, dataclass, field, replace
+from typing import Final, Self
 
 import orjson
 import zstandard
 
+from felloe.bundle import PRUNE_LIMIT, ApplyOptions
 from felloe.digest import Digest
 from felloe.errors import StoreError
 from felloe.identity import ObjectId, WorkloadId
@@ -39,7 +40,8 @@ class Item:
     `applied` names what was last applied and `fingerprint` the fields that this made ours. While something else is
     about to be applied, `applied` is empty: what is in the cluster is then either. `created` says that the object was
     not there before us; it is known of namespaces only. `left_alone` and `once` are what the object in Git says
-    (spoke.drift.annotations).
+    (spoke.drift.annotations). `settled` says that it was there when the workload was last applied whole, and that
+    nobody approved since then that it goes.
     """
 
     version: str
@@ -49,6 +51,7 @@ class Item:
     created: bool = False
     left_alone: bool = False
     once: bool = False
+    settled: bool = False
 
     @property
     def known(self) -> bool:
@@ -56,13 +59,31 @@ class Item:
         return bool(self.applied or self.fingerprint)
 
 
+@dataclass(frozen=True, slots=True)
+class Parting:
+    """How a workload is taken down on the day when it leaves the bundle, and its options are no longer there.
+
+    `deletion_policy`, `prune_limit` and `force_prune` are ApplyOptions' of the same name, `timeout` its seconds.
+    """
+
+    deletion_policy: str = "MirrorPrune"
+    prune_limit: float = PRUNE_LIMIT
+    force_prune: bool = False
+    timeout: float = 270.0
+
+    @classmethod
+    def of(cls, options: ApplyOptions) -> Self:
+        """Return what the options of a workload say about it."""
+        return cls(options.deletion_policy, options.prune_limit, options.force_prune, options.timeout)
+
+
 @dataclass(slots=True)
 class Inventory:
     """The record of one workload.
 
-    `prune`, `suspend` and `service_account` are kept for the day when it leaves the bundle.
-    `inherited` are the labels of former owners: an object of the inventory that carries one of these sets, and no
-    labels of ours yet, is ours as well.
+    `prune`, `suspend`, `service_account` and `parting` are kept for the day when it leaves the bundle.
+    `applied_objects` is how many objects it had when it was last applied whole. `inherited` are the labels of former
+    owners: an object of the inventory that carries one of these sets, and no labels of ours yet, is ours as well.
     """
 
     id: WorkloadId
@@ -70,9 +91,11 @@ class Inventory:
     prune: bool = False
     suspend: bool = False
     service_account: str = ""
+    parting: Parting = field(default_factory=Parting)
     requested_at: str = ""
     applied_digest: Digest | None = None
     applied_at: float = 0.0
+    applied_objects: int = 0
     serial: int = 0
     inherited: tuple[OwnerLabels, ...] = ()
     origin: Origin = field(default_factory=Origin)
@@ -97,9 +120,11 @@ def encode(inventory: Inventory) -> dict[str, bytes]:
         "prune": inventory.prune,
         "suspend": inventory.suspend,
         "service_account": inventory.service_account,
+        "parting": asdict(inventory.parting),
         "requested_at": inventory.requested_at,
         "applied_digest": inventory.applied_digest.hex() if inventory.applied_digest else "",
         "applied_at": inventory.applied_at,
+        "applied_objects": inventory.applied_objects,
         "serial": inventory.serial,
         "inherited": inventory.inherited,
         "origin": _origin_to_json(inventory.origin),
@@ -120,12 +145,14 @@ def decode(pieces: Iterable[tuple[str, bytes]]) -> Mapping[WorkloadId, Inventory
     return inventories
 
 
-_BITS: Final = (1, 2, 4)
+_BITS: Final = (1, 2, 4, 8)
 
 
 def _marks(item: Item) -> int:
-    """Return `created`, `left_alone` and `once` as bits; a record from before there were others says true or false."""
-    return sum(bit for bit, mark in zip(_BITS, (item.created, item.left_alone, item.once), strict=True) if mark)
+    """Return `created`, `left_alone`, `once`, `settled` as bits; a record from before there were others says a bool."""
+    return sum(
+        bit for bit, mark in zip(_BITS, (item.created, item.left_alone, item.once, item.settled), strict=True) if mark
+    )
 
 
 def _piece(name: str, data: bytes) -> Inventory:
@@ -144,9 +171,11 @@ def _piece(name: str, data: bytes) -> Inventory:
             prune=content["prune"],
             suspend=content["suspend"],
             service_account=content.get("service_account", ""),
+            parting=Parting(**content.get("parting", {})),
             requested_at=content["requested_at"],
             applied_digest=_digest(content["applied_digest"]),
             applied_at=content["applied_at"],
+            applied_objects=content.get("applied_objects", 0),
             serial=content["serial"],
             inherited=tuple(tuple((key, value) for key, value in labels) for labels in content.get("inherited", ())),
             origin=_origin(content.get("origin")),

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from enum import Enum
 from typing import Final
 
 from felloe.errors import FelloeError, KubernetesError
 from felloe.identity import ObjectId, WorkloadId
 from felloe.labels import WORKLOAD_LABELS
+from spoke.apply.deletion import Became, Deletion, Pruned
 from spoke.apply.inventory import OwnerLabels
+from spoke.apply.occupants import Occupants
 from spoke.apply.recreate import make_room
 from spoke.apply.strangers import Found, Stranger, strangers, take_over
+from spoke.drift.annotations import policy
 from spoke.drift.fields import handed_over, taken_over
 from spoke.drift.live import Live, LiveObjects, owner
 from spoke.drift.watches import metadata_only, typed
@@ -20,7 +22,6 @@ from spoke.kube.client import METADATA_ONLY, Json, KubeClient
 from spoke.kube.discovery import Discovery, NoSuchKindError, Resource
 from spoke.kube.errors import CONFLICT, FORBIDDEN, NOT_FOUND
 
-_DELETE_ATTEMPTS: Final = 4
 _RELEASE_ATTEMPTS: Final = 8
 
 
@@ -30,14 +31,6 @@ class Applied:
 
     live: Live
     created: bool
-
-
-class Pruned(Enum):
-    """What became of an object that is not wanted any more."""
-
-    DELETED = "deleted"
-    GONE = "was gone already"
-    NOT_OURS = "left: it does not carry this workload's labels any more"
 
 
 class Objects:
@@ -128,34 +121,34 @@ class Objects:
         return not _metadata(found).get("deletionTimestamp")
 
     async def prune(
-        self, identity: ObjectId, version: str, workload: WorkloadId, inherited: Iterable[OwnerLabels] = ()
-    ) -> Pruned:
-        """Delete an object if it, live, still carries the labels of this workload, dependents in the background.
+        self,
+        identity: ObjectId,
+        version: str,
+        workload: WorkloadId,
+        inherited: Iterable[OwnerLabels] = (),
+        *,
+        force: bool = False,
+    ) -> Became:
+        """Delete an object that is not wanted any more, see spoke.apply.deletion.
 
         Labels of a former owner, from which the workload has inherited, count as long as no labels of ours are there.
+        Of Namespaces and CRDs, without `force`, only those are deleted in which nothing is that isn't ours.
         """
         try:
             resource = await self._discovery.find_any(identity.group, version, identity.kind)
         except NoSuchKindError:
             return Pruned.GONE
+        occupants = Occupants(self._own, self._discovery)
+
+        async def objection(identity: ObjectId, path: str, metadata: Mapping[str, object]) -> str:
+            return "" if force or policy(metadata).prune_forced else await occupants.refusal(identity, path)
+
         path = resource.path(identity.namespace, identity.name)
-        for attempt in range(_DELETE_ATTEMPTS):
-            try:
-                metadata = _metadata(await self._client.get(path, accept=METADATA_ONLY))
-                if not belongs(metadata, workload, inherited):
-                    return Pruned.NOT_OURS
-                # The version that carried the labels, so that nobody takes it over in between; a busy object changes
-                # all the time, so the last attempt is content with the uid.
-                version_seen = "" if attempt == _DELETE_ATTEMPTS - 1 else str(metadata.get("resourceVersion") or "")
-                await self._client.delete(path, str(metadata.get("uid")), version_seen)
-            except KubernetesError as error:
-                if error.status == NOT_FOUND or (error.status == FORBIDDEN and await self._is_gone(path)):
-                    return Pruned.GONE
-                if error.status != CONFLICT:
-                    raise
-            else:
-                return Pruned.DELETED
-        raise KubernetesError(f"{identity} changes faster than it can be deleted", status=CONFLICT)
+
+        def ours(metadata: Mapping[str, object]) -> bool:
+            return belongs(metadata, workload, inherited)
+
+        return await Deletion(self._client, self._own).delete(identity, path, ours, objection)
 
     async def _is_gone(self, path: str) -> bool:
         """Return whether there is nothing left that somebody without rights might delete.

@@ -23,6 +23,30 @@ RIGHTS: Final = frozenset(
 )
 """Kinds that decide who may do what: when one changes, what was refused may be allowed."""
 
+_LAST: Final = {CRD: 1, NAMESPACE: 2}
+_BUILT_IN_GROUPS: Final = frozenset(
+    f"{group}.k8s.io"
+    for group in (
+        "admissionregistration",
+        "apiextensions",
+        "apiregistration",
+        "authentication",
+        "authorization",
+        "certificates",
+        "coordination",
+        "discovery",
+        "events",
+        "flowcontrol.apiserver",
+        "internal.apiserver",
+        "networking",
+        "node",
+        "rbac.authorization",
+        "resource",
+        "scheduling",
+        "storage",
+        "storagemigration",
+    )
+)
 PROTECTED_NAMESPACES: Final = frozenset({"default", "kube-system", "kube-public", "kube-node-lease", SYSTEM_NAMESPACE})
 
 
@@ -70,8 +94,10 @@ def waves(entries: Iterable[Entry]) -> list[list[Entry]]:
 class Leftovers:
     """What an inventory has that its workload does not want any more.
 
-    `prune` is to be deleted, the last wave first; `released` is only forgotten: another workload has it now, or it is
-    to stay. What is in neither waits for the workload that claims it to write it down.
+    `prune` is to be deleted, stage by stage: the last wave first, in it custom resources before what may run their
+    controllers, and what gives rights after what may need them; CRDs and Namespaces after all. `released` is only
+    forgotten: another workload has it now, or it is to stay. What is in neither waits for the workload that claims it
+    to write it down.
     """
 
     prune: tuple[tuple[ObjectId, ...], ...]
@@ -92,7 +118,7 @@ def leftovers(
     the workload that wants it, and carries that one's labels: only then it is safe to forget it here.
     """
     released: list[ObjectId] = []
-    doomed: list[tuple[int, ObjectId]] = []
+    doomed: list[tuple[int, int, int, ObjectId]] = []
     for identity, item in inventory.items.items():
         if identity in wanted:
             continue
@@ -102,10 +128,17 @@ def leftovers(
         elif not prune or not _prunable(identity, item):
             released.append(identity)
         else:
-            doomed.append((item.wave, identity))
-    doomed.sort(key=lambda pair: (-pair[0], pair[1]))
-    grouped = groupby(doomed, key=lambda pair: pair[0])
-    return Leftovers(tuple(tuple(identity for _, identity in wave) for _, wave in grouped), tuple(released))
+            doomed.append((_LAST.get(identity[:2], 0), -item.wave, _rank(identity), identity))
+    doomed.sort()
+    grouped = groupby(doomed, key=lambda each: each[:3])
+    return Leftovers(tuple(tuple(identity for *_, identity in stage) for _, stage in grouped), tuple(released))
+
+
+def _rank(identity: ObjectId) -> int:
+    """Return when an object is deleted in its wave: kinds that the API server does not have by itself before others."""
+    if "." in identity.group and identity.group not in _BUILT_IN_GROUPS:
+        return 0
+    return 2 if identity[:2] in RIGHTS else 1
 
 
 def _prunable(identity: ObjectId, item: Item) -> bool:

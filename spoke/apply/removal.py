@@ -5,21 +5,21 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
+from felloe.bundle import deletes_at_removal
 from felloe.digest import Digest
 from felloe.errors import FelloeError
-from felloe.identity import ObjectId
+from felloe.v1 import status_pb2 as pb
 from spoke.apply import standing
 from spoke.apply.context import Context
 from spoke.apply.plan import leftovers
-from spoke.apply.pruning import prune, tell_kept
-from spoke.apply.standing import Failure, Verdict
+from spoke.apply.pruning import Outcome, next_look, prune
+from spoke.apply.standing import Verdict
 from spoke.apply.step import State
 
-_FIRST_PAUSE_SECONDS: Final = 0.5
-_LONGEST_PAUSE_SECONDS: Final = 15.0
+_LONGEST_PAUSE_SECONDS: Final = 60.0
 
 
 async def removed(context: Context, state: State, hub: bytes) -> None:
@@ -27,43 +27,53 @@ async def removed(context: Context, state: State, hub: bytes) -> None:
 
     Return when nothing of it is left.
     """
-    inventory = state.inventory
-    kept: Mapping[ObjectId, Failure] = {}
-    pause = _FIRST_PAUSE_SECONDS
+    attempt, told = 0, b""
     while True:
-        failures: dict[ObjectId, Failure] = {}
-        message = ""
+        outcome, message = Outcome(), ""
         try:
-            keep = inventory.suspend or not inventory.prune
-            left = leftovers(inventory, (), context.fleet.claims, context.fleet.recorded, prune=not keep)
-            outcome = await prune(context, inventory, left, hub)
-            if outcome.kept and outcome.kept != kept:
-                tell_kept(context, inventory, outcome.kept)
-            kept = outcome.kept
-            inventory.items = {i: item for i, item in inventory.items.items() if i not in outcome.dropped}
-            failures = outcome.failures | outcome.kept
-            if not inventory.items:
-                await context.inventories.delete(inventory.id)
-                context.report.removed(inventory.id)
+            outcome = await _take_down(context, state, hub)
+            if not state.inventory.items:
+                await context.inventories.delete(state.inventory.id)
+                context.report.removed(state.inventory.id)
                 return
         except FelloeError as error:
             message = str(error)
-        if failures or message:
-            verdict = (
-                standing.ready_while_failing(failures, len(inventory.items))
-                if failures
-                else Verdict(standing.FALSE, "PruneFailed", message)
-            )
-            state.standing.set("Ready", verdict, time.time())
-            context.report.workload(
-                standing.status(
-                    state.standing,
-                    digest=inventory.applied_digest or Digest(b""),
-                    applied_digest=inventory.applied_digest,
-                    applied_at=inventory.applied_at,
-                    objects=len(inventory.items),
-                    troubles=standing.problems(failures, {}),
-                )
-            )
-        await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311
-        pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+        status = _status(state, outcome, message)
+        if (data := status.SerializeToString(deterministic=True)) != told:
+            told = data
+            context.report.workload(status)
+        attempt = 0 if outcome.dropped else attempt + 1
+        # An approval comes with a newer bundle, and with that this begins again.
+        longest = _LONGEST_PAUSE_SECONDS
+        seconds = longest if outcome.pending else next_look(outcome.failures, attempt, longest)
+        await asyncio.sleep(random.uniform(seconds / 2, seconds))  # noqa: S311
+
+
+async def _take_down(context: Context, state: State, hub: bytes) -> Outcome:
+    inventory = state.inventory
+    delete = not inventory.suspend and deletes_at_removal(inventory.parting.deletion_policy, prune=inventory.prune)
+    left = leftovers(inventory, (), context.fleet.claims, context.fleet.recorded, prune=delete)
+    outcome = await prune(context, state, left, (), inventory.parting, hub)
+    items = {i: item for i, item in state.inventory.items.items() if i not in outcome.dropped}
+    state.inventory = replace(state.inventory, items=items)
+    return outcome
+
+
+def _status(state: State, outcome: Outcome, message: str) -> pb.WorkloadStatus:
+    inventory, failures = state.inventory, outcome.failures | outcome.kept
+    if message:
+        verdict = Verdict(standing.FALSE, "PruneFailed", message)
+    elif failures:
+        verdict = standing.ready_while_failing(failures, len(inventory.items))
+    else:
+        verdict = outcome.verdict() or Verdict(standing.UNKNOWN, "Progressing", "being removed")
+    state.standing.set("Ready", verdict, time.time())
+    return standing.status(
+        state.standing,
+        digest=inventory.applied_digest or Digest(b""),
+        applied_digest=inventory.applied_digest,
+        applied_at=inventory.applied_at,
+        objects=len(inventory.items),
+        troubles=standing.problems(failures, {}),
+        pending=outcome.pending,
+    )

@@ -12,6 +12,7 @@ from felloe.bundle import object_id_to_proto, workload_id_to_proto
 from felloe.digest import Digest
 from felloe.identity import ObjectId, WorkloadId
 from felloe.v1 import status_pb2 as pb
+from spoke.apply.guard import Pending
 from spoke.health import Health, HealthStatus, combine
 
 PROBLEMS_AT_MOST: Final = 50
@@ -109,6 +110,7 @@ def status(
     applied_at: float,
     objects: int,
     troubles: list[pb.ObjectProblem],
+    pending: Pending | None = None,
 ) -> pb.WorkloadStatus:
     """Return the message that tells how a workload stands."""
     message = pb.WorkloadStatus(
@@ -122,6 +124,8 @@ def status(
         problem_count=len(troubles),
         healed=standing.healed,
     )
+    if pending is not None:
+        message.pending_prune.CopyFrom(pending.to_proto())
     for name, seconds in (
         ("received_at", standing.received_at),
         ("applied_at", applied_at),

@@ -17,7 +17,7 @@ from felloe.waves import barrier
 from spoke.apply.concurrency import bounded
 from spoke.apply.context import Context
 from spoke.apply.definitions import settle
-from spoke.apply.inventory import Inventory, Item
+from spoke.apply.inventory import Inventory, Item, Parting
 from spoke.apply.objects import Applied
 from spoke.apply.plan import CRD, NAMESPACE, SECRET, Why, waves, why_apply
 from spoke.apply.prepare import applied_key, desired, expires, manifest, on_top_of, variables_digest, without_values
@@ -53,6 +53,12 @@ class State:
     standing: Standing
     contests: dict[ObjectId, Contest] = field(default_factory=dict)
     expired: set[ObjectId] = field(default_factory=set)
+    leaving: dict[ObjectId, bool] = field(default_factory=dict)
+    """What is being deleted, and whether it was told that this takes too long."""
+    kept: frozenset[ObjectId] = frozenset()
+    """What an earlier hub applied and it was told of that it stays."""
+    asked_about: str = ""
+    """The deletion of which it was told that a person has to approve it."""
 
 
 class Step:
@@ -175,6 +181,7 @@ class Step:
             prune=self._workload.options.prune,
             suspend=False,
             service_account=self._context.service_account,
+            parting=Parting.of(self._workload.options),
         )
         await self._context.record.recorded()
         await self._context.inventories.write(draft)
@@ -301,6 +308,7 @@ class Step:
             created=bool(known and known.created),
             left_alone=says.left_alone,
             once=says.once,
+            settled=bool(known and known.settled),
         )
         if item != known:
             self._state.inventory.items[entry.id] = item

@@ -23,9 +23,10 @@ from spoke.apply import standing
 from spoke.apply.context import Context, Delivery, owned_elsewhere
 from spoke.apply.dependencies import as_flux_object
 from spoke.apply.hold import Hold
+from spoke.apply.inventory import Parting
 from spoke.apply.outside import Outside, checked
 from spoke.apply.plan import leftovers
-from spoke.apply.pruning import prune, tell_kept
+from spoke.apply.pruning import Outcome, next_look, prune
 from spoke.apply.release import released
 from spoke.apply.standing import Failure, Standing, Verdict
 from spoke.apply.step import State, Step
@@ -63,8 +64,8 @@ class WorkloadTask:
             state.inventory.applied_digest = None
         self._due: dict[ObjectId, float] = {}
         self._attempts: dict[ObjectId, int] = {}
-        self._unpruned: dict[ObjectId, Failure] = {}
-        self._kept: dict[ObjectId, Failure] = {}
+        self._pruned = Outcome()
+        self._prune_attempts = 0
         self._prune_at = 0.0
         self._unhealthy: dict[ObjectId, Health] = {}
         self._unhealthy_since: float | None = None
@@ -235,31 +236,44 @@ class WorkloadTask:
 
     async def _settle(self) -> None:
         """Everything is applied: delete what is not wanted any more, and write down what is."""
-        inventory, options, fleet = self._state.inventory, self.workload.options, self._context.fleet
-        left = leftovers(inventory, self._wanted, fleet.claims, fleet.recorded, prune=options.prune)
-        outcome = await prune(self._context, inventory, left, self._delivery.hub)
-        if outcome.kept and outcome.kept != self._kept:
-            tell_kept(self._context, inventory, outcome.kept)
-        self._unpruned, self._kept = outcome.failures, outcome.kept
+        options, fleet, parting = self.workload.options, self._context.fleet, Parting.of(self.workload.options)
+        left = leftovers(self._state.inventory, self._wanted, fleet.claims, fleet.recorded, prune=options.prune)
+        hub = self._delivery.hub
+        outcome = self._pruned = await prune(self._context, self._state, left, self._wanted, parting, hub)
+        inventory = self._state.inventory
         items = {identity: item for identity, item in inventory.items.items() if identity not in outcome.dropped}
-        self._handing_over = len(items) > len(self._wanted) + len(self._kept) and not self._unpruned
-        draft = replace(inventory, items=items, prune=options.prune, suspend=False)
-        draft.service_account = self._context.service_account
-        if self._unpruned:
-            self._prune_at = time.monotonic() + min(options.retry_interval, 10.0)
-        else:
-            self._prune_at = 0.0
-            draft.requested_at = options.requested_at
-            if not self._kept:
-                draft.origin = self._delivery.origin(self.workload.digest)
-            if draft.applied_digest != self.workload.digest and not self._foreign:
-                draft.applied_digest, draft.applied_at = self.workload.digest, time.time()
+        self._handing_over = len(items) > len(self._wanted) + len(outcome.kept) and outcome.asked
+        draft = replace(
+            inventory,
+            items=items,
+            prune=options.prune,
+            suspend=False,
+            service_account=self._context.service_account,
+            parting=parting,
+            requested_at=options.requested_at,
+        )
+        if outcome.done and not outcome.kept:
+            draft.origin = self._delivery.origin(self.workload.digest)
+        if outcome.done and draft.applied_digest != self.workload.digest and not self._foreign:
+            draft.applied_digest, draft.applied_at = self.workload.digest, time.time()
+            draft.applied_objects = len(self._wanted)
+            items |= {i: replace(items[i], settled=True) for i in self._wanted if i in items and not items[i].settled}
         if draft != inventory or self._step.unsaved:
             await self._context.inventories.write(draft)
             self._state.inventory = draft
             self._step.unsaved = False
-        if not self._unpruned and not self._settled:
+        self._plan_next_look(outcome)
+        if outcome.done and not self._settled:
             self._applied()
+
+    def _plan_next_look(self, outcome: Outcome) -> None:
+        """See to it that what is not gone yet is looked at again; an approval or a new owner wakes by itself."""
+        if not outcome.failures and not outcome.leaving:
+            self._prune_attempts, self._prune_at = 0, 0.0
+            return
+        self._prune_attempts = 0 if outcome.dropped else self._prune_attempts + 1
+        longest = self.workload.options.retry_interval
+        self._prune_at = time.monotonic() + next_look(outcome.failures, self._prune_attempts, longest)
 
     def _applied(self) -> None:
         self._settled = True
@@ -383,7 +397,7 @@ class WorkloadTask:
         return {**{i: health for i, health in self._unhealthy.items() if i in named}, **outside}
 
     def _health_verdict(self) -> Verdict:
-        if not self._settled:
+        if not self._settled and self._pruned.done:
             return Verdict(standing.UNKNOWN, "Progressing", "not applied yet")
         bad = self._in_question()
         options, now = self.workload.options, time.monotonic()
@@ -394,7 +408,11 @@ class WorkloadTask:
         overdue = self._unhealthy_since is not None and now >= self._unhealthy_since + options.timeout
         counted = len(options.health_checks) if options.health_checks and not options.wait else len(self._wanted)
         verdict = standing.healthy(bad.items(), counted, overdue=overdue, timeout=options.timeout)
-        if verdict.status == standing.TRUE and self._state.standing.healthy_digest != self.workload.digest:
+        if (
+            verdict.status == standing.TRUE
+            and self._settled
+            and self._state.standing.healthy_digest != self.workload.digest
+        ):
             self._state.standing.healthy_digest = self.workload.digest
             self._state.standing.healthy_at = time.time()
             if span := self._spans.pop("healthy", None):
@@ -403,11 +421,13 @@ class WorkloadTask:
         return verdict
 
     def _ready_verdict(self) -> Verdict:
-        failures = self._step.failures | self._unpruned | self._claimed_elsewhere()
+        failures = self._step.failures | self._pruned.failures | self._claimed_elsewhere()
         if self._trouble:
             return Verdict(standing.FALSE, "ReconciliationFailed", self._trouble)
         if failures:
             return standing.ready_while_failing(failures, len(self.workload.entries), len(self._step.held))
+        if verdict := self._pruned.verdict():
+            return verdict
         if not self._settled:
             return Verdict(standing.UNKNOWN, "Progressing", "reconciliation in progress")
         health = self._health_verdict()
@@ -443,7 +463,7 @@ class WorkloadTask:
         known.set("Ready", ready, now)
         if not self.workload.options.suspend:
             known.set("Healthy", self._health_verdict(), now)
-        failures = self._step.failures | self._unpruned | self._claimed_elsewhere()
+        failures = self._step.failures | self._pruned.failures | self._claimed_elsewhere()
         message = standing.status(
             known,
             digest=self.workload.digest,
@@ -451,8 +471,9 @@ class WorkloadTask:
             applied_at=inventory.applied_at,
             objects=len(inventory.items),
             troubles=standing.problems(
-                self._step.drifts | failures | self._kept, {**self._unhealthy, **self._outside.unhealthy()}
+                self._step.drifts | failures | self._pruned.kept, {**self._unhealthy, **self._outside.unhealthy()}
             ),
+            pending=self._pruned.pending,
         )
         if (data := message.SerializeToString(deterministic=True)) != self._last:
             self._last = data

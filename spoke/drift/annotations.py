@@ -21,7 +21,7 @@ _KNOWN: Final[Mapping[str, tuple[str, ...]]] = {
     "ssa": ("Override", "Merge", "IfNotPresent", "Ignore"),
     "force": ("enabled", "disabled"),
     "reconcile": ("enabled", "disabled"),
-    "prune": ("enabled", "disabled"),
+    "prune": ("enabled", "disabled", "force"),
 }
 
 
@@ -32,7 +32,8 @@ class Policy:
     `left_alone` (``reconcile: disabled``, ``ssa: Ignore``): neither applied nor healed nor deleted. `once`
     (``ssa: IfNotPresent``): made where it is missing, never changed. `merged` (``ssa: Merge``): only what Git sets is
     ours, what kubectl and others wrote next to it is not taken over. `forced`: deleted and made again where a field
-    can't be changed. `kept` (``prune: disabled``): not deleted. `unknown` tells of values that mean nothing.
+    can't be changed. `kept` (``prune: disabled``): not deleted. `prune_forced` (``prune: force``, our own): a Namespace
+    or CRD that is deleted although something that is not ours is in it. `unknown` tells of values that mean nothing.
     """
 
     left_alone: bool = False
@@ -40,6 +41,7 @@ class Policy:
     merged: bool = False
     forced: bool = False
     kept: bool = False
+    prune_forced: bool = False
     unknown: tuple[str, ...] = ()
 
     @property
@@ -69,6 +71,7 @@ def policy(metadata: Json) -> Policy:
         merged=("ssa", "Merge") in says,
         forced=("force", "enabled") in says,
         kept=("prune", "disabled") in says,
+        prune_forced=("prune", "force") in says,
         unknown=tuple(unknown),
     )
 

@@ -203,8 +203,11 @@ class KubeClient:
         )
         return answer.json()
 
-    async def delete(self, path: str, uid: str, resource_version: str = "") -> None:
-        """Delete just the object with this uid (at this version, if given), its dependents in the background."""
+    async def delete(self, path: str, uid: str, resource_version: str = "") -> Answer:
+        """Delete just the object with this uid (at this version, if given), its dependents in the background.
+
+        The answer is a Status where it is gone now, else mostly the object as it goes.
+        """
         preconditions = {"uid": uid} | ({"resourceVersion": resource_version} if resource_version else {})
         options = {
             "apiVersion": "v1",
@@ -212,7 +215,7 @@ class KubeClient:
             "propagationPolicy": "Background",
             "preconditions": preconditions,
         }
-        await self._request("DELETE", path, body=orjson.dumps(options), accept=METADATA_ONLY)
+        return await self._request("DELETE", path, body=orjson.dumps(options), accept=METADATA_ONLY)
 
     @asynccontextmanager
     async def stream(

@@ -33,6 +33,7 @@ class Resource:
     kind: str
     plural: str
     namespaced: bool
+    listable: bool = True
 
     def collection(self, namespace: str = "") -> str:
         """Return the path of all objects, or of those in one namespace."""
@@ -56,6 +57,7 @@ class Discovery:
         self._client = client
         self._clock = clock
         self._kinds: dict[tuple[str, str], dict[str, Resource]] = {}
+        self._untold: list[str] = []
         self._read_at = float("-inf")
         self._lock = asyncio.Lock()
 
@@ -85,6 +87,20 @@ class Discovery:
                 raise
             return other
 
+    async def namespaced(self) -> list[Resource]:
+        """Return every kind that objects in a namespace can have and that can be listed, each in one version, anew.
+
+        Raise KubernetesError where an aggregated API can't tell its kinds.
+        """
+        self.outdated()
+        await self._refresh()
+        if self._untold:
+            raise KubernetesError(
+                f"the kinds of {', '.join(self._untold)} can't be told now: its server is away", status=503
+            )
+        found = [next(iter(versions.values())) for versions in self._kinds.values()]
+        return [resource for resource in found if resource.namespaced and resource.listable]
+
     def outdated(self) -> None:
         """Say that kinds were added: the next unknown one is looked for at once."""
         self._read_at = float("-inf")
@@ -102,10 +118,12 @@ class Discovery:
 
     async def _read(self) -> list[Resource]:
         found: list[Resource] = []
+        self._untold = []
         for root in ("/api", "/apis"):
             answer = await self._client.get(root, accept=_AGGREGATED)
             if answer.get("kind") == "APIGroupDiscoveryList":
                 found += _aggregated(answer)
+                self._untold += _stale(answer)
             else:
                 for api in _group_versions(answer):
                     found += await self._legacy(api)
@@ -117,10 +135,18 @@ class Discovery:
             answer = await self._client.get(f"/apis/{api}" if group else f"/api/{api}")
         except KubernetesError as error:
             if error.status in (NOT_FOUND, 503):  # an aggregated API whose server is away must not hide the others
+                self._untold.append(api)
                 return []
             raise
         return [
-            Resource(group, version, str(entry["kind"]), str(entry["name"]), entry.get("namespaced") is True)
+            Resource(
+                group,
+                version,
+                str(entry["kind"]),
+                str(entry["name"]),
+                entry.get("namespaced") is True,
+                _can_list(entry),
+            )
             for entry in _mappings(answer.get("resources"))
             if "/" not in str(entry.get("name", "/")) and "kind" in entry
         ]
@@ -140,7 +166,22 @@ def _aggregated(answer: Json) -> Iterator[Resource]:
                         str(kind["kind"]),
                         str(entry.get("resource", "")),
                         entry.get("scope") == "Namespaced",
+                        _can_list(entry),
                     )
+
+
+def _stale(answer: Json) -> Iterator[str]:
+    for item in _mappings(answer.get("items")):
+        metadata = item.get("metadata")
+        group = metadata.get("name", "") if isinstance(metadata, Mapping) else ""
+        for version in _mappings(item.get("versions")):
+            if version.get("freshness") == "Stale":
+                yield f"{group}/{version.get('version', '')}"
+
+
+def _can_list(entry: Mapping[str, object]) -> bool:
+    verbs = entry.get("verbs")
+    return isinstance(verbs, list) and "list" in verbs
 
 
 def _group_versions(answer: Json) -> Iterator[str]:

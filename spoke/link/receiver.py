@@ -144,7 +144,7 @@ def _target(transfer: _Transfer) -> Bundle:
         delta = pb.ManifestDelta.FromString(_unpack(bytes(transfer.manifest), MAX_MANIFEST))
         changed = tuple(workload_from_proto(workload) for workload in delta.changed)
         removed = tuple(workload_id_from_proto(workload) for workload in delta.removed)
-        bundle = patch(transfer.base, Delta(changed, removed))
+        bundle = patch(transfer.base, Delta(changed, removed, tuple(delta.approved_prunes)))
     except DecodeError:
         raise RefusedBundleError("the manifest is damaged") from None
     except BundleError as error:

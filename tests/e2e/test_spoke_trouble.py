@@ -56,7 +56,8 @@ async def test_killed_at_any_moment_nothing_is_left_behind_and_nothing_is_missin
     state = tmp_path / "state"
     chance = random.Random(7)  # noqa: S311
     bound = [namespace("killed"), *(config_map("killed", f"a{number}", k="1") for number in range(150))]
-    put(state, 1, Wanted("apps", bound))
+    unasked = ApplyOptions(prune=True, prune_limit=1.0)  # what was never applied whole may all go again
+    put(state, 1, Wanted("apps", bound, unasked))
     for generation in range(2, 8):
         async with process(cluster.kubeconfig, state) as spoke:
             # Anywhere between the first request and the last: the start of Python takes the first part of it.
@@ -67,7 +68,7 @@ async def test_killed_at_any_moment_nothing_is_left_behind_and_nothing_is_missin
             await spoke.wait()
         kept = chance.sample(bound[1:], 100)
         new = [config_map("killed", f"b{generation}-{number}", k="1") for number in range(50)]
-        put(state, generation, Wanted("apps", [bound[0], *kept, *new]))
+        put(state, generation, Wanted("apps", [bound[0], *kept, *new], unasked))
         bound = [bound[0], *kept, *new]
     async with running(cluster.kubeconfig, state) as spoke_again:
         await spoke_again.until_applied("apps")

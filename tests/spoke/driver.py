@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -38,10 +38,10 @@ class Spoke:
         """What takes a cluster over from Flux."""
         return self._agent.adoption
 
-    def want(self, *workloads: Wanted, traceparent: str = "") -> None:
+    def want(self, *workloads: Wanted, traceparent: str = "", approved: Iterable[str] = ()) -> None:
         """Make this the desired state."""
         generation = self.store.current.generation + 1 if self.store.current else 1
-        self._agent.on_bundle(commit(self.store, generation, workloads, traceparent))
+        self._agent.on_bundle(commit(self.store, generation, workloads, traceparent, approved))
 
     def join(self, hub: str, cluster: str) -> None:
         """Be somebody to a hub."""
@@ -68,6 +68,14 @@ class Spoke:
             )
 
         await self._until(holds, lambda: f"{name} {what}: it is {self.statuses.get(name)}")
+        return self.statuses[name]
+
+    async def until_said(self, name: str, check: Check, what: str) -> pb.WorkloadStatus:
+        """Wait until the newest status of a workload, whether it is still wanted or not, is as wanted."""
+        await self._until(
+            lambda: name in self.statuses and check(self.statuses[name]),
+            lambda: f"{name} {what}: it is {self.statuses.get(name)}",
+        )
         return self.statuses[name]
 
     async def until_applied(self, name: str) -> pb.WorkloadStatus:

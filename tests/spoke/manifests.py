@@ -30,7 +30,13 @@ def workload_id(name: str) -> WorkloadId:
     return WorkloadId("Kustomization", "flux-system", name)
 
 
-def commit(store: BundleStore, generation: int, workloads: Iterable[Wanted], traceparent: str = "") -> StoredBundle:
+def commit(
+    store: BundleStore,
+    generation: int,
+    workloads: Iterable[Wanted],
+    traceparent: str = "",
+    approved: Iterable[str] = (),
+) -> StoredBundle:
     """Put a bundle on a spoke's disk, as the link does it."""
     built = []
     for wanted in workloads:
@@ -45,7 +51,7 @@ def commit(store: BundleStore, generation: int, workloads: Iterable[Wanted], tra
             ignore = wanted.ignore.get(identity.kind, ())
             entries.append(Entry(identity, version, name, wave, len(blob), template=b"${" in blob, ignore=ignore))
         built.append(Workload(workload_id(wanted.name), wanted.options, tuple(entries), wanted.variables))
-    stored = StoredBundle(1, generation, Bundle(tuple(built)), traceparent, time.time(), store.trusted)
+    stored = StoredBundle(1, generation, Bundle(tuple(built), tuple(approved)), traceparent, time.time(), store.trusted)
     store.commit(stored)
     return stored
 

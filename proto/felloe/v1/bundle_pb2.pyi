@@ -81,7 +81,7 @@ class HealthCheckExpr(_message.Message):
     def __init__(self, api_version: _Optional[str] = ..., kind: _Optional[str] = ..., current: _Optional[str] = ..., failed: _Optional[str] = ..., in_progress: _Optional[str] = ...) -> None: ...
 
 class ApplyOptions(_message.Message):
-    __slots__ = ("prune", "wait", "suspend", "timeout", "interval", "retry_interval", "depends_on", "health_checks", "requested_at", "force", "deletion_policy", "service_account", "health_check_exprs", "drift", "prune_limit", "approved_prune")
+    __slots__ = ("prune", "wait", "suspend", "timeout", "interval", "retry_interval", "depends_on", "health_checks", "requested_at", "force", "deletion_policy", "service_account", "health_check_exprs", "drift", "prune_limit", "force_prune")
     PRUNE_FIELD_NUMBER: _ClassVar[int]
     WAIT_FIELD_NUMBER: _ClassVar[int]
     SUSPEND_FIELD_NUMBER: _ClassVar[int]
@@ -97,7 +97,7 @@ class ApplyOptions(_message.Message):
     HEALTH_CHECK_EXPRS_FIELD_NUMBER: _ClassVar[int]
     DRIFT_FIELD_NUMBER: _ClassVar[int]
     PRUNE_LIMIT_FIELD_NUMBER: _ClassVar[int]
-    APPROVED_PRUNE_FIELD_NUMBER: _ClassVar[int]
+    FORCE_PRUNE_FIELD_NUMBER: _ClassVar[int]
     prune: bool
     wait: bool
     suspend: bool
@@ -113,8 +113,8 @@ class ApplyOptions(_message.Message):
     health_check_exprs: _containers.RepeatedCompositeFieldContainer[HealthCheckExpr]
     drift: str
     prune_limit: float
-    approved_prune: str
-    def __init__(self, prune: _Optional[bool] = ..., wait: _Optional[bool] = ..., suspend: _Optional[bool] = ..., timeout: _Optional[float] = ..., interval: _Optional[float] = ..., retry_interval: _Optional[float] = ..., depends_on: _Optional[_Iterable[_Union[Dependency, _Mapping]]] = ..., health_checks: _Optional[_Iterable[_Union[HealthCheck, _Mapping]]] = ..., requested_at: _Optional[str] = ..., force: _Optional[bool] = ..., deletion_policy: _Optional[str] = ..., service_account: _Optional[str] = ..., health_check_exprs: _Optional[_Iterable[_Union[HealthCheckExpr, _Mapping]]] = ..., drift: _Optional[str] = ..., prune_limit: _Optional[float] = ..., approved_prune: _Optional[str] = ...) -> None: ...
+    force_prune: bool
+    def __init__(self, prune: _Optional[bool] = ..., wait: _Optional[bool] = ..., suspend: _Optional[bool] = ..., timeout: _Optional[float] = ..., interval: _Optional[float] = ..., retry_interval: _Optional[float] = ..., depends_on: _Optional[_Iterable[_Union[Dependency, _Mapping]]] = ..., health_checks: _Optional[_Iterable[_Union[HealthCheck, _Mapping]]] = ..., requested_at: _Optional[str] = ..., force: _Optional[bool] = ..., deletion_policy: _Optional[str] = ..., service_account: _Optional[str] = ..., health_check_exprs: _Optional[_Iterable[_Union[HealthCheckExpr, _Mapping]]] = ..., drift: _Optional[str] = ..., prune_limit: _Optional[float] = ..., force_prune: _Optional[bool] = ...) -> None: ...
 
 class Workload(_message.Message):
     __slots__ = ("id", "options", "variables", "entries")
@@ -136,7 +136,9 @@ class Workload(_message.Message):
     def __init__(self, id: _Optional[_Union[WorkloadId, _Mapping]] = ..., options: _Optional[_Union[ApplyOptions, _Mapping]] = ..., variables: _Optional[_Mapping[str, str]] = ..., entries: _Optional[_Iterable[_Union[Entry, _Mapping]]] = ...) -> None: ...
 
 class Bundle(_message.Message):
-    __slots__ = ("workloads",)
+    __slots__ = ("workloads", "approved_prunes")
     WORKLOADS_FIELD_NUMBER: _ClassVar[int]
+    APPROVED_PRUNES_FIELD_NUMBER: _ClassVar[int]
     workloads: _containers.RepeatedCompositeFieldContainer[Workload]
-    def __init__(self, workloads: _Optional[_Iterable[_Union[Workload, _Mapping]]] = ...) -> None: ...
+    approved_prunes: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, workloads: _Optional[_Iterable[_Union[Workload, _Mapping]]] = ..., approved_prunes: _Optional[_Iterable[str]] = ...) -> None: ...

@@ -116,12 +116,14 @@ class Offer(_message.Message):
     def __init__(self, epoch: _Optional[int] = ..., generation: _Optional[int] = ..., root: _Optional[bytes] = ..., base_root: _Optional[bytes] = ..., size: _Optional[int] = ...) -> None: ...
 
 class ManifestDelta(_message.Message):
-    __slots__ = ("changed", "removed")
+    __slots__ = ("changed", "removed", "approved_prunes")
     CHANGED_FIELD_NUMBER: _ClassVar[int]
     REMOVED_FIELD_NUMBER: _ClassVar[int]
+    APPROVED_PRUNES_FIELD_NUMBER: _ClassVar[int]
     changed: _containers.RepeatedCompositeFieldContainer[_bundle_pb2.Workload]
     removed: _containers.RepeatedCompositeFieldContainer[_bundle_pb2.WorkloadId]
-    def __init__(self, changed: _Optional[_Iterable[_Union[_bundle_pb2.Workload, _Mapping]]] = ..., removed: _Optional[_Iterable[_Union[_bundle_pb2.WorkloadId, _Mapping]]] = ...) -> None: ...
+    approved_prunes: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, changed: _Optional[_Iterable[_Union[_bundle_pb2.Workload, _Mapping]]] = ..., removed: _Optional[_Iterable[_Union[_bundle_pb2.WorkloadId, _Mapping]]] = ..., approved_prunes: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Piece(_message.Message):
     __slots__ = ("epoch", "generation", "manifest", "objects", "last")

@@ -26,7 +26,7 @@ from felloe.v1 import bundle_pb2 as felloe_dot_v1_dot_bundle__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x66\x65lloe/v1/status.proto\x12\tfelloe.v1\x1a\x16\x66\x65lloe/v1/bundle.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcf\x02\n\rClusterStatus\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\x12\n\ngeneration\x18\x02 \x01(\x04\x12\x0c\n\x04root\x18\x03 \x01(\x0c\x12\x0c\n\x04\x66ull\x18\x04 \x01(\x08\x12,\n\tworkloads\x18\x05 \x03(\x0b\x32\x19.felloe.v1.WorkloadStatus\x12&\n\x07removed\x18\x06 \x03(\x0b\x32\x15.felloe.v1.WorkloadId\x12 \n\x06\x65vents\x18\x07 \x03(\x0b\x32\x10.felloe.v1.Event\x12\x32\n\x05\x66\x61\x63ts\x18\x08 \x03(\x0b\x32#.felloe.v1.ClusterStatus.FactsEntry\x12\x13\n\x0btraceparent\x18\t \x01(\t\x12\x10\n\x08sequence\x18\n \x01(\x04\x1a,\n\nFactsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xa0\x01\n\tCondition\x12\x0c\n\x04type\x18\x01 \x01(\t\x12*\n\x06status\x18\x02 \x01(\x0e\x32\x1a.felloe.v1.ConditionStatus\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x38\n\x14last_transition_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x92\x03\n\x0eWorkloadStatus\x12!\n\x02id\x18\x01 \x01(\x0b\x32\x15.felloe.v1.WorkloadId\x12\x0e\n\x06\x64igest\x18\x02 \x01(\x0c\x12\x16\n\x0e\x61pplied_digest\x18\x03 \x01(\x0c\x12\x16\n\x0ehealthy_digest\x18\x04 \x01(\x0c\x12(\n\nconditions\x18\x05 \x03(\x0b\x32\x14.felloe.v1.Condition\x12\x0f\n\x07objects\x18\x06 \x01(\r\x12*\n\x08problems\x18\x07 \x03(\x0b\x32\x18.felloe.v1.ObjectProblem\x12\x15\n\rproblem_count\x18\x08 \x01(\r\x12/\n\x0breceived_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\napplied_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nhealthy_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06healed\x18\x0c \x01(\x04\"Q\n\rObjectProblem\x12\x1f\n\x02id\x18\x01 \x01(\x0b\x32\x13.felloe.v1.ObjectId\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\"\xae\x01\n\x05\x45vent\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\'\n\x08workload\x18\x04 \x01(\x0b\x32\x15.felloe.v1.WorkloadId\x12#\n\x06object\x18\x05 \x01(\x0b\x32\x13.felloe.v1.ObjectId\x12\x0f\n\x07message\x18\x06 \x01(\t*j\n\x0f\x43onditionStatus\x12 \n\x1c\x43ONDITION_STATUS_UNSPECIFIED\x10\x00\x12\x19\n\x15\x43ONDITION_STATUS_TRUE\x10\x01\x12\x1a\n\x16\x43ONDITION_STATUS_FALSE\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x66\x65lloe/v1/status.proto\x12\tfelloe.v1\x1a\x16\x66\x65lloe/v1/bundle.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcf\x02\n\rClusterStatus\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\x12\n\ngeneration\x18\x02 \x01(\x04\x12\x0c\n\x04root\x18\x03 \x01(\x0c\x12\x0c\n\x04\x66ull\x18\x04 \x01(\x08\x12,\n\tworkloads\x18\x05 \x03(\x0b\x32\x19.felloe.v1.WorkloadStatus\x12&\n\x07removed\x18\x06 \x03(\x0b\x32\x15.felloe.v1.WorkloadId\x12 \n\x06\x65vents\x18\x07 \x03(\x0b\x32\x10.felloe.v1.Event\x12\x32\n\x05\x66\x61\x63ts\x18\x08 \x03(\x0b\x32#.felloe.v1.ClusterStatus.FactsEntry\x12\x13\n\x0btraceparent\x18\t \x01(\t\x12\x10\n\x08sequence\x18\n \x01(\x04\x1a,\n\nFactsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xa0\x01\n\tCondition\x12\x0c\n\x04type\x18\x01 \x01(\t\x12*\n\x06status\x18\x02 \x01(\x0e\x32\x1a.felloe.v1.ConditionStatus\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x38\n\x14last_transition_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xc2\x03\n\x0eWorkloadStatus\x12!\n\x02id\x18\x01 \x01(\x0b\x32\x15.felloe.v1.WorkloadId\x12\x0e\n\x06\x64igest\x18\x02 \x01(\x0c\x12\x16\n\x0e\x61pplied_digest\x18\x03 \x01(\x0c\x12\x16\n\x0ehealthy_digest\x18\x04 \x01(\x0c\x12(\n\nconditions\x18\x05 \x03(\x0b\x32\x14.felloe.v1.Condition\x12\x0f\n\x07objects\x18\x06 \x01(\r\x12*\n\x08problems\x18\x07 \x03(\x0b\x32\x18.felloe.v1.ObjectProblem\x12\x15\n\rproblem_count\x18\x08 \x01(\r\x12/\n\x0breceived_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\napplied_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nhealthy_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06healed\x18\x0c \x01(\x04\x12.\n\rpending_prune\x18\r \x01(\x0b\x32\x17.felloe.v1.PendingPrune\"`\n\x0cPendingPrune\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\r\x12\r\n\x05total\x18\x03 \x01(\r\x12$\n\x07objects\x18\x04 \x03(\x0b\x32\x13.felloe.v1.ObjectId\"Q\n\rObjectProblem\x12\x1f\n\x02id\x18\x01 \x01(\x0b\x32\x13.felloe.v1.ObjectId\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\"\xae\x01\n\x05\x45vent\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\'\n\x08workload\x18\x04 \x01(\x0b\x32\x15.felloe.v1.WorkloadId\x12#\n\x06object\x18\x05 \x01(\x0b\x32\x13.felloe.v1.ObjectId\x12\x0f\n\x07message\x18\x06 \x01(\t*j\n\x0f\x43onditionStatus\x12 \n\x1c\x43ONDITION_STATUS_UNSPECIFIED\x10\x00\x12\x19\n\x15\x43ONDITION_STATUS_TRUE\x10\x01\x12\x1a\n\x16\x43ONDITION_STATUS_FALSE\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,8 +35,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CLUSTERSTATUS_FACTSENTRY']._loaded_options = None
   _globals['_CLUSTERSTATUS_FACTSENTRY']._serialized_options = b'8\001'
-  _globals['_CONDITIONSTATUS']._serialized_start=1260
-  _globals['_CONDITIONSTATUS']._serialized_end=1366
+  _globals['_CONDITIONSTATUS']._serialized_start=1406
+  _globals['_CONDITIONSTATUS']._serialized_end=1512
   _globals['_CLUSTERSTATUS']._serialized_start=95
   _globals['_CLUSTERSTATUS']._serialized_end=430
   _globals['_CLUSTERSTATUS_FACTSENTRY']._serialized_start=386
@@ -44,9 +44,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CONDITION']._serialized_start=433
   _globals['_CONDITION']._serialized_end=593
   _globals['_WORKLOADSTATUS']._serialized_start=596
-  _globals['_WORKLOADSTATUS']._serialized_end=998
-  _globals['_OBJECTPROBLEM']._serialized_start=1000
-  _globals['_OBJECTPROBLEM']._serialized_end=1081
-  _globals['_EVENT']._serialized_start=1084
-  _globals['_EVENT']._serialized_end=1258
+  _globals['_WORKLOADSTATUS']._serialized_end=1046
+  _globals['_PENDINGPRUNE']._serialized_start=1048
+  _globals['_PENDINGPRUNE']._serialized_end=1144
+  _globals['_OBJECTPROBLEM']._serialized_start=1146
+  _globals['_OBJECTPROBLEM']._serialized_end=1227
+  _globals['_EVENT']._serialized_start=1230
+  _globals['_EVENT']._serialized_end=1404
 # @@protoc_insertion_point(module_scope)

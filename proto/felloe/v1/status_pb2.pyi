@@ -66,7 +66,7 @@ class Condition(_message.Message):
     def __init__(self, type: _Optional[str] = ..., status: _Optional[_Union[ConditionStatus, str]] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., last_transition_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class WorkloadStatus(_message.Message):
-    __slots__ = ("id", "digest", "applied_digest", "healthy_digest", "conditions", "objects", "problems", "problem_count", "received_at", "applied_at", "healthy_at", "healed")
+    __slots__ = ("id", "digest", "applied_digest", "healthy_digest", "conditions", "objects", "problems", "problem_count", "received_at", "applied_at", "healthy_at", "healed", "pending_prune")
     ID_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     APPLIED_DIGEST_FIELD_NUMBER: _ClassVar[int]
@@ -79,6 +79,7 @@ class WorkloadStatus(_message.Message):
     APPLIED_AT_FIELD_NUMBER: _ClassVar[int]
     HEALTHY_AT_FIELD_NUMBER: _ClassVar[int]
     HEALED_FIELD_NUMBER: _ClassVar[int]
+    PENDING_PRUNE_FIELD_NUMBER: _ClassVar[int]
     id: _bundle_pb2.WorkloadId
     digest: bytes
     applied_digest: bytes
@@ -91,7 +92,20 @@ class WorkloadStatus(_message.Message):
     applied_at: _timestamp_pb2.Timestamp
     healthy_at: _timestamp_pb2.Timestamp
     healed: int
-    def __init__(self, id: _Optional[_Union[_bundle_pb2.WorkloadId, _Mapping]] = ..., digest: _Optional[bytes] = ..., applied_digest: _Optional[bytes] = ..., healthy_digest: _Optional[bytes] = ..., conditions: _Optional[_Iterable[_Union[Condition, _Mapping]]] = ..., objects: _Optional[int] = ..., problems: _Optional[_Iterable[_Union[ObjectProblem, _Mapping]]] = ..., problem_count: _Optional[int] = ..., received_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., applied_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., healthy_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., healed: _Optional[int] = ...) -> None: ...
+    pending_prune: PendingPrune
+    def __init__(self, id: _Optional[_Union[_bundle_pb2.WorkloadId, _Mapping]] = ..., digest: _Optional[bytes] = ..., applied_digest: _Optional[bytes] = ..., healthy_digest: _Optional[bytes] = ..., conditions: _Optional[_Iterable[_Union[Condition, _Mapping]]] = ..., objects: _Optional[int] = ..., problems: _Optional[_Iterable[_Union[ObjectProblem, _Mapping]]] = ..., problem_count: _Optional[int] = ..., received_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., applied_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., healthy_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., healed: _Optional[int] = ..., pending_prune: _Optional[_Union[PendingPrune, _Mapping]] = ...) -> None: ...
+
+class PendingPrune(_message.Message):
+    __slots__ = ("name", "count", "total", "objects")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_FIELD_NUMBER: _ClassVar[int]
+    OBJECTS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    count: int
+    total: int
+    objects: _containers.RepeatedCompositeFieldContainer[_bundle_pb2.ObjectId]
+    def __init__(self, name: _Optional[str] = ..., count: _Optional[int] = ..., total: _Optional[int] = ..., objects: _Optional[_Iterable[_Union[_bundle_pb2.ObjectId, _Mapping]]] = ...) -> None: ...
 
 class ObjectProblem(_message.Message):
     __slots__ = ("id", "reason", "message")

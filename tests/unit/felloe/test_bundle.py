@@ -64,7 +64,7 @@ OPTIONS = st.builds(
     health_check_exprs=st.lists(st.builds(HealthCheckExpr, *[NAMES] * 5), max_size=2).map(tuple),
     drift=st.sampled_from(DRIFT_MODES),
     prune_limit=st.floats(0, 1),
-    approved_prune=NAMES,
+    force_prune=st.booleans(),
 )
 WORKLOADS = st.builds(
     Workload,
@@ -73,7 +73,11 @@ WORKLOADS = st.builds(
     st.lists(ENTRIES, max_size=4, unique_by=lambda each: each.id).map(tuple),
     st.dictionaries(NAMES, NAMES, max_size=2),
 )
-BUNDLES = st.lists(WORKLOADS, max_size=5, unique_by=lambda each: each.id).map(lambda each: Bundle(tuple(each)))
+BUNDLES = st.builds(
+    Bundle,
+    st.lists(WORKLOADS, max_size=5, unique_by=lambda each: each.id).map(tuple),
+    st.lists(NAMES, max_size=2).map(tuple),
+)
 
 
 @given(BUNDLES | st.none(), BUNDLES)
@@ -83,7 +87,7 @@ def test_a_delta_leads_from_one_bundle_to_the_other(base: Bundle | None, target:
     patched = patch(base, change)
     assert patched == target
     assert patched.root == target.root
-    assert delta(patched, target) == Delta((), ())
+    assert delta(patched, target) == Delta((), (), target.approved_prunes)
 
 
 @given(BUNDLES)
@@ -101,7 +105,7 @@ def test_order_does_not_matter(bundle: Bundle, random: st.DataObject) -> None:
         replace(each, entries=tuple(random.sample(each.entries, len(each.entries))))  # type: ignore[attr-defined]
         for each in random.sample(bundle.workloads, len(bundle.workloads))  # type: ignore[attr-defined]
     ]
-    assert Bundle(tuple(shuffled)).root == bundle.root
+    assert Bundle(tuple(shuffled), bundle.approved_prunes[::-1]).root == bundle.root
 
 
 @pytest.mark.parametrize(
@@ -124,7 +128,7 @@ def test_order_does_not_matter(bundle: Bundle, random: st.DataObject) -> None:
         workload("w", replace(entry("a"), ignore=("/spec",))),
         workload("w", entry("a"), drift="warn"),
         workload("w", entry("a"), prune_limit=0.6),
-        workload("w", entry("a"), approved_prune="x"),
+        workload("w", entry("a"), force_prune=True),
         replace(workload("w", entry("a")), variables={"a": "b"}),
         workload("other", entry("a")),
     ],

@@ -121,6 +121,7 @@ def annotated(name: str, value: str) -> str:
 def test_what_flux_has_no_field_for_is_said_by_annotations() -> None:
     assert load(annotated("drift", "warn")).kustomizations[APPS].drift == "warn"
     assert load(annotated("prune-limit", "80%")).kustomizations[APPS].prune_limit == 0.8
+    assert load(annotated("prune", "force")).kustomizations[APPS].force_prune
     plain = load(KUSTOMIZATION.format(version="v1", spec="")).kustomizations[APPS]
     assert (plain.drift, plain.prune_limit) == ("enabled", 0.5)
 
@@ -129,6 +130,7 @@ def test_what_flux_has_no_field_for_is_said_by_annotations() -> None:
     ("name", "value", "message"),
     [
         ("drift", "off", "must be one of enabled, warn, disabled, not 'off'"),
+        ("prune", "never", "must be 'force'"),
         ("prune-limit", "0.5", "must be a share from 0% to 100%"),
         ("prune-limit", "101%", "must be a share from 0% to 100%"),
     ],

@@ -73,3 +73,23 @@ def test_of_namespaces_only_those_that_we_made_are_deleted(name: str, created: b
     had = Inventory(APPS, {identity: Item("v1", 0, created=created)})
     left = leftovers(had, (), {}, lambda _: False, prune=True)
     assert (left.prune, left.released) == ((((identity,),), ()) if deleted else ((), (identity,)))
+
+
+def test_custom_resources_go_before_their_controllers_and_these_before_their_rights() -> None:
+    items = {
+        ObjectId("example.com", "Gizmo", "shop", "one"): Item("v1", 3),
+        ObjectId("rbac.authorization.k8s.io", "RoleBinding", "shop", "controller"): Item("v1", 3),
+        ObjectId("apps", "Deployment", "shop", "controller"): Item("v1", 3),
+        ObjectId("networking.k8s.io", "Ingress", "shop", "web"): Item("v1", 3),
+        ObjectId("admissionregistration.k8s.io", "ValidatingWebhookConfiguration", "", "hook"): Item("v1", 4),
+        ObjectId("apiextensions.k8s.io", "CustomResourceDefinition", "", "gizmos.example.com"): Item("v1", 1),
+    }
+    left = leftovers(Inventory(APPS, items), (), {}, lambda _: False, prune=True)
+    kinds = [[identity.kind for identity in stage] for stage in left.prune]
+    assert kinds == [
+        ["ValidatingWebhookConfiguration"],
+        ["Gizmo"],
+        ["Deployment", "Ingress"],
+        ["RoleBinding"],
+        ["CustomResourceDefinition"],
+    ]

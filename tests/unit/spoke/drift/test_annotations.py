@@ -38,7 +38,7 @@ def test_what_says_nothing_is_ordinary(metadata: dict[str, object]) -> None:
 
 def test_a_value_that_means_nothing_is_named_with_those_that_do() -> None:
     (unknown,) = policy({"annotations": {f"{FLUX}/prune": "false"}}).unknown
-    assert unknown == f"{FLUX}/prune is 'false', which means nothing: use enabled or disabled"
+    assert unknown == f"{FLUX}/prune is 'false', which means nothing: use enabled or disabled or force"
 
 
 def test_what_may_be_deleted() -> None:

@@ -13,7 +13,7 @@ from tests.spoke.apiserver import serving, status
 
 def aggregated(group: str, *kinds: tuple[str, str, str]) -> dict[str, Any]:
     resources = [
-        {"resource": plural, "responseKind": {"kind": kind}, "scope": scope, "verbs": ["get"]}
+        {"resource": plural, "responseKind": {"kind": kind}, "scope": scope, "verbs": ["get", "list"]}
         for kind, plural, scope in kinds
     ]
     return {

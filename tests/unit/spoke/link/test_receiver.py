@@ -34,6 +34,7 @@ class Sender:
         message = pb.ManifestDelta(
             changed=[workload_to_proto(workload) for workload in change.changed],
             removed=[workload_id_to_proto(gone) for gone in change.removed],
+            approved_prunes=change.approved_prunes,
         ).SerializeToString()
         self.at = (epoch, generation)
         offer = pb.Offer(epoch=epoch, generation=generation, root=bundle.root, size=len(message))

@@ -1,0 +1,74 @@
+"""The guard against mass deletion: a commit that would delete most of a workload waits until a person approves it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from felloe.bundle import object_id_to_proto
+from felloe.digest import canonical_json
+from felloe.identity import ObjectId
+from felloe.v1 import status_pb2 as pb
+from spoke.apply.inventory import Inventory
+
+FEW: Final = 10
+"""Fewer objects than this are deleted without a question."""
+
+_NAMED: Final = 3
+_TOLD_AT_MOST: Final = 50
+_GENERATED: Final = re.compile(r"-[2456789bcdfghkmt]{10}\Z")
+"""The suffix that kustomize gives to what its generators make, by its content (kustomize, api/hasher)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A deletion that waits for a person: these of `total` objects, more than the share `limit` of them."""
+
+    name: str
+    objects: tuple[ObjectId, ...]
+    total: int
+    limit: float
+
+    @property
+    def message(self) -> str:
+        """Return what a person has to know, but for the command, which names the cluster."""
+        more = len(self.objects) - _NAMED
+        named = ", ".join(map(str, self.objects[:_NAMED])) + (f" and {more} more" if more > 0 else "")
+        return (
+            f"{len(self.objects)} of {self.total} objects would be deleted ({len(self.objects) / self.total:.0%}, more "
+            f"than {self.limit:.0%} at once need approval): {named}"
+        )
+
+    def to_proto(self) -> pb.PendingPrune:
+        """Return the message of it."""
+        objects = [object_id_to_proto(identity) for identity in self.objects[:_TOLD_AT_MOST]]
+        return pb.PendingPrune(name=self.name, count=len(self.objects), total=self.total, objects=objects)
+
+
+def pending(
+    inventory: Inventory, doomed: Collection[ObjectId], wanted: Collection[ObjectId], limit: float
+) -> Pending | None:
+    """Return the deletion that a person has to approve, None where these objects may be deleted without a question.
+
+    Not counted are those of an earlier approval, those of a generation that was never applied whole, and a generated
+    ConfigMap or Secret whose successor is wanted. The name is good for one time: once a workload has been applied
+    whole, the same objects deleted again are another deletion.
+    """
+    successors = {(*identity[:3], _GENERATED.sub("", identity.name)) for identity in _generated(wanted)}
+    replaced = {each for each in _generated(doomed) if (*each[:3], _GENERATED.sub("", each.name)) in successors}
+    items = inventory.items
+    counted = sorted(identity for identity in doomed if identity not in replaced and items[identity].settled)
+    total = max(inventory.applied_objects, len(counted))
+    if len(counted) < FEW or len(counted) <= limit * total:
+        return None
+    facts = [[*inventory.id], inventory.applied_at, [[*identity] for identity in counted]]
+    return Pending(hashlib.sha256(canonical_json(facts)).hexdigest()[:16], tuple(counted), total, limit)
+
+
+def _generated(identities: Collection[ObjectId]) -> Iterator[ObjectId]:
+    for identity in identities:
+        if identity[:2] in (("", "ConfigMap"), ("", "Secret")) and _GENERATED.search(identity.name):
+            yield identity
