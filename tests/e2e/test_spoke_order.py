@@ -128,6 +128,7 @@ async def test_rights_that_somebody_grants_are_used_at_once(
     cluster: ControlPlane, admin: Admin, tmp_path: Path
 ) -> None:
     admin.create(namespace("granted"))
+    admin.apply(namespace("felloe-system"), "tester")
     limited = await asyncio.to_thread(cluster.kubeconfig_for, "limited")
     everything = ["get", "list", "watch", "create", "patch", "delete", "update"]
     rules = [
