@@ -123,6 +123,12 @@ def annotations_of(manifest: Mapping[str, JsonValue]) -> dict[str, str]:
     return Spec(metadata if isinstance(metadata, dict) else {}).text_map("annotations")
 
 
+def labels_of(manifest: Mapping[str, JsonValue]) -> dict[str, str]:
+    """Return the labels of a checked document."""
+    metadata = manifest.get("metadata")
+    return Spec(metadata if isinstance(metadata, dict) else {}).text_map("labels")
+
+
 class Spec:
     """A checked mapping, read field by field with its types; what is missing or null has the default."""
 

@@ -23,7 +23,7 @@ from felloe.errors import ConfigError
 from felloe.identity import WorkloadId
 from felloe.k8syaml import JsonValue
 from felloe.labels import DRIFT, PRUNE, PRUNE_LIMIT_ANNOTATION
-from hub.fleet.document import DEFAULT_NAMESPACE, NAMESPACE, Header, Spec, annotations_of, checked_spec
+from hub.fleet.document import DEFAULT_NAMESPACE, NAMESPACE, Header, Spec, annotations_of, checked_spec, labels_of
 from hub.fleet.model import GitRepository, IgnoreRule, Kustomization, SourceRef, Target, UnsupportedObject
 from hub.fleet.schema import (
     Anything,
@@ -302,6 +302,7 @@ def _kustomization(manifest: Mapping[str, JsonValue], about: Header) -> Kustomiz
         drift=_drift_mode(manifest, about),
         prune_limit=_prune_limit(manifest, about),
         force_prune=_force_prune(manifest, about),
+        labels=tuple(sorted(labels_of(manifest).items())),
         unsupported=unsupported,
         place=about.place,
     )

@@ -82,6 +82,7 @@ class Kustomization:
     drift: str = "enabled"
     prune_limit: float = PRUNE_LIMIT
     force_prune: bool = False
+    labels: tuple[tuple[str, str], ...] = ()
     unsupported: tuple[UnsupportedField, ...] = ()
     place: Place = field(default_factory=Place, compare=False)
 

@@ -66,7 +66,7 @@ def bundle_to_json(bundle: Bundle) -> list[dict[str, object]]:
             "options": workload.options.canonical(),
             "variables": dict(workload.variables),
             "entries": [
-                [*entry.id, entry.version, entry.digest.hex(), entry.wave, entry.size, entry.template]
+                [*entry.id, entry.version, entry.digest.hex(), entry.wave, entry.size, entry.template, *entry.ignore]
                 for entry in workload.entries
             ],
         }
@@ -96,6 +96,7 @@ def _options(value: Mapping[str, Json]) -> ApplyOptions:
             "depends_on": tuple(Dependency(WorkloadId(*ids), expr) for *ids, expr in value.get("depends_on", ())),
             "health_checks": tuple(HealthCheck(**check) for check in value.get("health_checks", ())),
             "health_check_exprs": tuple(HealthCheckExpr(**expr) for expr in value.get("health_check_exprs", ())),
+            "labels": tuple((key, text) for key, text in value.get("labels", ())),
         }
     )
 

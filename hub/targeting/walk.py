@@ -343,6 +343,7 @@ class Walk:
             drift=kustomization.drift,
             prune_limit=kustomization.prune_limit,
             force_prune=kustomization.force_prune,
+            labels=kustomization.labels,
         )
 
     # --- from objects to workloads ------------------------------------------------------------------------------------

@@ -83,7 +83,8 @@ class ApplyOptions:
 
     Felloe's own: `drift` is what is done about changes in the cluster, one of DRIFT_MODES; `prune_limit` the share of
     the workload's objects that a new generation may delete without being asked; `force_prune` lets a Namespace or CRD
-    be deleted although something that is not ours is in it.
+    be deleted although something that is not ours is in it. `labels` are, sorted, those of the object that it comes
+    from.
     """
 
     prune: bool = False
@@ -102,6 +103,7 @@ class ApplyOptions:
     drift: str = "enabled"
     prune_limit: float = PRUNE_LIMIT
     force_prune: bool = False
+    labels: tuple[tuple[str, str], ...] = ()
 
     @property
     def deletes_at_removal(self) -> bool:
@@ -231,6 +233,7 @@ def workload_to_proto(workload: Workload) -> pb.Workload:
             drift=o.drift,
             prune_limit=o.prune_limit,
             force_prune=o.force_prune,
+            labels=dict(o.labels),
         ),
         variables=dict(workload.variables),
         entries=[
@@ -275,6 +278,7 @@ def workload_from_proto(message: pb.Workload) -> Workload:
             drift=o.drift,
             prune_limit=o.prune_limit,
             force_prune=o.force_prune,
+            labels=tuple(sorted(o.labels.items())),
         ),
         variables=dict(message.variables),
         entries=tuple(_entry_from_proto(entry) for entry in message.entries),

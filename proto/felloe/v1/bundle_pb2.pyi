@@ -81,7 +81,14 @@ class HealthCheckExpr(_message.Message):
     def __init__(self, api_version: _Optional[str] = ..., kind: _Optional[str] = ..., current: _Optional[str] = ..., failed: _Optional[str] = ..., in_progress: _Optional[str] = ...) -> None: ...
 
 class ApplyOptions(_message.Message):
-    __slots__ = ("prune", "wait", "suspend", "timeout", "interval", "retry_interval", "depends_on", "health_checks", "requested_at", "force", "deletion_policy", "service_account", "health_check_exprs", "drift", "prune_limit", "force_prune")
+    __slots__ = ("prune", "wait", "suspend", "timeout", "interval", "retry_interval", "depends_on", "health_checks", "requested_at", "force", "deletion_policy", "service_account", "health_check_exprs", "drift", "prune_limit", "force_prune", "labels")
+    class LabelsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     PRUNE_FIELD_NUMBER: _ClassVar[int]
     WAIT_FIELD_NUMBER: _ClassVar[int]
     SUSPEND_FIELD_NUMBER: _ClassVar[int]
@@ -98,6 +105,7 @@ class ApplyOptions(_message.Message):
     DRIFT_FIELD_NUMBER: _ClassVar[int]
     PRUNE_LIMIT_FIELD_NUMBER: _ClassVar[int]
     FORCE_PRUNE_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
     prune: bool
     wait: bool
     suspend: bool
@@ -114,7 +122,8 @@ class ApplyOptions(_message.Message):
     drift: str
     prune_limit: float
     force_prune: bool
-    def __init__(self, prune: _Optional[bool] = ..., wait: _Optional[bool] = ..., suspend: _Optional[bool] = ..., timeout: _Optional[float] = ..., interval: _Optional[float] = ..., retry_interval: _Optional[float] = ..., depends_on: _Optional[_Iterable[_Union[Dependency, _Mapping]]] = ..., health_checks: _Optional[_Iterable[_Union[HealthCheck, _Mapping]]] = ..., requested_at: _Optional[str] = ..., force: _Optional[bool] = ..., deletion_policy: _Optional[str] = ..., service_account: _Optional[str] = ..., health_check_exprs: _Optional[_Iterable[_Union[HealthCheckExpr, _Mapping]]] = ..., drift: _Optional[str] = ..., prune_limit: _Optional[float] = ..., force_prune: _Optional[bool] = ...) -> None: ...
+    labels: _containers.ScalarMap[str, str]
+    def __init__(self, prune: _Optional[bool] = ..., wait: _Optional[bool] = ..., suspend: _Optional[bool] = ..., timeout: _Optional[float] = ..., interval: _Optional[float] = ..., retry_interval: _Optional[float] = ..., depends_on: _Optional[_Iterable[_Union[Dependency, _Mapping]]] = ..., health_checks: _Optional[_Iterable[_Union[HealthCheck, _Mapping]]] = ..., requested_at: _Optional[str] = ..., force: _Optional[bool] = ..., deletion_policy: _Optional[str] = ..., service_account: _Optional[str] = ..., health_check_exprs: _Optional[_Iterable[_Union[HealthCheckExpr, _Mapping]]] = ..., drift: _Optional[str] = ..., prune_limit: _Optional[float] = ..., force_prune: _Optional[bool] = ..., labels: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class Workload(_message.Message):
     __slots__ = ("id", "options", "variables", "entries")

@@ -65,6 +65,7 @@ OPTIONS = st.builds(
     drift=st.sampled_from(DRIFT_MODES),
     prune_limit=st.floats(0, 1),
     force_prune=st.booleans(),
+    labels=st.dictionaries(NAMES, NAMES, max_size=2).map(lambda each: tuple(sorted(each.items()))),
 )
 WORKLOADS = st.builds(
     Workload,
@@ -129,6 +130,7 @@ def test_order_does_not_matter(bundle: Bundle, random: st.DataObject) -> None:
         workload("w", entry("a"), drift="warn"),
         workload("w", entry("a"), prune_limit=0.6),
         workload("w", entry("a"), force_prune=True),
+        workload("w", entry("a"), labels=(("a", "b"),)),
         replace(workload("w", entry("a")), variables={"a": "b"}),
         workload("other", entry("a")),
     ],

@@ -118,6 +118,11 @@ def annotated(name: str, value: str) -> str:
     return KUSTOMIZATION.format(version="v1", spec="").replace("metadata: {", annotations)
 
 
+def test_labels_are_kept_for_expressions() -> None:
+    manifest = KUSTOMIZATION.format(version="v1", spec="").replace("metadata: {", "metadata: {labels: {b: c, a: d}, ")
+    assert load(manifest).kustomizations[APPS].labels == (("a", "d"), ("b", "c"))
+
+
 def test_what_flux_has_no_field_for_is_said_by_annotations() -> None:
     assert load(annotated("drift", "warn")).kustomizations[APPS].drift == "warn"
     assert load(annotated("prune-limit", "80%")).kustomizations[APPS].prune_limit == 0.8

@@ -376,8 +376,17 @@ def test_what_is_bundled_is_what_was_rendered() -> None:
 
 def test_a_plan_survives_being_stored() -> None:
     world = monorepo()
+    spec = (
+        "dependsOn: [{name: one, readyExpr: dep.ok}], healthChecks: [{apiVersion: v1, kind: Pod, name: a}], "
+        "healthCheckExprs: [{apiVersion: a/v1, kind: B, current: c}], ignore: [{paths: [/data]}], "
+        "force: true, deletionPolicy: Orphan, serviceAccountName: deployer"
+    )
     world.files["clusters/dev/apps.yaml"] += kustomization("bad", "./nowhere")
+    full = kustomization("full", "./apps/full", spec).replace("metadata: {", "metadata: {labels: {a: b}, ")
+    world.files |= {"clusters/dev/full.yaml": full, "apps/full/map.yaml": config_map("full")}
     plan = world.plan(requested_at={workload("one"): "t"})
+    assert [entry.ignore for entry in plan.bundle.by_id[workload("full")].entries] == [("/data",)]
+    assert plan.bundle.by_id[workload("full")].options.labels == (("a", "b"),)
     stored = plan_from_json(orjson.loads(orjson.dumps(plan_to_json(plan))))
     assert stored == plan
     assert stored.bundle.root == plan.bundle.root

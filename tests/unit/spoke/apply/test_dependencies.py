@@ -96,6 +96,14 @@ async def test_what_an_expression_sees(cel: Cel, expression: str) -> None:
     assert await reason(cel, after(expression, prune=True), first(timeout=90.0)) == ""
 
 
+async def test_an_expression_compares_labels_as_in_flux_documentation(cel: Cel) -> None:
+    same = "dep.metadata.labels['app/version'] == self.metadata.labels['app/version']"
+    for version, ready in (("1", True), ("2", False)):
+        waiting = after(same, labels=(("app/version", "1"),))
+        said = await reason(cel, waiting, first(labels=(("app/version", version),)))
+        assert (said == "") is ready
+
+
 async def test_an_expression_that_fails_names_its_field(cel: Cel) -> None:
     said = await reason(cel, after("dep.status.inventory.entries.size() > 0"), first())
     assert said == ("dependency Kustomization/flux-system/first: spec.dependsOn[0].readyExpr: no such key: inventory")
