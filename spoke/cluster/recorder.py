@@ -15,6 +15,7 @@ import binascii
 import logging
 import random
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Final, Protocol
 
 from felloe.bundle import Bundle
@@ -33,7 +34,8 @@ _AT_ONCE: Final = 4
 _FAILURES_UNTIL_IT_IS_TOLD: Final = 3
 _LONGEST_WAIT_SECONDS: Final = 20.0
 _LONGEST_PAUSE_SECONDS: Final = 300.0
-_YIELD_EVERY: Final = 500
+_YIELD_EVERY: Final = 200
+_CHANGES_FIRST_SECONDS: Final = 0.1
 _log = logging.getLogger(__name__)
 
 Tell = Callable[[str, str], None]
@@ -62,6 +64,7 @@ class Recorder:
         self._done = 0
         self._changed = asyncio.Event()
         self._settled = asyncio.Event()
+        self._awaited = asyncio.Event()
         self._told = ""
 
     # -- reading
@@ -112,6 +115,8 @@ class Recorder:
     async def recorded(self) -> None:
         """Wait until the bundle that is the newest now is recorded, or it is known that it won't be soon."""
         number = self._number
+        if self._done < number:
+            self._awaited.set()
         try:
             async with asyncio.timeout(_LONGEST_WAIT_SECONDS):
                 while self._done < number:
@@ -125,7 +130,15 @@ class Recorder:
         while True:
             await self._changed.wait()
             self._changed.clear()
+            await self._let_changes_go_first()
             await self._until_written()
+
+    async def _let_changes_go_first(self) -> None:
+        """Wait a moment, unless somebody waits for the record: changes of objects that are there need not."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CHANGES_FIRST_SECONDS):
+                await self._awaited.wait()
+        self._awaited.clear()
 
     async def _until_written(self) -> None:
         """Write the newest bundle, again and again where that fails, until it is there or a newer one is wanted."""

@@ -8,6 +8,7 @@ from felloe.digest import Digest
 from felloe.errors import StoreError
 from felloe.identity import ObjectId, WorkloadId
 from spoke.apply.inventory import Inventory, Item, decode, encode
+from spoke.apply.origin import Origin
 
 ID = WorkloadId("Kustomization", "flux-system", "apps")
 
@@ -23,6 +24,7 @@ def inventory(count: int, **facts: object) -> Inventory:
 def test_what_is_written_is_read() -> None:
     written = inventory(3, prune=True, requested_at="now", applied_digest=Digest(b"d" * 32), applied_at=12.5, serial=4)
     written.inherited = ((("owner/name", "apps"), ("owner/namespace", "flux-system")),)
+    written.origin = Origin(b"hub", 3, 7, Digest(b"w" * 32))
     written.items[ObjectId("", "Namespace", "", "shop")] = Item("v1", 0, created=True)
     assert decode(encode(written).items()) == {ID: written}
 

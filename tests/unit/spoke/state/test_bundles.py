@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,46 @@ def test_another_hub_counts_from_the_beginning(tmp_path: Path) -> None:
     assert again.current is not None
     assert (again.current.epoch, again.current.generation) == (0, 0)
     assert again.current.bundle == bundle
+
+
+def test_what_another_disk_had_is_taken_over_unless_there_is_something_newer(tmp_path: Path) -> None:
+    store = BundleStore(tmp_path)
+    there = replace(stored(fill(store, {"a": "1"}), 4, epoch=7), hub=b"one")
+    assert store.restore(there, 9) == there
+    assert (store.epoch, store.trusted, store.doubtful) == (9, b"one", True)
+    newer = replace(stored(fill(store, {"a": "2"}), 5, epoch=9), hub=b"one")
+    store.commit(newer)
+    assert not store.doubtful
+    assert store.restore(there, 9) == store.current == newer
+
+
+def test_what_another_disk_had_of_another_hub_counts_from_the_beginning(tmp_path: Path) -> None:
+    store = BundleStore(tmp_path)
+    store.trust(b"two")
+    there = replace(stored(fill(store, {"a": "1"}), 4, epoch=7), hub=b"one")
+    assert store.restore(there, 9) == replace(there, epoch=0, generation=0)
+    assert (store.epoch, store.trusted) == (0, b"two")
+
+
+def test_a_folder_has_a_name_of_its_own_that_stays(tmp_path: Path) -> None:
+    one, two = BundleStore(tmp_path / "one"), BundleStore(tmp_path / "two")
+    name = one.instance
+    assert len({name, two.instance}) == 2
+    one.close()
+    assert BundleStore(tmp_path / "one").instance == name
+
+
+def test_a_file_of_the_version_before_keeps_its_epoch_and_waits_for_the_hub(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "bundles.db") as db:
+        db.executescript(
+            "CREATE TABLE hub (one INTEGER PRIMARY KEY, trust BLOB NOT NULL, epoch INTEGER NOT NULL);"
+            "INSERT INTO hub VALUES (1, x'01', 6);"
+            "CREATE TABLE bundles (number INTEGER PRIMARY KEY, epoch INTEGER); PRAGMA user_version = 1;"
+        )
+    db.close()
+    store = BundleStore(tmp_path)
+    assert (store.epoch, store.trusted, store.current) == (6, b"\x01", None)
+    store.commit(stored(fill(store, {"a": "1"}), 1, epoch=6))
 
 
 def test_a_damaged_file_is_set_aside(tmp_path: Path) -> None:
