@@ -17,7 +17,16 @@ from typing import Final, NamedTuple
 import zstandard
 from google.protobuf.message import DecodeError
 
-from felloe.bundle import Bundle, Entry, Workload, workload_from_proto, workload_id_to_proto, workload_to_proto
+from felloe.bundle import (
+    Bundle,
+    Entry,
+    Workload,
+    bundle_from_proto,
+    bundle_to_proto,
+    workload_from_proto,
+    workload_id_to_proto,
+    workload_to_proto,
+)
 from felloe.digest import Digest, short
 from felloe.errors import BundleError, StoreError
 from felloe.identity import WorkloadId
@@ -57,7 +66,10 @@ class Pack:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What a record says of its bundle; `packs` gives the number of pieces of each pack. Times: seconds since 1970."""
+    """What a record says of its bundle; `packs` gives the number of pieces of each pack. Times: seconds since 1970.
+
+    `rest` is what a bundle says beside its workloads.
+    """
 
     hub: bytes
     highest_epoch: int
@@ -67,6 +79,7 @@ class Head:
     traceparent: str
     received_at: float
     packs: Mapping[str, int]
+    rest: Bundle
 
     def names(self) -> set[str]:
         """Return the name of every piece."""
@@ -84,6 +97,7 @@ class Head:
             traceparent=self.traceparent,
             received_at=self.received_at,
             packs=[pb.RecordPackName(name=name, pieces=pieces) for name, pieces in sorted(self.packs.items())],
+            rest=bundle_to_proto(self.rest),
         )
         return zstandard.compress(head.SerializeToString())
 
@@ -105,6 +119,7 @@ class Head:
             traceparent=head.traceparent,
             received_at=head.received_at,
             packs={pack.name: pack.pieces for pack in head.packs},
+            rest=bundle_from_proto(head.rest),
         )
 
 
@@ -189,16 +204,15 @@ class Assembly:
             objects.append((owner.entries[0].digest, said.data))
         return objects
 
-    def bundle(self, root: Digest) -> Bundle:
-        """Return the whole. Raise BundleError where it does not have this root."""
+    def bundle(self, root: Digest, rest: Bundle) -> Bundle:
+        """Return the whole, `rest` with its workloads. Raise BundleError where it does not have this root."""
         if lost := self._entries.keys() - self._workloads.keys():
             raise BundleError(f"the cluster's record has objects of {min(lost)}, and not what it is")
-        whole = Bundle(
-            tuple(
-                replace(workload, entries=tuple(self._entries.get(identity, ())))
-                for identity, workload in self._workloads.items()
-            )
+        workloads = tuple(
+            replace(workload, entries=tuple(self._entries.get(identity, ())))
+            for identity, workload in self._workloads.items()
         )
+        whole = replace(rest, workloads=workloads)
         if whole.root != root:
             raise BundleError(f"the cluster's record makes the root {short(whole.root)}, not {short(root)}")
         return whole

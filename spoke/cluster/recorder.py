@@ -16,6 +16,7 @@ import logging
 import random
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Final, Protocol
 
 from felloe.bundle import Bundle
@@ -94,7 +95,12 @@ class Recorder:
             data = b"".join([await self._piece(f"{name}-{number}") for number in range(count)])
             self._store.add(Part(digest, 0, len(blob), blob) for digest, blob in whole.add(data))
         stored = StoredBundle(
-            head.epoch, head.generation, whole.bundle(head.root), head.traceparent, head.received_at, head.hub
+            head.epoch,
+            head.generation,
+            whole.bundle(head.root, head.rest),
+            head.traceparent,
+            head.received_at,
+            head.hub,
         )
         return self._store.restore(stored, head.highest_epoch)
 
@@ -194,6 +200,7 @@ class Recorder:
             traceparent=stored.traceparent,
             received_at=stored.received_at,
             packs=counts,
+            rest=replace(stored.bundle, workloads=()),
         )
         if head != known:
             await self._namespace.apply(SECRETS, _HEAD, self._secret(_HEAD, head.encode(), {}))

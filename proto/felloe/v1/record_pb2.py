@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from felloe.v1 import bundle_pb2 as felloe_dot_v1_dot_bundle__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x66\x65lloe/v1/record.proto\x12\tfelloe.v1\x1a\x16\x66\x65lloe/v1/bundle.proto\"\xc5\x01\n\nRecordHead\x12\x0e\n\x06\x66ormat\x18\x01 \x01(\r\x12\x0b\n\x03hub\x18\x02 \x01(\x0c\x12\x15\n\rhighest_epoch\x18\x03 \x01(\x04\x12\r\n\x05\x65poch\x18\x04 \x01(\x04\x12\x12\n\ngeneration\x18\x05 \x01(\x04\x12\x0c\n\x04root\x18\x06 \x01(\x0c\x12\x13\n\x0btraceparent\x18\x07 \x01(\t\x12\x13\n\x0breceived_at\x18\x08 \x01(\x01\x12(\n\x05packs\x18\t \x03(\x0b\x32\x19.felloe.v1.RecordPackName\".\n\x0eRecordPackName\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06pieces\x18\x02 \x01(\r\"`\n\nRecordPack\x12&\n\tworkloads\x18\x01 \x03(\x0b\x32\x13.felloe.v1.Workload\x12*\n\x07objects\x18\x02 \x03(\x0b\x32\x19.felloe.v1.RecordedObject\"h\n\x0eRecordedObject\x12\'\n\x08workload\x18\x01 \x01(\x0b\x32\x15.felloe.v1.WorkloadId\x12\x1f\n\x05\x65ntry\x18\x02 \x01(\x0b\x32\x10.felloe.v1.Entry\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x66\x65lloe/v1/record.proto\x12\tfelloe.v1\x1a\x16\x66\x65lloe/v1/bundle.proto\"\xe6\x01\n\nRecordHead\x12\x0e\n\x06\x66ormat\x18\x01 \x01(\r\x12\x0b\n\x03hub\x18\x02 \x01(\x0c\x12\x15\n\rhighest_epoch\x18\x03 \x01(\x04\x12\r\n\x05\x65poch\x18\x04 \x01(\x04\x12\x12\n\ngeneration\x18\x05 \x01(\x04\x12\x0c\n\x04root\x18\x06 \x01(\x0c\x12\x13\n\x0btraceparent\x18\x07 \x01(\t\x12\x13\n\x0breceived_at\x18\x08 \x01(\x01\x12(\n\x05packs\x18\t \x03(\x0b\x32\x19.felloe.v1.RecordPackName\x12\x1f\n\x04rest\x18\n \x01(\x0b\x32\x11.felloe.v1.Bundle\".\n\x0eRecordPackName\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06pieces\x18\x02 \x01(\r\"`\n\nRecordPack\x12&\n\tworkloads\x18\x01 \x03(\x0b\x32\x13.felloe.v1.Workload\x12*\n\x07objects\x18\x02 \x03(\x0b\x32\x19.felloe.v1.RecordedObject\"h\n\x0eRecordedObject\x12\'\n\x08workload\x18\x01 \x01(\x0b\x32\x15.felloe.v1.WorkloadId\x12\x1f\n\x05\x65ntry\x18\x02 \x01(\x0b\x32\x10.felloe.v1.Entry\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,11 +33,11 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'felloe.v1.record_pb2', _glo
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_RECORDHEAD']._serialized_start=62
-  _globals['_RECORDHEAD']._serialized_end=259
-  _globals['_RECORDPACKNAME']._serialized_start=261
-  _globals['_RECORDPACKNAME']._serialized_end=307
-  _globals['_RECORDPACK']._serialized_start=309
-  _globals['_RECORDPACK']._serialized_end=405
-  _globals['_RECORDEDOBJECT']._serialized_start=407
-  _globals['_RECORDEDOBJECT']._serialized_end=511
+  _globals['_RECORDHEAD']._serialized_end=292
+  _globals['_RECORDPACKNAME']._serialized_start=294
+  _globals['_RECORDPACKNAME']._serialized_end=340
+  _globals['_RECORDPACK']._serialized_start=342
+  _globals['_RECORDPACK']._serialized_end=438
+  _globals['_RECORDEDOBJECT']._serialized_start=440
+  _globals['_RECORDEDOBJECT']._serialized_end=544
 # @@protoc_insertion_point(module_scope)

@@ -8,7 +8,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class RecordHead(_message.Message):
-    __slots__ = ("format", "hub", "highest_epoch", "epoch", "generation", "root", "traceparent", "received_at", "packs")
+    __slots__ = ("format", "hub", "highest_epoch", "epoch", "generation", "root", "traceparent", "received_at", "packs", "rest")
     FORMAT_FIELD_NUMBER: _ClassVar[int]
     HUB_FIELD_NUMBER: _ClassVar[int]
     HIGHEST_EPOCH_FIELD_NUMBER: _ClassVar[int]
@@ -18,6 +18,7 @@ class RecordHead(_message.Message):
     TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
     RECEIVED_AT_FIELD_NUMBER: _ClassVar[int]
     PACKS_FIELD_NUMBER: _ClassVar[int]
+    REST_FIELD_NUMBER: _ClassVar[int]
     format: int
     hub: bytes
     highest_epoch: int
@@ -27,7 +28,8 @@ class RecordHead(_message.Message):
     traceparent: str
     received_at: float
     packs: _containers.RepeatedCompositeFieldContainer[RecordPackName]
-    def __init__(self, format: _Optional[int] = ..., hub: _Optional[bytes] = ..., highest_epoch: _Optional[int] = ..., epoch: _Optional[int] = ..., generation: _Optional[int] = ..., root: _Optional[bytes] = ..., traceparent: _Optional[str] = ..., received_at: _Optional[float] = ..., packs: _Optional[_Iterable[_Union[RecordPackName, _Mapping]]] = ...) -> None: ...
+    rest: _bundle_pb2.Bundle
+    def __init__(self, format: _Optional[int] = ..., hub: _Optional[bytes] = ..., highest_epoch: _Optional[int] = ..., epoch: _Optional[int] = ..., generation: _Optional[int] = ..., root: _Optional[bytes] = ..., traceparent: _Optional[str] = ..., received_at: _Optional[float] = ..., packs: _Optional[_Iterable[_Union[RecordPackName, _Mapping]]] = ..., rest: _Optional[_Union[_bundle_pb2.Bundle, _Mapping]] = ...) -> None: ...
 
 class RecordPackName(_message.Message):
     __slots__ = ("name", "pieces")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -50,7 +51,7 @@ def read(whole: Bundle, content: Content) -> tuple[Bundle, Content]:
     for pack in packed(whole):
         for name, data in assembly.add(b"".join(pieces(pack, content.get))):
             assert found.put(data) == name
-    return assembly.bundle(whole.root), found
+    return assembly.bundle(whole.root, replace(whole, workloads=())), found
 
 
 @settings(max_examples=60, deadline=None)
@@ -67,6 +68,12 @@ def test_what_is_written_is_read(workloads: dict[str, dict[str, bytes]]) -> None
     again, found = read(whole, content)
     assert again == whole
     assert found == content
+
+
+def test_what_people_approved_is_part_of_it() -> None:
+    content = Content()
+    whole = replace(bundle(content, {"apps": {"a": b"1"}}), approved_prunes=("0123",))
+    assert read(whole, content)[0].approved_prunes == ("0123",)
 
 
 def many(content: Content, count: int, **changed: bytes) -> Bundle:
@@ -121,7 +128,7 @@ def test_a_record_that_lacks_a_pack_is_no_bundle() -> None:
     for pack in packed(whole)[1:]:
         assembly.add(b"".join(pieces(pack, content.get)))
     with pytest.raises(BundleError):
-        assembly.bundle(whole.root)
+        assembly.bundle(whole.root, Bundle())
 
 
 @pytest.mark.parametrize("damage", [b"", b"\0" * 30, "cut", "no size"])
@@ -141,6 +148,6 @@ def test_a_damaged_pack_or_head_is_an_error(damage: bytes | str) -> None:
 
 
 def test_a_head_comes_back_as_it_was() -> None:
-    head = Head(b"hub", 9, 7, 4, Digest(b"r" * 32), "trace", 12.5, {"desired-a": 1, "desired-b": 2})
+    head = Head(b"hub", 9, 7, 4, Digest(b"r" * 32), "trace", 12.5, {"desired-a": 1, "desired-b": 2}, Bundle((), ("a",)))
     assert Head.decode(head.encode()) == head
     assert head.names() == {"desired-a-0", "desired-b-0", "desired-b-1"}
