@@ -58,6 +58,7 @@ class Agent:
         discovery = Discovery(client)
         self._gate = FluxGate(client, discovery)
         self._service_account = service_account
+        self._prune_former_hub = prune_former_hub
         self.handlers: Mapping[str, Handler] = {queries.DIFF: self._diff, queries.ADOPT_FLUX: self._adopt_flux}
         self._own = OwnNamespace(client)
         self._secret = IdentitySecret(self._own)
@@ -216,7 +217,13 @@ class Agent:
     async def _diff(self, question: bytes) -> AsyncGenerator[bytes, None]:
         from spoke.diff.differ import Differ
 
-        differ = Differ(self._client, self._gate, self._store, self._service_account)
+        differ = Differ(
+            self._client,
+            self._gate,
+            self._store,
+            service_account=self._service_account,
+            prune_former_hub=self._prune_former_hub,
+        )
         async with aclosing(differ.answer(question)) as messages:
             async for message in messages:
                 yield message

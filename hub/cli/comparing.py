@@ -23,6 +23,7 @@ _PATIENCE: Final = 330.0
 """Seconds without a word of the hub: it waits 300 for the spoke."""
 _COLOURS: Final = {"+": "green", "-": "red", "@": "cyan"}
 _DONE: Final = {"create": "to create", "update": "to change", "recreate": "to make again", "delete": "to delete"}
+_COUNTED: Final = {**_DONE, "failed": "not comparable"}
 
 
 def guarded(act: Callable[[], int]) -> int:
@@ -104,7 +105,7 @@ class _Result:
             answer = {"kind": "List", "apiVersion": "v1", "items": self._items, "workloads": self._workloads}
             typer.echo(json.dumps(answer, indent=2, ensure_ascii=False))
         else:
-            counted = [f"{self._changes[change]} {words}" for change, words in _DONE.items() if self._changes[change]]
+            counted = [f"{count} {words}" for change, words in _COUNTED.items() if (count := self._changes[change])]
             objects = f"{self._objects} object{'' if self._objects == 1 else 's'}"
             typer.echo(f"{objects}: {', '.join(counted) or 'no differences'}", err=True)
         if self._changes["failed"]:

@@ -245,6 +245,10 @@ class LinkServer:
             for cluster, (stream, session) in self._live.items()
         }
 
+    def held(self, cluster: str) -> Digest | None:
+        """Return the root that the spoke of a cluster says it has; None where it is not connected, or has none."""
+        return self._live[cluster][1].held if cluster in self._live else None
+
     def needed(self, but: AbstractSet[Digest] = frozenset()) -> set[Digest]:
         """Return the objects that a spoke may still ask for: those of every cluster's newest published bundle.
 

@@ -5,8 +5,9 @@ The hub sends only what the spoke lacks, and gets unified diffs without the valu
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 from google.protobuf.message import DecodeError
@@ -18,6 +19,7 @@ from felloe.errors import ConfigError, LinkError, StoreError
 from felloe.identity import WorkloadId
 from felloe.parts import LARGEST_MESSAGE
 from felloe.v1 import diff_pb2 as pb
+from hub.link.queries import QueryError
 from hub.link.server import LinkServer
 from hub.planning.planner import Planner
 from hub.store import Blobs
@@ -25,15 +27,18 @@ from hub.targeting import ClusterPlan
 from hub.targeting.plan import READY
 
 _TIMEOUT: Final = 300.0
+_LOOK_AGAIN: Final = 0.02
 
 
 class Comparer:
     """Compares clusters with what they should be."""
 
-    def __init__(self, planner: Planner, link: LinkServer, blobs: Blobs) -> None:
+    def __init__(self, planner: Planner, link: LinkServer, blobs: Blobs, *, patience: float = 5.0) -> None:
+        """`patience` is how many seconds a cluster may take to have what was published for it."""
         self._planner = planner
         self._link = link
         self._blobs = blobs
+        self._patience = patience
 
     @asynccontextmanager
     async def compare(
@@ -59,8 +64,20 @@ class Comparer:
             question = pb.DiffQuestion()
         if only is not None:
             question.workload.CopyFrom(workload_id_to_proto(only))
+        await self._taken(cluster, now.bundle.root)
         async with self._link.ask(cluster, queries.DIFF, _packed(question), timeout=_TIMEOUT) as messages:
             yield self._differences(messages, then, only, revision)
+
+    async def _taken(self, cluster: str, root: Digest) -> None:
+        """Wait until a cluster has what was published for it. Raise QueryError where that does not come soon."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._patience):
+                while self._link.held(cluster) != root:  # noqa: ASYNC110 -- it is a matter of milliseconds, as a rule
+                    await asyncio.sleep(_LOOK_AGAIN)
+        if self._link.held(cluster) != root:
+            raise QueryError(
+                f"cluster {cluster} has not taken its newest desired state yet: felloe describe cluster {cluster}"
+            )
 
     async def _differences(
         self, messages: AsyncIterator[bytes], plan: ClusterPlan, only: WorkloadId | None, revision: str

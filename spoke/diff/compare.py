@@ -20,7 +20,7 @@ from felloe.identity import ObjectId, WorkloadId
 from felloe.v1 import diff_pb2 as pb
 from spoke.apply.inventory import Inventory, Item
 from spoke.apply.objects import belongs, find_resource
-from spoke.apply.plan import NAMESPACE
+from spoke.apply.plan import CRD, NAMESPACE
 from spoke.apply.prepare import applied_key, desired, expires, manifest, on_top_of, variables_digest, without_values
 from spoke.apply.recreate import advised, immutable, may_recreate, tried
 from spoke.diff.takeover import without_taken
@@ -77,8 +77,7 @@ class Comparison:
     async def unwanted(self, inventory: Inventory, identity: ObjectId) -> pb.ObjectDifference | None:
         """Return what deleting an object that is not wanted any more comes to, None where it is gone already."""
         item = inventory.items[identity]
-        api = f"{identity.group}/{item.version}" if identity.group else item.version
-        said = _Said(inventory.id, identity, api)
+        said = _about(inventory, identity)
         try:
             resource = await self._discovery.find_any(identity.group, item.version, identity.kind)
             live = await self._live(identity, resource)
@@ -94,7 +93,14 @@ class Comparison:
             return said.skipped("it stays: it does not carry this workload's labels any more")
         if not policy(_metadata(live)).prunable:
             return said.skipped("it stays: its annotations in the cluster say so")
-        return await said.changed(live, None, resource.version)
+        difference = await said.changed(live, None, resource.version)
+        if difference is not None and identity[:2] in (NAMESPACE, CRD):
+            difference.message = "it is deleted once nothing that is not ours is in it"
+        return difference
+
+    async def kept(self, inventory: Inventory, identity: ObjectId) -> pb.ObjectDifference | None:
+        """Return that an object stays which is not wanted any more, since another hub had it applied."""
+        return _about(inventory, identity).skipped("it stays: the hub that had this cluster before had it applied")
 
     # -- one object
 
@@ -216,6 +222,11 @@ class _Said:
             diff=diff,
             message=message,
         )
+
+
+def _about(inventory: Inventory, identity: ObjectId) -> _Said:
+    version = inventory.items[identity].version
+    return _Said(inventory.id, identity, f"{identity.group}/{version}" if identity.group else version)
 
 
 def _left_alone(obj: Mapping[str, JsonValue], live: Json) -> str:

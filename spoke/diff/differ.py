@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Iterable, Iterator, Mapping
 from contextlib import aclosing
+from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeVar
 
@@ -21,6 +22,7 @@ from felloe.bundle import (
     Bundle,
     Delta,
     Workload,
+    deletes_at_removal,
     patch,
     workload_from_proto,
     workload_id_from_proto,
@@ -30,9 +32,10 @@ from felloe.digest import Digest, digest
 from felloe.errors import BundleError, KubernetesError, LinkError
 from felloe.identity import ObjectId, WorkloadId
 from felloe.v1 import diff_pb2 as pb
+from spoke.apply.guard import pending
 from spoke.apply.hold import Gate, Hold
 from spoke.apply.inventories import Inventories
-from spoke.apply.inventory import Inventory
+from spoke.apply.inventory import Inventory, Parting
 from spoke.apply.plan import CRD, claims, leftovers, waves
 from spoke.cluster.namespace import OwnNamespace
 from spoke.diff.compare import Comparison, Surroundings
@@ -53,12 +56,21 @@ _Work = Callable[[], Coroutine[None, None, _Result]]
 class Differ:
     """The handler of the query."""
 
-    def __init__(self, client: KubeClient, gate: Gate, store: BundleStore, service_account: str = "") -> None:
+    def __init__(
+        self,
+        client: KubeClient,
+        gate: Gate,
+        store: BundleStore,
+        *,
+        service_account: str = "",
+        prune_former_hub: bool = False,
+    ) -> None:
         """`service_account` is that of workloads which name none; empty for the spoke's own rights."""
         self._client = client
         self._gate = gate
         self._store = store
         self._service_account = service_account
+        self._prune_former_hub = prune_former_hub
 
     async def answer(self, question: bytes) -> AsyncGenerator[bytes, None]:
         """Yield Differences. Raise FelloeError where there is nothing to compare with, or no API server."""
@@ -66,7 +78,10 @@ class Differ:
             asked = pb.DiffQuestion.FromString(question)
         except DecodeError:
             raise LinkError("the question is damaged") from None
-        bundle, blobs = self._desired(asked)
+        current = self._store.current
+        if current is None:
+            raise BundleError("this spoke has no desired state yet")
+        bundle, blobs = self._desired(asked, current.bundle)
         only = workload_id_from_proto(asked.workload) if asked.HasField("workload") else None
         content = self._content(blobs)
         inventories = await Inventories(OwnNamespace(self._client)).load()
@@ -77,27 +92,29 @@ class Differ:
         acting = _Accounts(self._client, self._service_account)
         answer = _Answer(
             lambda identity, account: Comparison(acting.client(identity, account), discovery, content, around),
-            inventories,
-            wanted,
-            self._gate.holds(bundle, wanted),
+            _Around(
+                inventories,
+                wanted,
+                self._gate.holds(bundle, wanted),
+                bundle.approved_prunes,
+                current.hub,
+                self._prune_former_hub,
+            ),
         )
         for identity in sorted({*bundle.by_id, *inventories} if only is None else {only}):
             async with aclosing(answer.of(identity, bundle.by_id.get(identity))) as differences:
                 async for difference in differences:
                     yield difference.SerializeToString()
 
-    def _desired(self, asked: pb.DiffQuestion) -> tuple[Bundle, Mapping[Digest, bytes]]:
+    def _desired(self, asked: pb.DiffQuestion, current: Bundle) -> tuple[Bundle, Mapping[Digest, bytes]]:
         """Return the bundle that is asked about, and the objects that came with the question."""
-        current = self._store.current
-        if current is None:
-            raise BundleError("this spoke has no desired state yet")
         if not asked.HasField("instead"):
-            return current.bundle, {}
-        if asked.instead.base_root != current.bundle.root:
+            return current, {}
+        if asked.instead.base_root != current.root:
             raise BundleError("the desired state changed at this moment: try again")
         changed = tuple(workload_from_proto(workload) for workload in asked.instead.changed)
         removed = tuple(workload_id_from_proto(workload) for workload in asked.instead.removed)
-        bundle = patch(current.bundle, Delta(changed, removed))
+        bundle = patch(current, Delta(changed, removed, current.approved_prunes))
         return bundle, {digest(blob): blob for blob in asked.instead.blobs}
 
     def _content(self, blobs: Mapping[Digest, bytes]) -> Callable[[Digest], bytes | None]:
@@ -140,28 +157,33 @@ class _Accounts:
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class _Around:
+    """What an answer goes by; `hub` names the one whose bundle it is."""
+
+    inventories: Mapping[WorkloadId, Inventory]
+    claims: Mapping[ObjectId, WorkloadId]
+    holds: Mapping[WorkloadId, Hold]
+    approved_prunes: Collection[str]
+    hub: bytes
+    prune_former_hub: bool
+
+
 class _Answer:
     """The differences of one answer, and how much was told already."""
 
-    def __init__(
-        self,
-        comparison: Callable[[WorkloadId, str], Comparison],
-        inventories: Mapping[WorkloadId, Inventory],
-        wanted: Mapping[ObjectId, WorkloadId],
-        holds: Mapping[WorkloadId, Hold],
-    ) -> None:
+    def __init__(self, comparison: Callable[[WorkloadId, str], Comparison], around: _Around) -> None:
         self._comparison = comparison
-        self._inventories = inventories
-        self._wanted = wanted
-        self._holds = holds
+        self._inventories = around.inventories
+        self._wanted = around.claims
+        self._around = around
         self._told = 0
 
     async def of(self, identity: WorkloadId, workload: Workload | None) -> AsyncGenerator[pb.Difference, None]:
         """Yield the differences of one workload, which may be in its inventory only; its summary comes last."""
         inventory = self._inventories.get(identity, Inventory(identity))
-        summary = pb.WorkloadDifference(
-            id=workload_id_to_proto(identity), message=_note(workload, inventory, self._holds.get(identity))
-        )
+        note = self._note(workload, inventory)
+        summary = pb.WorkloadDifference(id=workload_id_to_proto(identity), message=note)
         work = list(self._work(workload, inventory))
         summary.objects = len(work)
         done = 0
@@ -186,12 +208,39 @@ class _Answer:
             for wave in waves(entries):
                 for entry in wave:
                     yield partial(comparison.wanted, workload, entry, inventory.items.get(entry.id))
-        prune = workload.options.prune if workload else inventory.prune and not inventory.suspend
-        wanted = {entry.id for entry in entries}
-        left = leftovers(inventory, wanted, self._wanted, self._recorded, prune=prune)
-        for doomed in left.prune:
-            for identity in doomed:
+        for identity in self._doomed(workload, inventory):
+            if self._foreign(inventory):
+                yield partial(comparison.kept, inventory, identity)
+            else:
                 yield partial(comparison.unwanted, inventory, identity)
+
+    def _doomed(self, workload: Workload | None, inventory: Inventory) -> list[ObjectId]:
+        """Return what would be deleted, in the order in which it would be."""
+        if workload is not None:
+            prune = workload.options.prune
+        else:
+            prune = not inventory.suspend and deletes_at_removal(
+                inventory.parting.deletion_policy, prune=inventory.prune
+            )
+        wanted = {entry.id for entry in workload.entries} if workload else set()
+        left = leftovers(inventory, wanted, self._wanted, self._recorded, prune=prune)
+        return [identity for stage in left.prune for identity in stage]
+
+    def _foreign(self, inventory: Inventory) -> bool:
+        return inventory.origin.foreign_to(self._around.hub) and not self._around.prune_former_hub
+
+    def _note(self, workload: Workload | None, inventory: Inventory) -> str:
+        """Return why what differs, or would be deleted, would stay so for now; empty where it would not."""
+        hold = self._around.holds.get(inventory.id)
+        notes = [f"nothing of this happens for now: {hold.reason}" if hold else _about(workload, inventory)]
+        wanted = [entry.id for entry in workload.entries] if workload else []
+        limit = (Parting.of(workload.options) if workload else inventory.parting).prune_limit
+        mass = (
+            None if self._foreign(inventory) else pending(inventory, self._doomed(workload, inventory), wanted, limit)
+        )
+        if mass is not None and mass.name not in self._around.approved_prunes:
+            notes.append(f"the deletions would wait for felloe approve prune: {mass.message}")
+        return "; ".join(note for note in notes if note)
 
     def _recorded(self, identity: ObjectId) -> bool:
         return _has(self._inventories, self._wanted[identity], identity)
@@ -201,7 +250,7 @@ def _has(inventories: Mapping[WorkloadId, Inventory], workload: WorkloadId, iden
     """Return whether a workload has applied an object."""
     holder = inventories.get(workload)
     item = holder.items.get(identity) if holder else None
-    return item is not None and bool(item.applied)
+    return item is not None and item.known
 
 
 async def in_order(
@@ -224,14 +273,12 @@ async def in_order(
         await asyncio.gather(*running, return_exceptions=True)
 
 
-def _note(workload: Workload | None, inventory: Inventory, hold: Hold | None) -> str:
-    """Return why what differs would stay so for now; empty where it would not."""
-    if hold is not None:
-        return f"nothing of this happens for now: {hold.reason}"
+def _about(workload: Workload | None, inventory: Inventory) -> str:
+    """Return what a workload itself says about whether this happens; empty where it does."""
     if workload is None:
         if inventory.suspend:
             return "it is not meant for this cluster any more; it was suspended, so its objects stay"
-        return "it is not meant for this cluster any more" + ("" if inventory.prune else "; its objects stay: no prune")
+        return "it is not meant for this cluster any more"
     if workload.options.suspend:
         return "it is suspended: nothing of this happens until it is resumed"
     return "" if workload.options.drift == "enabled" else f"drift is not healed here (drift: {workload.options.drift})"

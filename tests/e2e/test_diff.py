@@ -13,7 +13,17 @@ import pytest
 
 from tests.cluster.fixtures import ClusterPool
 from tests.fleet.fleet import Fleet
-from tests.fleet.manifests import config_map, deployment, documents, namespace, overlay, shop
+from tests.fleet.manifests import (
+    config_map,
+    deployment,
+    documents,
+    git_repository,
+    kustomization,
+    namespace,
+    overlay,
+    placement,
+    shop,
+)
 from tests.fleet.processes import eventually
 
 pytestmark = pytest.mark.cluster
@@ -227,6 +237,25 @@ def test_what_would_be_made_again_is_said(fleet: Fleet) -> None:
     assert told["message"] == "it is deleted and made again: spec.selector can't be changed"
     assert "-      app: web\n+      app: other\n" in told["diff"]
     assert "name: web-" not in told["diff"]
+
+
+def test_a_workload_is_compared_with_the_rights_of_its_service_account(fleet: Fleet) -> None:
+    core = fleet.core("dev")
+    core.create_namespace({"metadata": {"name": "flux-system"}})
+    core.create_namespaced_service_account("flux-system", {"metadata": {"name": "powerless"}})
+    for account, said in (
+        ("nobody", "the service account flux-system/nobody that this workload is applied as is not there"),
+        ("powerless", 'User "system:serviceaccount:flux-system:powerless" cannot get resource "configmaps"'),
+    ):
+        applied = kustomization("shop", "./environments/${env}", serviceAccountName=account)
+        branch(fleet, account, {
+            "fleet/shop.yaml": documents(git_repository("config", fleet.url), applied, placement("shop", "shop"))
+        })  # fmt: skip
+        shown = diff(fleet, "--revision", account, expect=2)
+        (line,) = [line for line in shown.splitlines() if "ConfigMap/shop/settings: " in line]
+        assert line.startswith("error: Kustomization/flux-system/shop: ")
+        assert said in line
+        assert " not comparable\n" in shown
 
 
 def test_an_overlay_that_does_not_build_is_an_error(fleet: Fleet) -> None:

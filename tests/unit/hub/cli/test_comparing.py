@@ -93,6 +93,7 @@ def test_an_object_that_can_not_be_compared_is_2(hub: Threaded, felloe: Felloe) 
     done = felloe("diff", "--cluster", "dev-1")
     assert done.code == 2
     assert "error: Kustomization/flux-system/apps: ConfigMap/shop/b: no\n" in done.err
+    assert done.err.endswith("2 objects: 1 to change, 1 not comparable\n")
 
 
 def test_the_cluster_has_to_be_named(felloe: Felloe) -> None:
