@@ -142,7 +142,10 @@ class Step:
             for entry in wave:
                 if entry.id in resources and self.why(entry.id) is None:
                     self._clear(entry.id)
-            await self._apply_all(todo)
+            try:
+                await self._apply_all(todo)
+            finally:
+                self._context.watches.release(set(resources.values()), len(todo))
             done += len(todo)
             await self._settle_kinds([entry for entry, _, _ in todo])
         return done

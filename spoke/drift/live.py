@@ -48,6 +48,12 @@ class Live:
         """Return the same without what is needed to tell a drift."""
         return replace(self, drifted=None) if self.drifted is not None else self
 
+    def is_at(self, metadata: object) -> bool:
+        """Return whether these are the facts of an object with this metadata: the same object at the same version."""
+        if not isinstance(metadata, Mapping) or self.version == 0:
+            return False
+        return metadata.get("resourceVersion") == str(self.version) and metadata.get("uid") == self.uid
+
 
 class Expected(Protocol):
     """Tells the fingerprint that our last apply of an object left behind, None where there was none."""
@@ -105,6 +111,9 @@ class LiveObjects:
 
     def seen(self, identity: ObjectId, obj: Json) -> Live:
         """Take an object as the API server returned it; an older one than is known already changes nothing."""
+        known = self._objects.get(identity)
+        if known is not None and known.rule == self._rule_of(identity) and known.is_at(obj.get("metadata")):
+            return known  # the answer to our own apply said it all
         return self.take(identity, self.read(identity, obj))
 
     def take(self, identity: ObjectId, now: Live) -> Live:

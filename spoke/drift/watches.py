@@ -43,6 +43,8 @@ _CONTENT_IS_NO_MATTER: Final = frozenset(
 )
 """Kinds whose health is that they exist. Only their metadata is asked for: a Secret's content never gets here."""
 
+_LISTED_RATHER: Final = 50
+
 _log = logging.getLogger(__name__)
 
 
@@ -90,7 +92,8 @@ class Watches:
     ) -> KubernetesError | None:
         """Watch a kind in some namespaces as the client's user, and wait until what there is of it is known.
 
-        Return what the API server refuses for now, if it does.
+        A new watch sees what changes after that as soon as it is released, or ten seconds later. Return what the API
+        server refuses for now, if it does.
         """
         kind = (resource.group, resource.kind)
         if not resource.namespaced:
@@ -102,6 +105,13 @@ class Watches:
             self._narrow.add(kind)
             self._watches.pop(Need("", *kind, "")).task.cancel()
         return await self._answered([self._watch(client, resource, each) for each in sorted(namespaces)], timeout)
+
+    def release(self, resources: Collection[Resource], applied: int) -> None:
+        """Follow what is going on from now on, after so many objects were applied under new watches."""
+        kinds = {(resource.group, resource.kind) for resource in resources}
+        for need, watch in self._watches.items():
+            if (need.group, need.kind) in kinds:
+                watch.reflector.release(outdated=applied > _LISTED_RATHER)
 
     def again(self) -> None:
         """Try at once what was refused: rights may have changed."""
@@ -135,6 +145,7 @@ class Watches:
                 {"labelSelector": WORKLOAD_NAME},
                 feed,
                 metadata_only=metadata_only(resource.group, resource.kind),
+                held=True,
             )
             task = self._tasks.create_task(reflector.run(), name=f"watch {resource.kind} {namespace}")
             self._watches[need] = _Watch(feed, reflector, task)

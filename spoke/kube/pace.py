@@ -1,9 +1,11 @@
-"""How many requests run at once: as many as the API server answers without delay, so that others don't wait for us.
+"""How many requests run at once: as many as the API server answers without much delay, so that others need not wait.
 
-A first sync wants all of an API server, which has other users. How long a request takes tells how busy it is: as long
-as answers come nearly as fast as the fastest ones seen, more requests run at once; when they come late, fewer; when
-the API server refuses or gives up (429, 503, 504, no answer), half as many. This is TCP's way (slow start, additive
-increase, multiplicative decrease) with delay as its signal, as in TCP Vegas.
+A first sync wants all of an API server, which has other users. How much longer a request takes than with next to none
+beside it tells how much of the delay is our own doing: while it is little, more requests run at once; when it is much,
+fewer; when the API server refuses or gives up (429, 503, 504, no answer), half as many. This is TCP's way (slow start,
+additive increase, multiplicative decrease) with delay as its signal, as in TCP Vegas. What is compared with is measured
+anew every few seconds, with two requests at once for a moment, as BBR does it: where others keep an API server busy,
+that is not taken for our doing.
 
 A request that takes longer than a second waits for something else, such as a webhook: it lets others by.
 """
@@ -22,14 +24,15 @@ MOST: Final = 32
 """How many requests run at once at most, watches apart."""
 
 _FEWEST: Final = 2
-_FIRST: Final = 4
+_FIRST: Final = 6
 _ROUND: Final = 12
-_EARLY: Final = 2.2
-_LATE: Final = 3.0
+_MEASURED: Final = 10
+_LITTLE: Final = 3.0
+_MUCH: Final = 4.5
 _SHRINK: Final = 0.8
+_GOOD_SECONDS: Final = 5.0
 _IDLE_SECONDS: Final = 30.0
-_CLASSES_AT_MOST: Final = 200
-_FORGET_A_SECOND: Final = 0.01
+_KINDS_AT_MOST: Final = 200
 _LETS_BY_SECONDS: Final = 1.0
 
 
@@ -40,39 +43,45 @@ class Pace:
         self._clock = clock
         self._limit = float(_FIRST)
         self._starting = True
-        self._best: dict[str, tuple[float, float]] = {}
+        self._alone: dict[str, float] = {}
         self._round: list[float] = []
         self._wanted_more = False
-        self._at = clock()
         self._halved_at = float("-inf")
+        self._answered_at = clock()
+        self._measure()
 
     @property
     def limit(self) -> int:
         """Return how many requests may run at once."""
-        return int(self._limit)
+        return _FEWEST if self._measuring else int(self._limit)
 
     def wants(self) -> None:
         """Take it that a request has to wait: the limit is what holds us back."""
-        now = self._clock()
-        if now - self._at > _IDLE_SECONDS:
-            self._at, self._limit, self._starting = now, min(self._limit, float(_FIRST)), True
         self._wanted_more = True
+        if self._clock() - self._answered_at > _IDLE_SECONDS and not self._measuring:
+            self._limit, self._starting = min(self._limit, float(_FIRST)), True
+            self._measure()
 
     def answered(self, what: str, seconds: float) -> None:
         """Take how long a request took; only requests of the same kind (`what`) are compared."""
-        now = self._clock()
-        best, seen_at = self._best.get(what, (seconds, now))
-        # Slowly forgotten, for an API server may become slower for good.
-        best = min(seconds, best * (1 + _FORGET_A_SECOND * (now - seen_at)))
-        if len(self._best) >= _CLASSES_AT_MOST and what not in self._best:
-            self._best.clear()
-        self._best[what] = (best, now)
-        self._at = now
-        self._round.append(seconds / max(best, 1e-6))
-        if len(self._round) >= max(_ROUND, self.limit):
-            self._judge(statistics.median(self._round))
-            self._round.clear()
-            self._wanted_more = False
+        now = self._answered_at = self._clock()
+        if now - seconds < self._since:
+            return  # it began when more or fewer were let through
+        if self._measuring:
+            self._measured.setdefault(what, []).append(seconds)
+            self._count += 1
+            if self._count >= _MEASURED:
+                self._compare_with_this()
+        elif what in self._alone:
+            self._round.append(seconds / max(self._alone[what], 1e-6))
+            if len(self._round) >= max(_ROUND, self.limit):
+                self._judge(statistics.median(self._round))
+            elif now - self._measured_at > _GOOD_SECONDS:
+                self._measure()
+        else:
+            self._count += 1
+            if self._count >= _MEASURED:
+                self._measure()
 
     def refused(self) -> None:
         """Take it that the API server had too much; refusals of the same moment count once."""
@@ -80,17 +89,41 @@ class Pace:
         if now - self._halved_at < 1.0:
             return
         self._halved_at = now
-        self._limit, self._starting = max(float(_FEWEST), self._limit / 2), False
+        self._starting = False
+        self._change(self._limit / 2)
+
+    def _measure(self) -> None:
+        """Let next to nothing through for a moment."""
+        self._measuring = True
+        self._measured: dict[str, list[float]] = {}
+        self._count = 0
         self._round.clear()
+        self._since = self._clock()
+
+    def _compare_with_this(self) -> None:
+        if len(self._alone) > _KINDS_AT_MOST:
+            self._alone.clear()
+        self._alone |= {what: statistics.median(seconds) for what, seconds in self._measured.items()}
+        self._measuring = False
+        self._count = 0
+        self._since = self._measured_at = self._clock()
 
     def _judge(self, delay: float) -> None:
-        if delay > _LATE:
-            self._limit, self._starting = max(float(_FEWEST), self._limit * _SHRINK), False
-        elif delay < _EARLY and self._wanted_more:
-            grown = self._limit * 1.5 if self._starting else self._limit + 1
-            self._limit = min(float(MOST), grown)
+        if delay > _MUCH:
+            self._starting = False
+            self._change(self._limit * _SHRINK)
+        elif delay < _LITTLE and self._wanted_more:
+            self._change(self._limit * 1.5 if self._starting else self._limit + 1)
         else:
-            self._starting = self._starting and delay < _EARLY
+            self._starting = self._starting and delay < _LITTLE
+            self._round.clear()
+        self._wanted_more = False
+
+    def _change(self, limit: float) -> None:
+        self._limit = min(float(MOST), max(float(_FEWEST), limit))
+        self._round.clear()
+        if not self._measuring:
+            self._since = self._clock()
 
 
 class Gate:

@@ -28,6 +28,7 @@ _LARGE_PAGE_BYTES: Final = 2 * 1024 * 1024
 _FIRST_LIMIT, _HIGHEST_LIMIT, _LOWEST_LIMIT = 100, 500, 5
 _WATCH_SECONDS: Final = (300, 600)
 _LONGEST_PAUSE_SECONDS: Final = 10.0
+_HELD_SECONDS: Final = 10.0
 _LONGEST_REFUSED_PAUSE_SECONDS: Final = 300.0
 _log = logging.getLogger(__name__)
 
@@ -56,14 +57,35 @@ class Reflector:
     """Follows the objects at one collection path into one sink."""
 
     def __init__(
-        self, client: KubeClient, path: str, selector: Mapping[str, str], sink: Sink, *, metadata_only: bool = False
+        self,
+        client: KubeClient,
+        path: str,
+        selector: Mapping[str, str],
+        sink: Sink,
+        *,
+        metadata_only: bool = False,
+        held: bool = False,
     ) -> None:
+        """With `held` it lists, and watches only when it is released."""
         self._client = client
         self._path = path
         self._selector = dict(selector)
         self._sink = sink
         self._metadata_only = metadata_only
         self._hurry = asyncio.Event()
+        self._released = asyncio.Event()
+        self._outdated = False
+        if not held:
+            self._released.set()
+
+    def release(self, *, outdated: bool) -> None:
+        """Begin to watch, where that was held; after another list if the first one is `outdated`.
+
+        Thousands of events of what we did ourselves cost the API server several times what a list of them costs.
+        """
+        if not self._released.is_set():
+            self._outdated = outdated
+            self._released.set()
 
     def again(self) -> None:
         """Try at once if nothing can be read at the moment."""
@@ -78,6 +100,9 @@ class Reflector:
             self._hurry.clear()
             try:
                 version = version or await self._list()
+                if not self._released.is_set() and await self._held():
+                    version = ""
+                    continue
                 pauses += 1  # taken back by the first event: a watch that ends at once must not be opened in a hurry
                 async for reached in self._watch(version):
                     version, pauses = reached, 0
@@ -94,6 +119,14 @@ class Reflector:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_pause(problem, pauses)):
                     await self._hurry.wait()
+
+    async def _held(self) -> bool:
+        """Wait to be released, but not for long, and return whether another list is needed."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_HELD_SECONDS):
+                await self._released.wait()
+        self.release(outdated=True)
+        return self._outdated
 
     async def _list(self) -> str:
         accept = LIST_METADATA_ONLY if self._metadata_only else "application/json"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import ssl
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -184,6 +185,20 @@ class ControlPlane:
     def resume_apiserver(self) -> None:
         """Let a frozen API server go on."""
         self._processes["kube-apiserver"].signal(SIGCONT)
+
+    def renew_serving_certificate(self) -> None:
+        """Give the API server another certificate of the same authority, and wait until it serves that one."""
+        pair = self._authority.server("kube-apiserver")
+        certificate, key = self._layout.key_pair("apiserver")
+        pki.write_private(key, pair.key)
+        certificate.write_bytes(pair.certificate)
+        wanted = ssl.PEM_cert_to_DER_cert(pair.certificate.decode())
+
+        def serves() -> bool:
+            served = ssl.get_server_certificate(("127.0.0.1", self._ports.apiserver))
+            return ssl.PEM_cert_to_DER_cert(served) == wanted
+
+        self._processes["kube-apiserver"].wait_until(serves, "serves its old certificate", START_SECONDS)
 
     # Another test
 

@@ -157,6 +157,7 @@ async def test_drift_is_left_where_a_workload_says_so(spoke: Spoke, admin: Admin
     assert admin.config_map(space, "a")["data"] == {"k": "mine"}  # type: ignore[index]
     assert admin.config_map(space, "b") is None
     spoke.want(Wanted("apps", objects, replace(options, requested_at="now")))
+    await spoke.until_applied("apps")
     await spoke.until("apps", lambda status: status.problem_count == 0, "as desired after a reconcile was asked for")
     assert admin.config_map(space, "a")["data"] == {"k": "v"}  # type: ignore[index]
     assert admin.config_map(space, "b")["data"] == {"k": "v"}  # type: ignore[index]

@@ -56,7 +56,7 @@ class Spoke:
         status = self.statuses.get(name)
         return status is not None and status.applied_digest == self.digest(name) == status.digest
 
-    async def until(self, name: str, check: Check, what: str) -> pb.WorkloadStatus:
+    async def until(self, name: str, check: Check, what: str, seconds: float = TIMEOUT_SECONDS) -> pb.WorkloadStatus:
         """Wait until the newest status of a workload is as wanted, and return it."""
 
         def holds() -> bool:
@@ -67,7 +67,7 @@ class Spoke:
                 and check(self.statuses[name])
             )
 
-        await self._until(holds, lambda: f"{name} {what}: it is {self.statuses.get(name)}")
+        await self._until(holds, lambda: f"{name} {what}: it is {self.statuses.get(name)}", seconds)
         return self.statuses[name]
 
     async def until_said(self, name: str, check: Check, what: str) -> pb.WorkloadStatus:
@@ -102,12 +102,14 @@ class Spoke:
         await self._until(holds, lambda: f"event {reason} {text!r}: there are {self.events}")
         return found[0]
 
-    async def _until(self, holds: Callable[[], bool], what: Callable[[], str]) -> None:
+    async def _until(
+        self, holds: Callable[[], bool], what: Callable[[], str], seconds: float = TIMEOUT_SECONDS
+    ) -> None:
         try:
-            async with asyncio.timeout(TIMEOUT_SECONDS), self._told:
+            async with asyncio.timeout(seconds), self._told:
                 await self._told.wait_for(holds)
         except TimeoutError:
-            raise AssertionError(f"not within {TIMEOUT_SECONDS:.0f} s: {what()}") from None
+            raise AssertionError(f"not within {seconds:.0f} s: {what()}") from None
 
     async def listen(self) -> None:
         """Take what is reported, until cancelled."""
