@@ -43,6 +43,7 @@ _IMMUTABLE: Final = re.compile(
     r"|(may not|must not|can ?not|can't) (be )?(chang|updat|modif)",
     re.IGNORECASE,
 )
+_IMMUTABLE_IN_WORDS: Final = re.compile(r"is immutable|immutable field", re.IGNORECASE)
 _HELD_BY_A_SERVICE: Final = ("clusterIP", "clusterIPs", "healthCheckNodePort")
 _LONGEST_NAME: Final = 63
 _GONE_SECONDS: Final = 10.0
@@ -60,7 +61,9 @@ def immutable(error: KubernetesError) -> str | None:
         fields = [cause.field for cause in error.causes if cause.reason == _FORBIDDEN_FIELD]
     if fields:
         return ", ".join(sorted(set(fields)))
-    return "" if _IMMUTABLE.search(str(error)) else None
+    # Webhooks and policies say it in a sentence (as in Flux); others that refuse "cannot update" something as well.
+    words = _IMMUTABLE if error.status == _INVALID else _IMMUTABLE_IN_WORDS
+    return "" if words.search(str(error)) else None
 
 
 def may_recreate(identity: ObjectId, *, workload: bool, own: bool) -> bool:

@@ -114,3 +114,34 @@ def test_what_the_former_manager_owns_already_is_joined_and_nothing_is_invented(
     (back,) = handed_over(metadata(only_labels, theirs), "kustomize-controller")
     assert back["fieldsV1"] == {"f:data": {"f:kept": {}, "f:more": {}}}
     assert handed_over({"managedFields": [theirs]}, "kustomize-controller") == [theirs]
+
+
+def test_what_the_cluster_sets_is_not_taken_from_those_who_wrote_last_unless_git_sets_it() -> None:
+    theirs = {
+        "f:metadata": {"f:finalizers": {".": {}}, "f:labels": {"f:x": {}}},
+        "f:spec": {"f:replicas": {}, "f:paused": {}},
+        "f:status": {"f:phase": {}},
+    }
+    found = taken_over(metadata({"f:data": {}}, other("kubectl-edit", "1", theirs)))
+    assert found is not None
+    left, own = found
+    kept = {"f:metadata": {"f:finalizers": {".": {}}}, "f:spec": {"f:replicas": {}}, "f:status": {"f:phase": {}}}
+    assert (left["manager"], left["fieldsV1"]) == ("kubectl-edit", kept)
+    assert own["fieldsV1"] == {"f:data": {}, "f:metadata": {"f:labels": {"f:x": {}}}, "f:spec": {"f:paused": {}}}
+    assert taken_over({"managedFields": found}) is None, "what stays is no reason to try again"
+    ours = metadata({"f:spec": {"f:replicas": {}}}, other("kubectl-edit", "1", {"f:spec": {"f:replicas": {}}}))
+    assert taken_over(ours) == [metadata({"f:spec": {"f:replicas": {}}})["managedFields"][0]]
+
+
+@pytest.mark.parametrize("manager", ["helm", "argocd-controller", "before-first-apply", "kubectl-client-side-apply"])
+def test_an_object_that_is_not_ours_yet_becomes_ours(manager: str) -> None:
+    entry = other(manager, "1", {"f:data": {"f:a": {}}})
+    found = taken_over({"managedFields": [entry]})
+    assert found == [{**entry, "manager": "felloe", "operation": "Apply"}]
+
+
+def test_merged_nothing_is_taken_over() -> None:
+    merged = {"annotations": {"kustomize.toolkit.fluxcd.io/ssa": "Merge"}}
+    by_hand = other("kubectl-edit", "1", {"f:data": {"f:more": {}}})
+    assert taken_over(metadata(OURS, by_hand) | merged) is None
+    assert fingerprint(metadata(OURS, by_hand) | merged) == fingerprint(metadata(OURS))
