@@ -51,13 +51,16 @@ _FIRST_LOOK_SECONDS: Final = 0.02
 _SHOWN: Final = 300
 
 
-def immutable(error: KubernetesError) -> str | None:
-    """Return the field that a refusal says can't be changed, empty where it names none, None for another refusal."""
+def immutable(error: KubernetesError, *, tried: bool) -> str | None:
+    """Return the field that a refusal says can't be changed, empty where it names none, None for another refusal.
+
+    Some validation says only that a field is forbidden: that counts where a new object is `tried` before anything is
+    deleted, which tells whether it is forbidden in every object or only as a change.
+    """
     if error.status not in _REFUSALS:
         return None
     fields = [cause.field for cause in error.causes if _IMMUTABLE.search(cause.message)]
-    if not fields and error.status == _INVALID:
-        # Validation that knows only what is forbidden; whether a new object may have it, the dry-run tells.
+    if tried and not fields and error.status == _INVALID:
         fields = [cause.field for cause in error.causes if cause.reason == _FORBIDDEN_FIELD]
     if fields:
         return ", ".join(sorted(set(fields)))

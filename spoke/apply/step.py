@@ -254,10 +254,12 @@ class Step:
         try:
             seen, applied = await self._replace(entry, resource, obj, why)
         except KubernetesError as error:
-            if (field := immutable(error)) is None:
-                raise
             forced = says.forced or bool(before and before.forced) or bool(stranger and stranger.policy.forced)
-            if not may_recreate(entry.id, workload=self._workload.options.force, own=forced):
+            may = may_recreate(entry.id, workload=self._workload.options.force, own=forced)
+            field = immutable(error, tried=may)
+            if field is None or (before is None and stranger is None):
+                raise
+            if not may:
                 raise advised(entry.id, field, error) from None
             seen, applied = None, await self._recreate(entry, resource, obj, field)
         if applied.live.owner != self._workload.id:

@@ -129,10 +129,11 @@ class Comparison:
             try:
                 merged = await self._merged(workload, entry, resource, obj, live)
             except KubernetesError as error:
-                if live is None or (field := immutable(error)) is None:
+                own = policy(_metadata(obj)).forced or policy(_metadata(live or {})).forced
+                may = may_recreate(entry.id, workload=workload.options.force, own=own)
+                if live is None or (field := immutable(error, tried=may)) is None:
                     raise
-                own = policy(_metadata(obj)).forced or policy(_metadata(live)).forced
-                if not may_recreate(entry.id, workload=workload.options.force, own=own):
+                if not may:
                     raise advised(entry.id, field, error) from None
                 merged = await tried(self._client, entry.id, resource, orjson.loads(manifest(obj, workload.id)), live)
                 return await said.recreated(live, merged, field)

@@ -110,6 +110,13 @@ async def test_an_invalid_manifest_never_costs_the_old_object(spoke: Spoke, admi
     assert uid(admin, "v1", "Service", "invalid") == before
 
 
+async def test_a_new_object_that_is_refused_is_not_said_to_be_changed(spoke: Spoke, admin: Admin) -> None:
+    wrong = {**config_map("newborn", "a"), "data": {"not a key": "is immutable"}}
+    spoke.want(Wanted("apps", [namespace("newborn"), wrong], FORCE))
+    status = await spoke.until("apps", lambda status: status.problem_count == 1, "fails")
+    assert "can't be changed" not in status.problems[0].message
+
+
 async def test_only_its_own_annotation_makes_a_claim_again(spoke: Spoke, admin: Admin) -> None:
     spoke.want(Wanted("apps", [namespace("pvc"), claim("pvc", "one")], FORCE))
     await spoke.until_applied("apps")

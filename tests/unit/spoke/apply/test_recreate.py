@@ -38,7 +38,7 @@ def refusal(field: str, message: str, reason: str = INVALID, status: int = 422) 
     ],
 )
 def test_a_field_that_can_t_be_changed_is_named(field: str, reason: str, message: str) -> None:
-    assert immutable(refusal(field, message, reason)) == field
+    assert immutable(refusal(field, message, reason), tried=True) == field
 
 
 def test_several_fields_are_named_and_others_are_not() -> None:
@@ -47,7 +47,9 @@ def test_several_fields_are_named_and_others_are_not() -> None:
         Cause("spec.parallelism", INVALID, "must be greater than or equal to 0"),
         Cause("spec.selector", INVALID, "field is immutable"),
     )
-    assert immutable(KubernetesError("invalid", status=422, causes=causes)) == "spec.selector, spec.template"
+    assert (
+        immutable(KubernetesError("invalid", status=422, causes=causes), tried=False) == "spec.selector, spec.template"
+    )
 
 
 @pytest.mark.parametrize(
@@ -62,12 +64,18 @@ def test_several_fields_are_named_and_others_are_not() -> None:
     ],
 )
 def test_other_refusals_are_no_reason_to_delete_anything(error: KubernetesError) -> None:
-    assert immutable(error) is None
+    assert immutable(error, tried=True) is None
 
 
 def test_a_webhook_that_says_so_names_no_field() -> None:
     denied = KubernetesError('admission webhook "w" denied the request: spec.class is immutable', status=400)
-    assert immutable(denied) == ""
+    assert immutable(denied, tried=False) == ""
+
+
+def test_what_is_only_forbidden_counts_where_a_new_object_is_tried_first() -> None:
+    error = refusal("spec.x", "Forbidden: may not be set when `type` is ExternalName", FORBIDDEN)
+    assert immutable(error, tried=True) == "spec.x"
+    assert immutable(error, tried=False) is None
 
 
 @pytest.mark.parametrize(
