@@ -13,7 +13,6 @@ A request that takes longer than a second waits for something else, such as a we
 from __future__ import annotations
 
 import asyncio
-import statistics
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
@@ -75,7 +74,7 @@ class Pace:
         elif what in self._alone:
             self._round.append(seconds / max(self._alone[what], 1e-6))
             if len(self._round) >= max(_ROUND, self.limit):
-                self._judge(statistics.median(self._round))
+                self._judge(_median(self._round))
             elif now - self._measured_at > _GOOD_SECONDS:
                 self._measure()
         else:
@@ -103,7 +102,7 @@ class Pace:
     def _compare_with_this(self) -> None:
         if len(self._alone) > _KINDS_AT_MOST:
             self._alone.clear()
-        self._alone |= {what: statistics.median(seconds) for what, seconds in self._measured.items()}
+        self._alone |= {what: _median(seconds) for what, seconds in self._measured.items()}
         self._measuring = False
         self._count = 0
         self._since = self._measured_at = self._clock()
@@ -124,6 +123,11 @@ class Pace:
         self._round.clear()
         if not self._measuring:
             self._since = self._clock()
+
+
+def _median(values: list[float]) -> float:
+    # The statistics module brings decimal and fractions along, which a spoke has no other use for.
+    return sorted(values)[len(values) // 2]
 
 
 class Gate:
