@@ -123,7 +123,7 @@ async def _work(
     settings: Settings, environ: Mapping[str, str], running: Agent, store: BundleStore, identities: IdentityStore
 ) -> None:
     """Run the engine and the link, the engine at once: it needs no hub."""
-    from spoke.apply.step import first_of
+    from spoke.apply.concurrency import first_of
     from spoke.link import LinkClient
 
     try:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
+from felloe.errors import FelloeError
 from spoke.kube.pace import MOST
 
 _T = TypeVar("_T")
@@ -27,3 +28,13 @@ async def bounded(work: Callable[[_T], Awaitable[None]], items: Iterable[_T], li
         for task in workers:
             task.cancel()
         await asyncio.gather(*workers, return_exceptions=True)
+
+
+def first_of(errors: BaseExceptionGroup[FelloeError]) -> FelloeError:
+    """Return the first error of a group, so that it can be raised as it is."""
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if not isinstance(error, FelloeError):
+        raise TypeError("a group of our errors holds another one")
+    return error

@@ -418,13 +418,3 @@ def _metadata(obj: dict[str, JsonValue]) -> Mapping[str, object]:
 
 _MAY_APPEAR: Final = frozenset({403, 404, 409, 429, 500, 502, 503, 504})
 """Statuses that stand for something that is not there yet: a namespace, a role, the server of a webhook."""
-
-
-def first_of(errors: BaseExceptionGroup[FelloeError]) -> FelloeError:
-    """Return the first error of a group, so that it can be raised as it is."""
-    error: BaseException = errors
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    if not isinstance(error, FelloeError):
-        raise TypeError("a group of our errors holds another one")
-    return error
