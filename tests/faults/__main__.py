@@ -12,14 +12,23 @@ from pathlib import Path
 
 from tests.cluster.controlplane import ControlPlane
 from tests.faults.campaign import Damage, campaign
+from tests.faults.proxy import CALM, Trouble
+
+SLOW = Trouble(late=0.2, late_seconds=0.4, too_many=0.05)
+UNRELIABLE = Trouble(failing=0.06, broken=0.06, closed=0.1, expired=0.06)
+ALL = Trouble(late=0.1, late_seconds=0.3, too_many=0.03, failing=0.04, broken=0.04, closed=0.05, expired=0.03)
 
 
-async def _run(kills: int, seed: int) -> None:
+async def _run(kills: int, trouble: int, seed: int) -> None:
     with ControlPlane("faults") as cluster, tempfile.TemporaryDirectory() as folder:
         started = time.monotonic()
         async with campaign(cluster, Path(folder), seed) as found:
             try:
                 await found.kill(kills)
+                for _ in range(trouble):
+                    for kind in (SLOW, UNRELIABLE, ALL):
+                        await found.trouble(kind, 6)
+                    await found.trouble(CALM, 5, lambda: cluster.restart_apiserver(kill=True))
             finally:
                 print(f"seed {seed}: {found.tally}; {time.monotonic() - started:.0f} s")
 
@@ -27,12 +36,13 @@ async def _run(kills: int, seed: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--trouble", type=int, default=5, help="rounds with an API server in trouble (default: 5)")
     parser.add_argument("--seed", type=int, default=None, help="repeats the campaign of that seed (default: a new one)")
     found = parser.parse_args()
     seed = random.randrange(1_000_000) if found.seed is None else found.seed  # noqa: S311
-    print(f"seed {seed}, {found.kills} kills", flush=True)
+    print(f"seed {seed}: {found.kills} kills, {found.trouble} rounds of trouble", flush=True)
     try:
-        asyncio.run(_run(found.kills, seed))
+        asyncio.run(_run(found.kills, found.trouble, seed))
     except Damage as damage:
         sys.exit(str(damage))
 

@@ -202,8 +202,6 @@ class _Handler:
         if proxy.refusals[phase] > 0:
             proxy.refusals[phase] -= 1
             return _status(503, "ServiceUnavailable")
-        if proxy.happens("late", trouble.late):
-            await asyncio.sleep(trouble.late_seconds)
         if proxy.happens("429", trouble.too_many):
             return _status(429, "TooManyRequests", **{"Retry-After": "1"})
         if phase is Phase.LIST and "continue" in request.query and proxy.happens("expired", trouble.expired):
@@ -212,15 +210,18 @@ class _Handler:
         if (failing or broken) and proxy.choice(0, 1):
             return _trouble(proxy, failing=failing)
         # What was passed on is done, whether or not the client lives to see it.
-        asked = asyncio.ensure_future(self._ask(request, await request.read()))
+        late = trouble.late_seconds if proxy.happens("late", trouble.late) else 0.0
+        asked = asyncio.ensure_future(self._ask(request, await request.read(), late))
         answer = await asyncio.shield(asked)
         if proxy.strikes(phase, number, after=True):
             raise _Dropped
         return _trouble(proxy, failing=failing) if failing or broken else answer
 
-    async def _ask(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
-        async with self.proxy.passing(), self._upstream(request, body) as answer:
-            return web.Response(status=answer.status, headers=_headers(answer.headers), body=await answer.read())
+    async def _ask(self, request: web.BaseRequest, body: bytes, late: float) -> web.StreamResponse:
+        async with self.proxy.passing():
+            await asyncio.sleep(late)
+            async with self._upstream(request, body) as answer:
+                return web.Response(status=answer.status, headers=_headers(answer.headers), body=await answer.read())
 
     async def _watch(self, request: web.BaseRequest, number: int) -> web.StreamResponse:
         proxy, trouble = self.proxy, self.proxy.trouble
