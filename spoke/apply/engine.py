@@ -274,6 +274,8 @@ class Engine:
         claimant, live = self._claims.get(identity), self._live.get(identity)
         if claimant is None or not self._has(claimant, identity):
             return False
+        if identity in self._live.doubtful:
+            return False
         item = self._states[claimant].inventory.items[identity]
         return item.left_alone or item.once or (live is not None and live.owner == claimant)
 

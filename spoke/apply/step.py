@@ -105,6 +105,8 @@ class Step:
             self._context.report.event("DriftDetected", message, self._workload.id, identity, warning=True)
 
     def _difference(self, identity: ObjectId) -> Why | None:
+        if identity in self._context.live.doubtful:
+            return Why.CHANGED
         why = why_apply(
             self._keys[identity],
             self._state.inventory.items.get(identity),
@@ -271,6 +273,7 @@ class Step:
         self._write_down(entry, says, applied.live.fingerprint)
         self._clear(entry.id)
         self._context.live.take(entry.id, applied.live)
+        self._context.live.doubtful.discard(entry.id)
         if why.drift:
             self._healed(entry.id, why, self._what(entry.id, why, before, seen, new=applied.created))
 
@@ -347,6 +350,8 @@ class Step:
         raise AssertionError("unreachable")
 
     async def _send(self, entry: Entry, resource: Resource, obj: dict[str, JsonValue]) -> Applied:
+        # Whatever cuts this short, a newer bundle or an API server that is away: it may have been done.
+        self._context.live.doubtful.add(entry.id)
         try:
             return await self._context.objects.apply(entry.id, resource, manifest(obj, self._workload.id))
         except KubernetesError as error:

@@ -99,6 +99,8 @@ class LiveObjects:
         self._rule_of = rule_of
         self._evaluations = evaluations
         self._objects: dict[ObjectId, Live] = {}
+        self.doubtful: set[ObjectId] = set()
+        """What was sent to the API server without an answer that tells what became of it: to be applied once more."""
         self._interned: dict[object, object] = {}
 
     def get(self, identity: ObjectId) -> Live | None:

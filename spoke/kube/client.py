@@ -17,6 +17,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
@@ -34,6 +35,7 @@ from spoke.kube.errors import (
     passing,
 )
 from spoke.kube.pace import Gate, Pace
+from spoke.kube.turns import Turns
 
 if TYPE_CHECKING:
     import aiohttp
@@ -56,6 +58,8 @@ _LONGEST_PAUSE_SECONDS: Final = 5.0
 _ATTEMPTS: Final = 5
 _HTTP_SUCCESS_ENDS: Final = 300
 _HTTP_CREATED: Final = 201
+_IN_TURN: Final = frozenset({"PATCH", "DELETE"})
+"""What would count whenever it is done; the others name the version that they are about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +97,11 @@ async def connect(access: Access, silent_seconds: float = _SILENT_SECONDS) -> As
     timeout = aiohttp.ClientTimeout(total=_TIMEOUT_SECONDS, connect=_CONNECT_SECONDS)
     headers = {"User-Agent": USER_AGENT}
     async with aiohttp.ClientSession(connector=connector, headers=headers, timeout=timeout) as session:
-        yield KubeClient(access, session, Pace(), silent_seconds)
+        client = KubeClient(access, session, Pace(), silent_seconds)
+        try:
+            yield client
+        finally:
+            await client.close()
 
 
 class KubeClient:
@@ -104,6 +112,7 @@ class KubeClient:
         self._session = session
         self._pace = pace
         self._gate = Gate(pace)
+        self._turns = Turns()
         self._silent_seconds = silent_seconds
         self._user = ""
         self._check: Check | None = None
@@ -118,8 +127,12 @@ class KubeClient:
         impersonate service accounts, and none to impersonate groups.
         """
         client = KubeClient(self._access, self._session, self._pace, self._silent_seconds)
-        client._gate, client._user, client._check = self._gate, user, check
+        client._gate, client._turns, client._user, client._check = self._gate, self._turns, user, check
         return client
+
+    async def close(self) -> None:
+        """Give up the writes whose callers are gone."""
+        await self._turns.close()
 
     @property
     def user(self) -> str:
@@ -266,7 +279,12 @@ class KubeClient:
                     headers = self._headers(credentials, accept)
                     if body is not None:
                         headers["Content-Type"] = content_type
-                    return await self._once(method, path, url, body, headers, credentials)
+                    once = partial(self._once, method, path, url, body, headers, credentials)
+                    if method in _IN_TURN:
+                        return await self._turns.take(path, once)
+                    if method == "GET":
+                        await self._turns.ended(path)
+                    return await once()
             except KubernetesError as error:
                 if error.status in (0, UNAUTHORIZED) and self._renewed(credentials):
                     continue

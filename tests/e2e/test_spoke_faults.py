@@ -14,7 +14,7 @@ from felloe.identity import ObjectId
 from spoke.state import BundleStore
 from tests.cluster.controlplane import ControlPlane
 from tests.faults.campaign import campaign
-from tests.faults.proxy import KillPoint, Trouble, proxying, write_kubeconfig
+from tests.faults.proxy import CALM, SLOW, UNRELIABLE, KillPoint, proxying, write_kubeconfig
 from tests.faults.requests import Phase
 from tests.faults.victim import Nursery
 from tests.faults.world import BASE, Generation, Want
@@ -40,11 +40,9 @@ async def test_an_api_server_that_restarts_fails_and_forgets_costs_nothing_but_t
     cluster: ControlPlane, admin: Admin, tmp_path: Path
 ) -> None:
     async with campaign(cluster, tmp_path, SEED) as faults:
-        slow = Trouble(late=0.2, late_seconds=0.3, too_many=0.05)
-        await faults.trouble(slow, 6)
-        unreliable = Trouble(failing=0.06, broken=0.06, closed=0.1, expired=0.06)
-        await faults.trouble(unreliable, 8)
-        await faults.trouble(Trouble(), 5, lambda: cluster.restart_apiserver(kill=True))
+        await faults.trouble(SLOW, 6)
+        await faults.trouble(UNRELIABLE, 6)
+        await faults.trouble(CALM, 3, lambda: cluster.restart_apiserver(kill=True))
         print(f"seed {SEED}: {faults.tally}")
 
 

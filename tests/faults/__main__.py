@@ -12,11 +12,9 @@ from pathlib import Path
 
 from tests.cluster.controlplane import ControlPlane
 from tests.faults.campaign import Damage, campaign
-from tests.faults.proxy import CALM, Trouble
+from tests.faults.proxy import CALM, SLOW, UNRELIABLE, Trouble
 
-SLOW = Trouble(late=0.2, late_seconds=0.4, too_many=0.05)
-UNRELIABLE = Trouble(failing=0.06, broken=0.06, closed=0.1, expired=0.06)
-ALL = Trouble(late=0.1, late_seconds=0.3, too_many=0.03, failing=0.04, broken=0.04, closed=0.05, expired=0.03)
+ALL = Trouble(late=0.1, late_seconds=0.3, too_many=0.05, failing=0.1, broken=0.1, closed=0.1, expired=0.05)
 
 
 async def _run(kills: int, trouble: int, seed: int) -> None:
@@ -27,7 +25,7 @@ async def _run(kills: int, trouble: int, seed: int) -> None:
                 await found.kill(kills)
                 for _ in range(trouble):
                     for kind in (SLOW, UNRELIABLE, ALL):
-                        await found.trouble(kind, 6)
+                        await found.trouble(kind, 8)
                     await found.trouble(CALM, 5, lambda: cluster.restart_apiserver(kill=True))
             finally:
                 print(f"seed {seed}: {found.tally}; {time.monotonic() - started:.0f} s")

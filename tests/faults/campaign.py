@@ -152,15 +152,15 @@ class Campaign:
         self._story.append(str(generation) + self.world.told())
         await victim.want(generation)
 
-    async def _while_working(self, victim: Victim) -> None:
-        """Let a spoke work: until it has nothing to do, or for some requests, so that a newer generation cuts in."""
+    async def _while_working(self, victim: Victim, idle: float = 0.12) -> None:
+        """Let a spoke work: until it asks nothing, or for some requests, so that a newer generation cuts in."""
         requests = self.chance.choice((0, 3, 10, 30, 10_000, 10_000))
         before = self.proxy.counts.total()
         loop = asyncio.get_running_loop()
         self.proxy.last_request = loop.time()
         deadline = loop.time() + 5.0
         while not victim.dead.is_set() and self.proxy.counts.total() < before + requests and loop.time() < deadline:
-            if loop.time() - self.proxy.last_request > 0.12:
+            if loop.time() - self.proxy.last_request > idle:
                 break
             await asyncio.sleep(0.002)
 
@@ -231,7 +231,7 @@ class Campaign:
             if restart and number % 3 == 1:
                 self._story.append("the API server restarts")
                 await asyncio.to_thread(restart)
-            await self._while_working(victim)
+            await self._while_working(victim, 1.5)
         self.proxy.trouble = CALM
         self.tally.troubles += self.proxy.given
         await self.until_settled()

@@ -60,6 +60,8 @@ class Trouble:
 
 
 CALM: Final = Trouble()
+SLOW: Final = Trouble(late=0.3, late_seconds=0.5, too_many=0.1)
+UNRELIABLE: Final = Trouble(failing=0.12, broken=0.12, closed=0.2, expired=0.1)
 
 
 @dataclass(slots=True)
