@@ -1,23 +1,18 @@
-"""A spoke that is killed, restarted, or loses its API server goes on where it was."""
+"""A spoke that is restarted, or loses its API server, goes on where it was. (test_spoke_faults kills it.)"""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import random
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 from felloe.bundle import ApplyOptions
-from spoke.state import BundleStore
 from tests.cluster.controlplane import ControlPlane
 from tests.spoke.cluster import Admin
 from tests.spoke.driver import Spoke, asked, eventually, ready, running
-from tests.spoke.manifests import Manifest, Wanted, commit, config_map, deployment, namespace
+from tests.spoke.manifests import Manifest, Wanted, config_map, deployment, namespace
 
 pytestmark = pytest.mark.cluster
 
@@ -26,54 +21,6 @@ LEASES: Manifest = {
     "resources": ["leases"],
     "verbs": ["get", "create", "update"],
 }
-
-
-@asynccontextmanager
-async def process(kubeconfig: Path, state: Path) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Run a spoke that can be killed."""
-    root = Path(__file__).parents[2]
-    environment = {**os.environ, "PYTHONPATH": f"{root}:{root / 'proto'}"}
-    spoke = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.spoke", str(kubeconfig), str(state), env=environment, cwd=root
-    )
-    try:
-        yield spoke
-    finally:
-        if spoke.returncode is None:
-            spoke.kill()
-        await spoke.wait()
-
-
-def put(state: Path, generation: int, *workloads: Wanted) -> None:
-    store = BundleStore(state)
-    commit(store, generation, workloads)
-    store.close()
-
-
-async def test_killed_at_any_moment_nothing_is_left_behind_and_nothing_is_missing(
-    cluster: ControlPlane, admin: Admin, tmp_path: Path
-) -> None:
-    state = tmp_path / "state"
-    chance = random.Random(7)  # noqa: S311
-    bound = [namespace("killed"), *(config_map("killed", f"a{number}", k="1") for number in range(150))]
-    unasked = ApplyOptions(prune=True, prune_limit=1.0)  # what was never applied whole may all go again
-    put(state, 1, Wanted("apps", bound, unasked))
-    for generation in range(2, 8):
-        async with process(cluster.kubeconfig, state) as spoke:
-            # Anywhere between the first request and the last: the start of Python takes the first part of it.
-            mark = cluster.audit_mark()
-            many = chance.randrange(1, 120)
-            await eventually(lambda mark=mark, many=many: len(asked(cluster, mark)) >= many, "a spoke at work")  # type: ignore[misc]
-            spoke.kill()
-            await spoke.wait()
-        kept = chance.sample(bound[1:], 100)
-        new = [config_map("killed", f"b{generation}-{number}", k="1") for number in range(50)]
-        put(state, generation, Wanted("apps", [bound[0], *kept, *new], unasked))
-        bound = [bound[0], *kept, *new]
-    async with running(cluster.kubeconfig, state) as spoke_again:
-        await spoke_again.until_applied("apps")
-    wanted = {manifest["metadata"]["name"] for manifest in bound[1:]}  # type: ignore[index]
-    assert admin.names("v1", "ConfigMap", "killed") - {"kube-root-ca.crt"} == wanted
 
 
 async def test_a_restart_with_nothing_changed_writes_nothing(
