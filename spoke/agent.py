@@ -231,6 +231,8 @@ class Agent:
     async def _adopt_flux(self, question: bytes) -> AsyncGenerator[bytes, None]:
         from spoke.adopt.answers import answer
 
+        if self._untouched is not None:
+            raise KubernetesError(self._untouched[1])
         async with aclosing(answer(self.adoption, question)) as messages:
             async for message in messages:
                 yield message
