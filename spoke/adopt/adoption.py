@@ -206,7 +206,7 @@ class Adoption:
     # -- acting
 
     async def _suspend(self, name: Name) -> None:
-        await self._write(name, {}, suspend=True)
+        self._gate.learned(await self._write(name, {}, suspend=True))
 
     async def _resume(self, name: Name) -> None:
         self._gate.learned(await self._write(name, {ADOPTED: None, SUSPEND_BEFORE: None}, resume=True))
@@ -262,7 +262,7 @@ class Adoption:
         began = asyncio.get_running_loop().time()
         while True:
             waited = asyncio.get_running_loop().time() - began
-            found = [flux async for flux in self._kustomizations() if flux.name in waiting]
+            found = self._gate.known(waiting)
             running = [flux for flux in found if flux.suspend is not True]
             for flux in running:
                 await self._suspend(flux.name)

@@ -10,7 +10,7 @@ Two annotations of ours say how far a Kustomization is:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from felloe.errors import ConfigError
@@ -59,7 +59,8 @@ class FluxKustomization:
     `suspend` is its field, None where it is not set; `before` and `mark` are our annotations, empty where they are not
     there. `inventory` says of each object the version in which it was applied. `busy` says what Flux is doing with it,
     empty where nothing is being applied; `observed` whether it has seen the newest spec, and with it that it is
-    suspended. `elsewhere`: what it applies is in another cluster (``spec.kubeConfig``).
+    suspended. `elsewhere`: what it applies is in another cluster (``spec.kubeConfig``). `version` is its
+    resourceVersion as a number, 0 where it is none.
     """
 
     name: Name
@@ -72,6 +73,7 @@ class FluxKustomization:
     revision: str = ""
     elsewhere: bool = False
     deleting: bool = False
+    version: int = field(default=0, compare=False)
 
     @property
     def ours(self) -> bool:
@@ -105,6 +107,7 @@ def read(obj: Json) -> FluxKustomization:
     annotations = _mapping(metadata.get("annotations"))
     name = Name(str(metadata.get("namespace") or ""), str(metadata.get("name") or ""))
     suspend = spec.get("suspend")
+    version = str(metadata.get("resourceVersion") or "")
     return FluxKustomization(
         name=name,
         inventory=_inventory(name, status),
@@ -116,6 +119,7 @@ def read(obj: Json) -> FluxKustomization:
         revision=str(status.get("lastAppliedRevision") or ""),
         elsewhere=bool(spec.get("kubeConfig")),
         deleting=bool(metadata.get("deletionTimestamp")),
+        version=int(version) if version.isdigit() else 0,
     )
 
 

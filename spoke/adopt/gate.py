@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -79,6 +79,10 @@ class FluxGate:
         """Take what we have just written on a Kustomization: its event may be on the way for a while."""
         self._take(flux)
 
+    def known(self, names: Collection[Name]) -> list[FluxKustomization]:
+        """Return the newest that the watch has told of some Kustomizations; what was taken over has no inventory."""
+        return [flux for name, flux in self._kustomizations.items() if name in names]
+
     async def resource(self) -> Resource | None:
         """Return Flux's kind as this API server has it, None where Flux is not installed."""
         try:
@@ -135,10 +139,11 @@ class FluxGate:
         self._changed()
 
     def _take(self, flux: FluxKustomization) -> None:
+        """Take a Kustomization; what is older than what is known already changes nothing."""
         if flux.ours:
             flux = replace(flux, inventory={})  # nobody asks for it any more, and it is large
         known = self._kustomizations.get(flux.name)
-        if known == flux:
+        if known is not None and 0 < flux.version < known.version:
             return
         self._kustomizations[flux.name] = flux
         if known is None or _matters(known) != _matters(flux):

@@ -13,6 +13,7 @@ import tarfile
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -175,12 +176,16 @@ class Flux:
     def forget(self) -> None:
         """Delete all its Kustomizations, not what they applied (a suspended one prunes nothing), and wait."""
         resource = self._resource(KUSTOMIZE_API, "Kustomization")
-        names = [item.metadata.name for item in resource.get(namespace=NAMESPACE).items]
-        for name in names:
-            self.patch_kustomization(name, {"spec": {"suspend": True}})
-            resource.delete(name=name, namespace=NAMESPACE)
         deadline = time.monotonic() + _START_SECONDS
-        while resource.get(namespace=NAMESPACE).items:
+        # All are to have stopped before the first one goes: their parent would make them again.
+        while found := [item.to_dict() for item in resource.get(namespace=NAMESPACE).items]:
+            names = [each["metadata"]["name"] for each in found]
+            with suppress(NotFoundError):
+                for name in names:
+                    self.patch_kustomization(name, {"spec": {"suspend": True}})
+                if all(_stopped(each) for each in found):
+                    for name in names:
+                        resource.delete(name=name, namespace=NAMESPACE)
             if time.monotonic() > deadline:
                 raise HarnessError(f"Kustomizations {names} don't go away; its log ends with\n{self.log()}")
             time.sleep(0.1)
@@ -220,6 +225,12 @@ class Flux:
                 return
 
         return Handler
+
+
+def _stopped(kustomization: Object) -> bool:
+    """Say whether the controller has seen that a Kustomization is suspended."""
+    seen = kustomization.get("status", {}).get("observedGeneration") == kustomization["metadata"]["generation"]
+    return bool(kustomization["spec"].get("suspend")) and seen
 
 
 def _archive(files: Mapping[str, str]) -> bytes:

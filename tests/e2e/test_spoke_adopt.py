@@ -313,3 +313,68 @@ async def test_a_handover_that_was_cut_off_goes_on_when_it_is_asked_again(
     world.commit(**objects)
     await world.applied("root", *names)
     assert deletions(cluster, mark) == []
+
+
+async def test_what_flux_gets_later_is_left_to_it_as_well(
+    cluster: ControlPlane, flux: Flux, world: World, spoke: Spoke
+) -> None:
+    late = [world.config_map("late", a="1")]
+    await world.bootstrap(apps=world.shop(a="1"))
+    mark = cluster.audit_mark()
+    spoke.want(wanted("root", []), wanted("apps", world.shop(a="1")), wanted("late", late))
+    await spoke.until_applied("late")
+    world.commit(apps=world.shop(a="1"), late=late)
+    await spoke.until("late", held, "is left to Flux now")
+    await world.applied("root", "late")
+    # Both know it; handed over and back it is Flux's alone, and goes with it.
+    await spoke.adoption.adopt(Decision())
+    for name in ("apps", "late"):
+        await spoke.until_applied(name)
+    await spoke.adoption.undo()
+    await spoke.until("late", held, "is left to Flux again")
+    spoke.want(wanted("root", []), wanted("apps", world.shop(a="1")))
+    await spoke.until_removed("late")
+    assert world.data("late") == {"a": "1"}, "it is Flux's to prune"
+    world.commit(apps=world.shop(a="1"))
+    await eventually(lambda: flux.kustomization("late") is None, "Flux removes it")
+    await eventually(lambda: world.data("late") is None, "and prunes what it had")
+    assert deletions(cluster, mark) == [("kustomizations", "late"), ("configmaps", "late")]
+
+
+async def test_what_flux_got_later_and_git_lost_is_flux_s_to_prune(
+    cluster: ControlPlane, world: World, spoke: Spoke
+) -> None:
+    late = [world.config_map("late", a="1")]
+    await world.bootstrap(apps=world.shop(a="1"))
+    spoke.want(wanted("root", []), wanted("apps", world.shop(a="1")), wanted("late", late))
+    await spoke.until_applied("late")
+    world.commit(apps=world.shop(a="1"), late=late)
+    await world.applied("root", "late")
+    await spoke.until("late", held, "is left to Flux now")
+    mark = cluster.audit_mark()
+    spoke.want(wanted("root", []), wanted("apps", world.shop(a="1")))
+    await spoke.until_removed("late")
+    assert world.data("late") == {"a": "1"}, "it is Flux's to prune"
+    assert deletions(cluster, mark) == []
+
+
+async def test_a_flux_that_is_down_is_taken_over_too_and_leaves_it_when_it_is_up_again(
+    cluster: ControlPlane, flux: Flux, world: World, spoke: Spoke
+) -> None:
+    await world.bootstrap(apps=world.shop(a="1"))
+    spoke.want(wanted("root", []), wanted("apps", world.shop(a="2")))
+    await spoke.until("apps", held, "is left to Flux")
+    mark = cluster.audit_mark()
+    flux.stop()
+    try:
+        await spoke.adoption.adopt(Decision())
+        await spoke.until_applied("apps")
+    finally:
+        flux.start()
+    world.commit(apps=world.shop(a="3"))
+    flux.reconcile("apps")
+    await eventually(
+        lambda: (flux.kustomization("apps") or {})["status"]["observedGeneration"] == 2, "Flux has seen it"
+    )
+    assert world.data("settings") == {"a": "2"}
+    assert deletions(cluster, mark) == []

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 
 from felloe.bundle import Bundle
+from spoke.adopt.flux import Name, read
 from spoke.adopt.gate import FluxGate
 from spoke.apply.hold import Hold
 from spoke.apply.plan import claims
@@ -105,3 +106,13 @@ async def test_a_workload_that_left_the_bundle_is_held_as_well() -> None:
 async def test_where_it_can_t_be_seen_what_flux_applies_nothing_is_touched() -> None:
     async with gate(Cluster(refuses=403).answer) as flux:
         assert "no rights" in held(flux)["apps"].reason
+
+
+async def test_an_event_that_was_on_the_way_does_not_undo_what_is_known_already() -> None:
+    async with gate(Cluster(kustomization("apps")).answer) as flux:
+        newer = kustomization("apps", **{"fleet.felloe.io/adopted": "true"})
+        flux.learned(read(newer | {"metadata": {**newer["metadata"], "resourceVersion": "7"}}))  # type: ignore[dict-item]
+        flux.seen(kustomization("apps"))
+        assert held(flux) == {}
+        (known,) = flux.known({Name("flux-system", "apps")})
+        assert known.ours
