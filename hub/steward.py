@@ -31,7 +31,7 @@ from hub.reporting.reporter import Reporter
 from hub.sources.spec import GitSpec, SourceKey
 from hub.status.board import Board
 from hub.status.events import EventLog
-from hub.store import Blobs, Mark, Store
+from hub.store import Approval, Blobs, Mark, Store
 
 _ADOPTION_SECONDS: Final = 300.0
 
@@ -155,6 +155,12 @@ class Steward:
         reason, message = ("Suspended", "left as it is until resumed") if suspended else ("Resumed", "goes on")
         self._reporter.asked(reason, message, workload, clusters)
 
+    async def approve_prune(self, workload: WorkloadId, cluster: str, prune: str, who: str) -> None:
+        """Let a spoke delete what it asks about."""
+        self._store.approve(Approval(cluster, workload, prune, who, datetime.now(UTC).timestamp()))
+        self._reporter.asked("PruneApproved", f"{who} approved the deletion {prune}", workload, [cluster])
+        await self._in_force()
+
     async def _mark(
         self,
         workload: WorkloadId,
@@ -175,6 +181,9 @@ class Steward:
                         before.requested_at if requested_at is None else requested_at,
                     )
                 )
+        await self._in_force()
+
+    async def _in_force(self) -> None:
         await self._planner.settled()
         plans = self._planner.plans
         if plans.fleet is None:

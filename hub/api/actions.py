@@ -21,6 +21,8 @@ from hub.status.resource import Collection, Resource, timestamp
 
 _LABEL_KEY: Final = re.compile(r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-\w.]{0,61}[A-Za-z0-9])?")
 _LABEL_VALUE: Final = re.compile(r"([A-Za-z0-9]([-\w.]{0,61}[A-Za-z0-9])?)?")
+_ADMIN: Final = "the admin"
+"""Who acts through the API: there is one credential."""
 _LONGEST_TTL: Final = timedelta(days=30)
 
 
@@ -89,6 +91,21 @@ class Actions:
         """Answer ``POST /api/v1/workloads/{namespace}/{name}/resume`` [{cluster, kind}]."""
         return await self._suspend(request, "resume")
 
+    async def approve_prune(self, request: Request) -> Response:
+        """Answer ``POST /api/v1/workloads/{namespace}/{name}/approve-prune`` {cluster, prune, [kind]}."""
+        asked = await read_object(request, frozenset({"cluster", "kind", "prune"}))
+        if not isinstance(asked.get("cluster"), str) or not isinstance(asked.get("prune"), str):
+            raise ApiError(422, "cluster, prune: the cluster and the name of the deletion are needed, as texts")
+        found = self._found(request, asked)
+        workload = _one(found, f"{request.path_params['namespace']}/{request.path_params['name']}")
+        pending = found[0].status.get("pendingPrune")
+        name = pending.get("name") if isinstance(pending, Mapping) else None
+        if name != asked["prune"]:
+            waits = f"the deletion {name} waits, not {asked['prune']}: look again" if name else "no deletion waits"
+            raise ApiError(409, f"{workload} on cluster {asked['cluster']!r}: {waits}")
+        await self._control.approve_prune(workload, found[0].cluster, str(name), _ADMIN)
+        return _told(workload, [found[0].cluster])
+
     async def _suspend(self, request: Request, verb: Literal["suspend", "resume"]) -> Response:
         workload, clusters = await self._workload(request)
         await self._control.suspend_workload(workload, clusters, suspended=verb == "suspend")
@@ -97,6 +114,12 @@ class Actions:
     async def _workload(self, request: Request) -> tuple[WorkloadId, list[str]]:
         """Return the workload that a request names, and the clusters that have it and are meant."""
         asked = await read_object(request, frozenset({"cluster", "kind"}))
+        found = self._found(request, asked)
+        name = f"{request.path_params['namespace']}/{request.path_params['name']}"
+        return _one(found, name), sorted(resource.cluster for resource in found)
+
+    def _found(self, request: Request, asked: Mapping[str, object]) -> list[Resource]:
+        """Return the workload that a request names, on every cluster that is meant. Raise ApiError for none."""
         namespace, name = request.path_params["namespace"], request.path_params["name"]
         found = [
             posted.resource
@@ -108,7 +131,7 @@ class Actions:
         where = f" on cluster {asked['cluster']!r}" if "cluster" in asked else ""
         if not found:
             raise ApiError(404, f"there is no workload {namespace}/{name}{where}")
-        return _one(found, f"{namespace}/{name}"), sorted(resource.cluster for resource in found)
+        return found
 
     def _workload_of(self, cluster: str, named: str) -> WorkloadId:
         namespace, _, name = named.rpartition("/")

@@ -65,6 +65,7 @@ def _versioned(actions: Actions, adoption: Adoption, diffs: Diffs, lists: Lists)
         Route("/clusters/{name}/render", actions.render),
         Route("/sources/{namespace}/{name}/reconcile", actions.reconcile_source, methods=["POST"]),
         Route(f"{workload}/reconcile", actions.reconcile_workload, methods=["POST"]),
+        Route(f"{workload}/approve-prune", actions.approve_prune, methods=["POST"]),
         Route(f"{workload}/suspend", actions.suspend_workload, methods=["POST"]),
         Route(f"{workload}/resume", actions.resume_workload, methods=["POST"]),
         Route("/{collection}", lists.resources),

@@ -82,6 +82,10 @@ class Control(Protocol):
         """Suspend or resume a workload on these clusters (they have it on the board), until the opposite is asked."""
         ...
 
+    async def approve_prune(self, workload: WorkloadId, cluster: str, prune: str, who: str) -> None:
+        """Let a spoke delete what it asks about (it is on the board, under this name), in the name of a person."""
+        ...
+
     async def announce_urls(self, urls: Collection[str], ref: str) -> Sequence[str]:
         """Look at every source with one of these repository URLs now, in whatever form it writes them.
 

@@ -1,4 +1,4 @@
-"""The commands that change something: token create, reconcile, suspend, resume."""
+"""The commands that change something: token create, reconcile, suspend, resume, approve."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from hub.cli.session import Cluster, complete_kind_and_name, complete_workload, with_hub
+from hub.cli.session import Cluster, complete_cluster, complete_kind_and_name, complete_workload, with_hub
 
 Name = Annotated[
     str, typer.Argument(metavar="NAME", help="NAME or NAMESPACE/NAME.", autocompletion=complete_kind_and_name)
@@ -23,6 +23,10 @@ def register(app: typer.Typer) -> None:
     app.command(short_help="Fetch a source or apply a workload now.")(reconcile)
     app.command(short_help="Leave a workload as it is for now.")(suspend)
     app.command(short_help="Go on with a suspended workload.")(resume)
+    approve = typer.Typer(no_args_is_help=True)
+    approve.command("prune")(approve_prune)
+    approve.callback()(_approve)
+    app.add_typer(approve, name="approve", short_help="Allow what waits for a person.")
     token = typer.Typer(no_args_is_help=True)
     token.command("create")(create_token)
     token.callback()(_token)
@@ -72,6 +76,41 @@ def resume(what: WorkloadWord, name: WorkloadName, cluster: Cluster = "") -> Non
     from hub.cli import requests
 
     with_hub(lambda client: requests.change_workload(client, "resume", name, cluster))
+
+
+def _approve() -> None:
+    """Allow what waits for a person."""
+
+
+def approve_prune(
+    cluster: Annotated[
+        str, typer.Option("--cluster", metavar="NAME", help="The cluster.", autocompletion=complete_cluster)
+    ],
+    workload: Annotated[
+        str,
+        typer.Option(
+            "--workload", metavar="NAME", help="Only this workload: NAME or NAMESPACE/NAME.",
+            autocompletion=complete_workload,
+        ),
+    ] = "",
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do it; without this, a terminal is asked.")] = False,
+) -> None:  # fmt: skip
+    """Let a cluster delete more of a workload at once than may go without being asked.
+
+    Such a deletion waits, and the workload says so. Shows what would be deleted first; an approval is good for just
+    those objects, once. If it is not meant, put them back into Git.
+
+    \b
+    Examples:
+      felloe approve prune --cluster shop-1
+      felloe approve prune --cluster shop-1 --workload flux-system/apps --yes
+    """
+    from hub.cli import approval
+
+    pending = with_hub(lambda client: approval.waiting(client, cluster, workload))
+    if not approval.confirmed(pending, cluster, yes=yes):
+        raise typer.Exit(1)
+    with_hub(lambda client: approval.approve(client, pending, cluster))
 
 
 def _token() -> None:

@@ -93,6 +93,7 @@ def _workload(workload: Json, events: Sequence[Json], now: datetime, screen: Scr
         ("Last healthy", _moment(text(workload, "status", "healthyAt"), now)),
         ("Objects", str(number(workload, "status", "objects"))),
         ("Drift healed", str(number(workload, "status", "healed"))),
+        *_pending_prune(workload),
     )
     yield from _conditions(workload, now, screen)
     yield from _notes(workload)
@@ -102,6 +103,13 @@ def _workload(workload: Json, events: Sequence[Json], now: datetime, screen: Scr
     if more > 0:
         yield f"  and {more} more"
     yield from _events([event for event in events if _concerns(event, workload)], now, screen)
+
+
+def _pending_prune(workload: Json) -> Iterator[tuple[str, str]]:
+    pending = mapping(workload, "status", "pendingPrune")
+    if pending:
+        count, total = number(pending, "count"), number(pending, "total")
+        yield "Waits for approval", f"to delete {count} of {total} objects"
 
 
 def _concerns(event: Json, workload: Json) -> bool:

@@ -58,6 +58,8 @@ class _Round:
     members: Mapping[str, Cluster]
     marks: Mapping[str, Mapping[WorkloadId, Mark]]
     """By cluster; the empty one's are every cluster's."""
+    approved: Mapping[str, frozenset[str]]
+    """By cluster, the deletions that a person approved."""
     contents: Mapping[GitSpec, Snapshot | str]
 
 
@@ -227,7 +229,7 @@ class Planner:
         self._commits.take_up(states, self._git.looks)
         members = {cluster.name: cluster for cluster in self._store.clusters() if not cluster.revoked}
         self._planned_for = {name: cluster.labels for name, cluster in members.items()}
-        this = _Round(in_force, members, self._marks(), self._contents.of(states))
+        this = _Round(in_force, members, self._marks(), self._approved(), self._contents.of(states))
         self._last = this
         names = sorted(members.keys() | in_force.fleet.clusters.keys())
         resolutions, troubles = await self._resolve_all(names, this)
@@ -258,6 +260,7 @@ class Planner:
             previous=self.plans.clusters.get(name),
             suspended=frozenset(workload for workload, mark in marks.items() if mark.suspended),
             requested_at={workload: mark.requested_at for workload, mark in marks.items() if mark.requested_at},
+            approved_prunes=this.approved.get(name, frozenset()),
             rewrite=self._settings.rewrite,
         )
 
@@ -353,6 +356,12 @@ class Planner:
         for (cluster, workload), mark in self._store.marks().items():
             found.setdefault(cluster, {})[workload] = mark
         return found
+
+    def _approved(self) -> dict[str, frozenset[str]]:
+        found: dict[str, set[str]] = {}
+        for approval in self._store.approvals():
+            found.setdefault(approval.cluster, set()).add(approval.prune)
+        return {cluster: frozenset(names) for cluster, names in found.items()}
 
     def _forget_marks(self, marks: Mapping[str, Mapping[WorkloadId, Mark]]) -> None:
         """Forget what was asked of workloads that are no more: one that comes back by that name is another one.

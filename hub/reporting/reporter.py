@@ -24,6 +24,7 @@ from felloe.v1 import link_pb2, status_pb2
 from hub.metrics import HubMetrics
 from hub.planning.deliveries import Deliveries
 from hub.planning.plans import Plans
+from hub.reporting.approvals import spent
 from hub.reporting.happenings import held_events, source_events
 from hub.reporting.members import environment_facts, placement_facts, shown_condition, source_facts
 from hub.sources.follow import SourceState
@@ -144,8 +145,21 @@ class Reporter:
             self._store.save_status(cluster, whole.SerializeToString(), time.time())
         except StoreError as error:
             log.warning("can't keep the status of %s: %s", cluster, error)
+        self._forget_approvals(cluster, whole)
         self._progress(cluster, whole)
         self._show(cluster)
+
+    def _forget_approvals(self, cluster: str, status: status_pb2.ClusterStatus) -> None:
+        """Drop the approvals that have done their work; the bundle loses them with its next change."""
+        plan = self._plans.clusters.get(cluster)
+        if plan is None or not plan.bundle.approved_prunes or status.root != plan.bundle.root:
+            return
+        try:
+            own = [one for one in self._store.approvals() if one.cluster == cluster]
+            for approval in spent(own, status, plan.bundle):
+                self._store.withdraw(approval)
+        except StoreError as error:
+            log.warning("can't forget what was approved on %s: %s", cluster, error)
 
     def delivered(self, cluster: str, generation: int, root: Digest) -> None:
         """Take note that a spoke holds a bundle."""

@@ -8,7 +8,7 @@ stage by exactly that: argoproj/argo-cd 29410).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -25,6 +25,7 @@ _STATUS: Final[Mapping[int, ConditionStatus]] = {
 }
 
 
+NEEDS_APPROVAL: Final = "PruneNeedsApproval"
 _OF_SPOKES: Final = frozenset({"Ready", "Healthy"})
 """The conditions that are a spoke's to say. Others would become labels of metrics, as many as it likes."""
 
@@ -77,6 +78,8 @@ def _build(
         "connected": cluster.connection.connected,
         **_counts(said),
     }
+    if believed is None:
+        status.pop("pendingPrune", None)
     if workload.notes:
         status["notes"] = list(workload.notes)
     spec: dict[str, object] = {
@@ -102,7 +105,12 @@ def _leaving(
     failing = said.problem_count or len(said.problems)
     message = f"no longer wanted; {failing} objects can't be removed" if failing else "no longer wanted; being removed"
     before = previous.get(_key(cluster, identity))
-    conditions = settle((Condition("Ready", "False" if failing else "Unknown", "Removing", message),), before, now)
+    ready = Condition("Ready", "False" if failing else "Unknown", "Removing", message)
+    for condition in said.conditions:
+        if condition.type == "Ready" and condition.reason == NEEDS_APPROVAL:
+            told = _how_to_approve(cluster, identity, _from_proto(condition))
+            ready = replace(told, message=f"no longer wanted; {told.message}")
+    conditions = settle((ready,), before, now)
     status: dict[str, object] = {
         "lastAppliedRevision": _text(before, "lastAppliedRevision"),
         "lastAttemptedRevision": "",
@@ -112,7 +120,7 @@ def _leaving(
         "connected": cluster.connection.connected,
         **_counts(said),
     }
-    return _resource(cluster, identity, {}, status, conditions), Progress(False, False, failed=bool(failing))
+    return _resource(cluster, identity, {}, status, conditions), Progress(False, False, failed=ready.status == "False")
 
 
 def _conditions(
@@ -120,7 +128,11 @@ def _conditions(
 ) -> tuple[Condition, ...]:
     """Return the conditions: what the spoke says of this very content, overridden by what the hub knows better."""
     if believed is not None:
-        told = (_from_proto(condition) for condition in believed.conditions if condition.type in _OF_SPOKES)
+        told = (
+            _how_to_approve(cluster, workload.id, _from_proto(condition))
+            for condition in believed.conditions
+            if condition.type in _OF_SPOKES
+        )
         conditions = {condition.type: condition for condition in told}
         conditions.setdefault("Ready", Condition("Ready", "Unknown", "Progressing", "being applied"))
     else:
@@ -176,11 +188,26 @@ def _counts(said: pb.WorkloadStatus | None) -> dict[str, object]:
         "problems": [_problem(problem) for problem in said.problems],
         "problemCount": said.problem_count or len(said.problems),
     }
+    if said.HasField("pending_prune"):
+        counts["pendingPrune"] = _pending_prune(said.pending_prune)
     for name in ("received_at", "applied_at", "healthy_at"):
         if said.HasField(name):
             moment: datetime = getattr(said, name).ToDatetime(tzinfo=UTC)
             counts[f"{name.removesuffix('_at')}At"] = exact_timestamp(moment)
     return counts
+
+
+def _pending_prune(pending: pb.PendingPrune) -> dict[str, object]:
+    objects = [str(object_id_from_proto(identity)) for identity in pending.objects]
+    return {"name": pending.name, "count": pending.count, "total": pending.total, "objects": objects}
+
+
+def _how_to_approve(cluster: ClusterFacts, identity: WorkloadId, condition: Condition) -> Condition:
+    """Return the condition that asks for approval with the command that gives it: the spoke knows no cluster names."""
+    if condition.reason != NEEDS_APPROVAL:
+        return condition
+    command = f"felloe approve prune --cluster {cluster.name} --workload {identity.namespace}/{identity.name}"
+    return replace(condition, message=f"{condition.message}; if that is meant: {command}")
 
 
 def _problem(problem: pb.ObjectProblem) -> dict[str, object]:

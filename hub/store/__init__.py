@@ -7,6 +7,7 @@
 from hub.store.blobs import Blobs, FolderBlobs
 from hub.store.interface import Store
 from hub.store.records import (
+    Approval,
     Cluster,
     Desired,
     Issued,
@@ -20,6 +21,7 @@ from hub.store.records import (
 from hub.store.sqlite import SqliteStore
 
 __all__ = [
+    "Approval",
     "Blobs",
     "Cluster",
     "Desired",

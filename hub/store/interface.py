@@ -15,6 +15,7 @@ from typing import Protocol
 from felloe.digest import Digest
 from felloe.identity import WorkloadId
 from hub.store.records import (
+    Approval,
     Cluster,
     Desired,
     Issued,
@@ -139,6 +140,18 @@ class Store(Protocol):
 
     def marks(self) -> Mapping[tuple[str, WorkloadId], Mark]:
         """Return every mark by (cluster, workload)."""
+        ...
+
+    def approve(self, approval: Approval) -> None:
+        """Keep an approval; it replaces an earlier one of the same workload on the same cluster."""
+        ...
+
+    def withdraw(self, approval: Approval) -> None:
+        """Forget an approval, unless another one has replaced it."""
+        ...
+
+    def approvals(self) -> Sequence[Approval]:
+        """Return every approval."""
         ...
 
     def save_source(self, state: SourceState) -> None:

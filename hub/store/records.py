@@ -105,6 +105,17 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
+class Approval:
+    """A deletion (`prune`, as the spoke names it) that a person approved for a workload of a cluster, wanted or not."""
+
+    cluster: str
+    workload: WorkloadId
+    prune: str
+    who: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class SourceState:
     """The last good state of a source. `detail` is JSON of whoever fetches."""
 

@@ -47,6 +47,12 @@ MIGRATIONS: Final = (
         key TEXT PRIMARY KEY, revision TEXT NOT NULL, "commit" TEXT NOT NULL, detail TEXT NOT NULL
     ) WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE approvals (
+        cluster TEXT NOT NULL, kind TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL,
+        prune TEXT NOT NULL, who TEXT NOT NULL, at REAL NOT NULL, PRIMARY KEY (cluster, kind, namespace, name)
+    ) WITHOUT ROWID;
+    """,
 )
 
 

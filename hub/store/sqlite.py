@@ -20,6 +20,7 @@ from felloe.digest import Digest
 from felloe.identity import WorkloadId
 from hub.store.database import Database, Row
 from hub.store.records import (
+    Approval,
     Cluster,
     Desired,
     Issued,
@@ -161,7 +162,7 @@ class SqliteStore:
         with self._db.transaction():
             newest = self.desired(name)
             self._db.write("DELETE FROM clusters WHERE name = ?", name)
-            for table in ("tokens", "certificates", "desired", "statuses"):
+            for table in ("tokens", "certificates", "desired", "statuses", "approvals"):
                 self._db.write(f"DELETE FROM {table} WHERE cluster = ?", name)  # noqa: S608 -- the names stand above
             if newest is not None:
                 self._forget_former(name, newest.generation)
@@ -281,6 +282,23 @@ class SqliteStore:
         rows = self._db.rows("SELECT cluster, kind, namespace, name, suspended, requested_at FROM marks")
         marks = [Mark(WorkloadId(*row[1:4]), row[0], bool(row[4]), row[5]) for row in rows]
         return {(mark.cluster, mark.workload): mark for mark in marks}
+
+    def approve(self, approval: Approval) -> None:
+        """Keep an approval."""
+        values = (approval.cluster, *approval.workload, approval.prune, approval.who, approval.at)
+        self._db.write("INSERT OR REPLACE INTO approvals VALUES (?, ?, ?, ?, ?, ?, ?)", *values)
+
+    def withdraw(self, approval: Approval) -> None:
+        """Forget an approval, unless another one has replaced it."""
+        self._db.write(
+            "DELETE FROM approvals WHERE cluster = ? AND kind = ? AND namespace = ? AND name = ? AND prune = ?",
+            *(approval.cluster, *approval.workload, approval.prune),
+        )
+
+    def approvals(self) -> Sequence[Approval]:
+        """Return every approval."""
+        rows = self._db.rows("SELECT cluster, kind, namespace, name, prune, who, at FROM approvals")
+        return [Approval(row[0], WorkloadId(*row[1:4]), *row[4:]) for row in rows]
 
     def save_source(self, state: SourceState) -> None:
         """Keep the last good state of a source."""

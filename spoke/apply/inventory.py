@@ -18,7 +18,7 @@ from typing import Final, Self
 import orjson
 import zstandard
 
-from felloe.bundle import PRUNE_LIMIT, ApplyOptions
+from felloe.bundle import PRUNE_LIMIT, ApplyOptions, deletes_at_removal
 from felloe.digest import Digest
 from felloe.errors import StoreError
 from felloe.identity import ObjectId, WorkloadId
@@ -99,6 +99,11 @@ class Inventory:
     serial: int = 0
     inherited: tuple[OwnerLabels, ...] = ()
     origin: Origin = field(default_factory=Origin)
+
+    @property
+    def deletes_at_removal(self) -> bool:
+        """Return whether its objects are deleted when it leaves the bundle."""
+        return not self.suspend and deletes_at_removal(self.parting.deletion_policy, prune=self.prune)
 
     @property
     def name(self) -> str:

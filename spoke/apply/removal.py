@@ -8,7 +8,6 @@ import time
 from dataclasses import replace
 from typing import Final
 
-from felloe.bundle import deletes_at_removal
 from felloe.digest import Digest
 from felloe.errors import FelloeError
 from felloe.v1 import status_pb2 as pb
@@ -51,8 +50,7 @@ async def removed(context: Context, state: State, hub: bytes) -> None:
 
 async def _take_down(context: Context, state: State, hub: bytes) -> Outcome:
     inventory = state.inventory
-    delete = not inventory.suspend and deletes_at_removal(inventory.parting.deletion_policy, prune=inventory.prune)
-    left = leftovers(inventory, (), context.fleet.claims, context.fleet.recorded, prune=delete)
+    left = leftovers(inventory, (), context.fleet.claims, context.fleet.recorded, prune=inventory.deletes_at_removal)
     outcome = await prune(context, state, left, (), inventory.parting, hub)
     items = {i: item for i, item in state.inventory.items.items() if i not in outcome.dropped}
     state.inventory = replace(state.inventory, items=items)

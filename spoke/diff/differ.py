@@ -22,7 +22,6 @@ from felloe.bundle import (
     Bundle,
     Delta,
     Workload,
-    deletes_at_removal,
     patch,
     workload_from_proto,
     workload_id_from_proto,
@@ -216,12 +215,7 @@ class _Answer:
 
     def _doomed(self, workload: Workload | None, inventory: Inventory) -> list[ObjectId]:
         """Return what would be deleted, in the order in which it would be."""
-        if workload is not None:
-            prune = workload.options.prune
-        else:
-            prune = not inventory.suspend and deletes_at_removal(
-                inventory.parting.deletion_policy, prune=inventory.prune
-            )
+        prune = workload.options.prune if workload else inventory.deletes_at_removal
         wanted = {entry.id for entry in workload.entries} if workload else set()
         left = leftovers(inventory, wanted, self._wanted, self._recorded, prune=prune)
         return [identity for stage in left.prune for identity in stage]
@@ -278,7 +272,8 @@ def _about(workload: Workload | None, inventory: Inventory) -> str:
     if workload is None:
         if inventory.suspend:
             return "it is not meant for this cluster any more; it was suspended, so its objects stay"
-        return "it is not meant for this cluster any more"
+        stays = "" if inventory.deletes_at_removal else "; its objects stay: no prune, or deletionPolicy Orphan"
+        return f"it is not meant for this cluster any more{stays}"
     if workload.options.suspend:
         return "it is suspended: nothing of this happens until it is resumed"
     return "" if workload.options.drift == "enabled" else f"drift is not healed here (drift: {workload.options.drift})"

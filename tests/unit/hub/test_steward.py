@@ -146,3 +146,18 @@ async def test_a_token_is_told_of_without_itself(world: World) -> None:
         assert hub.steward.unready()
         hub.steward.listening = True
         assert hub.steward.unready() == ()
+
+
+async def test_an_approval_is_in_the_bundle_of_its_cluster_also_after_a_restart(world: World) -> None:
+    world.repository.commit(synced("a", v="1") | synced("b", v="1"))
+    async with world.hub() as hub:
+        hub.join("a")
+        hub.join("b")
+        await hub.planner.settled()
+        await hub.steward.approve_prune(APPS, "a", "abc", "somebody")
+        assert hub.plans.clusters["a"].bundle.approved_prunes == ("abc",)
+        assert hub.plans.clusters["b"].bundle.approved_prunes == ()
+        told = [one.event.message for one in hub.events.since(0) if one.event.reason == "PruneApproved"]
+        assert told == ["somebody approved the deletion abc"]
+    async with world.hub() as hub:
+        assert hub.plans.clusters["a"].bundle.approved_prunes == ("abc",)

@@ -97,6 +97,9 @@ class InMemoryHub:
     async def suspend_workload(self, workload: WorkloadId, clusters: Names[str], *, suspended: bool) -> None:
         self.calls.append(("suspend" if suspended else "resume", workload, tuple(clusters)))
 
+    async def approve_prune(self, workload: WorkloadId, cluster: str, prune: str, who: str) -> None:
+        self.calls.append(("approve", workload, cluster, prune, who))
+
     async def announce_urls(self, urls: Names[str], ref: str) -> Sequence[str]:
         self.calls.append(("announce", tuple(urls), ref))
         return ["GitRepository/flux-system/fleet"]

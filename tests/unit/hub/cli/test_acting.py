@@ -69,3 +69,31 @@ def test_the_hubs_own_words_are_shown(hub: Threaded, felloe: Felloe) -> None:
     hub.do(lambda h: setattr(h, "source_error", "https://git.example.com: wrong credentials"))
     done = felloe("reconcile", "source", "fleet")
     assert (done.code, done.err) == (1, "error: https://git.example.com: wrong credentials\n")
+
+
+PENDING = {"name": "abc", "count": 12, "total": 15, "objects": ["ConfigMap shop/a", "ConfigMap shop/b"]}
+
+
+def test_a_deletion_is_shown_and_approved_only_when_that_is_said(hub: Threaded, felloe: Felloe) -> None:
+    workloads = [workload("dev-1", pendingPrune=PENDING), workload("dev-1", "quiet")]
+    hub.do(lambda h: h.board.replace_cluster(cluster("dev-1"), workloads))
+    shown = felloe("approve", "prune", "--cluster", "dev-1")
+    assert shown.code == 1
+    assert shown.out.startswith(
+        "workload flux-system/apps on dev-1 would delete 12 of 15 objects:\n  ConfigMap shop/a\n  ConfigMap shop/b\n"
+        "  and 10 more"
+    )
+    assert not hub.hub.calls
+    done = felloe("approve", "prune", "--cluster", "dev-1", "--workload", "apps", "--yes")
+    assert (done.code, done.out.splitlines()[-1]) == (
+        0,
+        "approved: 12 objects of workload flux-system/apps are deleted on dev-1",
+    )
+    assert hub.hub.calls == [("approve", APPS, "dev-1", "abc", "the admin")]
+
+
+@pytest.mark.parametrize("arguments", [["--workload", "quiet"], ["--workload", "nothing"]])
+def test_there_is_nothing_to_approve(hub: Threaded, felloe: Felloe, arguments: list[str]) -> None:
+    hub.do(lambda h: h.board.replace_cluster(cluster("dev-1"), [workload("dev-1", "quiet")]))
+    assert felloe("approve", "prune", "--cluster", "dev-1", "--yes", *arguments).code == 1
+    assert not hub.hub.calls

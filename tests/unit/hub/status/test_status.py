@@ -268,3 +268,24 @@ def test_a_spoke_can_not_make_up_conditions() -> None:
     told.conditions.add(type="MadeUp", status=pb.CONDITION_STATUS_TRUE)
     (workload,) = view(cluster(wanted(), reported=report(told))).workloads
     assert [one.type for one in workload.conditions] == ["Ready", "Healthy"]
+
+
+def test_a_deletion_that_waits_says_how_to_approve_it() -> None:
+    waiting = said(applied=OLD, ready=False, message="12 of 15 objects would be deleted")
+    waiting.conditions[0].reason = "PruneNeedsApproval"
+    waiting.pending_prune.MergeFrom(pb.PendingPrune(name="abc", count=12, total=15))
+    command = "felloe approve prune --cluster shop-1 --workload flux-system/apps"
+    (kept,) = view(cluster(wanted(), reported=report(waiting))).workloads
+    ready = kept.condition("Ready")
+    assert ready
+    assert (ready.reason, ready.message) == (
+        "PruneNeedsApproval",
+        f"12 of 15 objects would be deleted; if that is meant: {command}",
+    )
+    assert kept.status["pendingPrune"] == {"name": "abc", "count": 12, "total": 15, "objects": []}
+    (leaving,) = view(cluster(reported=report(waiting))).workloads
+    gone = leaving.condition("Ready")
+    assert gone
+    assert (gone.status, gone.message) == ("False", f"no longer wanted; {ready.message}")
+    (newer,) = view(cluster(wanted(digest=b"x" * 32), reported=report(waiting))).workloads
+    assert "pendingPrune" not in newer.status

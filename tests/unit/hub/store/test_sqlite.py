@@ -18,6 +18,7 @@ from felloe.errors import StoreError
 from felloe.identity import WorkloadId
 from hub.link.frames import unpack_bundle
 from hub.store import (
+    Approval,
     Desired,
     Issued,
     Mark,
@@ -195,6 +196,19 @@ def test_what_is_told_comes_back(store: SqliteStore, tmp_path: Path) -> None:
     assert again.statuses() == [StatusRecord("dev", b"two", NOW + 1)]
     assert again.marks() == {("dev", APPS): Mark(APPS, "dev", suspended=True, requested_at="now")}
     assert list(again.sources()) == ["GitRepository/a/b"]
+
+
+def test_an_approval_is_kept_until_it_is_withdrawn_or_its_cluster_goes(store: SqliteStore, tmp_path: Path) -> None:
+    first, second = (Approval("dev", APPS, prune, "somebody", NOW) for prune in ("one", "two"))
+    store.approve(first)
+    store.approve(second)
+    store.withdraw(first)
+    again = reopened(store, tmp_path)
+    assert again.approvals() == [second]
+    again.approve(Approval("staging", APPS, "one", "somebody", NOW))
+    again.withdraw(second)
+    again.remove_cluster("staging")
+    assert again.approvals() == []
 
 
 PUBLISHES = """
