@@ -6,11 +6,13 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable
 
+import psutil
 import pytest
 import pytest_asyncio
 
 from felloe.errors import ExpressionError
 from spoke.health.cel import LENGTH_AT_MOST, Cel, FailedExpressionError
+from spoke.health.cel_worker import MEMORY_BYTES
 
 OBJECT = {
     "metadata": {"name": "web", "generation": 2, "labels": {"app/version": "1.4"}},
@@ -105,7 +107,7 @@ async def test_what_can_not_be_read_is_told_with_its_place(cel: Cel, expression:
     assert len(str(caught.value)) < 400
 
 
-@pytest.mark.parametrize(("expression", "said"), [(COUNTS_FOR_EVER, "CPU time"), (GROWS_FOR_EVER, "64 MiB")])
+@pytest.mark.parametrize(("expression", "said"), [(COUNTS_FOR_EVER, "CPU time"), (GROWS_FOR_EVER, "64 MiB|CPU time")])
 async def test_an_expression_without_end_is_ended_and_the_next_one_answered(
     cel: Cel, expression: str, said: str
 ) -> None:
@@ -119,6 +121,15 @@ async def test_an_expression_without_end_is_ended_and_the_next_one_answered(
     with pytest.raises(ExpressionError, match=said):  # told from memory: it costs no second process
         await cel.first_true([expression], OBJECT)
     assert cel.pid == after
+
+
+async def test_memory_beyond_the_process_itself_is_limited_by_the_kernel(cel: Cel) -> None:
+    assert await cel.first_true(["true"], {}) == 0
+    assert cel.pid is not None
+    worker = psutil.Process(cel.pid)
+    soft, hard = worker.rlimit(psutil.RLIMIT_AS)
+    assert soft == hard
+    assert soft - worker.memory_info().vms <= MEMORY_BYTES
 
 
 async def test_other_work_goes_on_while_an_expression_is_evaluated(cel: Cel) -> None:
