@@ -137,6 +137,9 @@ class Objects:
         try:
             resource = await self._discovery.find_any(identity.group, version, identity.kind)
         except NoSuchKindError:
+            if await self._discovery.hidden(identity.group, identity.kind):
+                message = f"{identity}: its kind is defined and not served now"
+                raise KubernetesError(message, status=503) from None
             return Pruned.GONE
         occupants = Occupants(self._own, self._discovery)
 

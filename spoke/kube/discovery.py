@@ -15,6 +15,7 @@ from urllib.parse import quote
 from felloe.errors import KubernetesError
 from spoke.kube.client import Json, KubeClient
 from spoke.kube.errors import NOT_FOUND
+from spoke.kube.unserved import unserved
 
 _AGGREGATED: Final = (
     "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,"
@@ -90,7 +91,7 @@ class Discovery:
     async def namespaced(self) -> list[Resource]:
         """Return every kind that objects in a namespace can have and that can be listed, each in one version, anew.
 
-        Raise KubernetesError where an aggregated API can't tell its kinds.
+        Raise KubernetesError where an aggregated API can't tell its kinds, or a kind is defined and not served.
         """
         self.outdated()
         await self._refresh()
@@ -98,8 +99,19 @@ class Discovery:
             raise KubernetesError(
                 f"the kinds of {', '.join(self._untold)} can't be told now: its server is away", status=503
             )
+        if hidden := await unserved(self._client, self._shown()):
+            kinds = ", ".join(sorted(f"{kind}.{group}" for group, kind in hidden))
+            raise KubernetesError(f"{kinds} can't be listed now: defined, and not served yet", status=503)
         found = [next(iter(versions.values())) for versions in self._kinds.values()]
         return [resource for resource in found if resource.namespaced and resource.listable]
+
+    async def hidden(self, group: str, kind: str) -> bool:
+        """Return whether a kind that is not found is defined all the same: what is of it is not gone."""
+        return bool(group) and (group, kind) in await unserved(self._client, self._shown())
+
+    def _shown(self) -> set[str]:
+        resources = (resource for versions in self._kinds.values() for resource in versions.values())
+        return {f"{resource.plural}.{resource.group}" for resource in resources}
 
     def outdated(self) -> None:
         """Say that kinds were added: the next unknown one is looked for at once."""

@@ -20,7 +20,7 @@ from tests.faults.victim import Nursery
 from tests.faults.world import BASE, Generation, Want
 from tests.spoke.cluster import Admin
 from tests.spoke.driver import eventually, running
-from tests.spoke.manifests import Wanted, commit, config_map, namespace
+from tests.spoke.manifests import Wanted, commit, config_map, custom, definition, namespace
 
 pytestmark = pytest.mark.cluster
 
@@ -94,3 +94,27 @@ async def test_a_change_that_was_cut_short_and_taken_back_leaves_nothing_of_it(
 
 def data(admin: Admin, identity: ObjectId) -> object:
     return (admin.config_map(identity.namespace, identity.name) or {}).get("data")
+
+
+async def test_what_discovery_does_not_show_is_not_taken_to_be_gone(
+    cluster: ControlPlane, admin: Admin, tmp_path: Path
+) -> None:
+    def there() -> bool:
+        return admin.get("blind.example.com/v1", "Gauge", "one", "blind") is not None
+
+    kind = definition("gauges", "Gauge", "blind.example.com")
+    async with proxying(cluster.kubeconfig) as proxy:
+        kubeconfig = write_kubeconfig(tmp_path / "kubeconfig", proxy.url)
+        gauge = custom("blind", "one", "Gauge", "blind.example.com")
+        async with running(kubeconfig, tmp_path / "state") as spoke:
+            spoke.want(Wanted("kinds", [kind]), Wanted("apps", [namespace("blind"), gauge]))
+            await spoke.until_applied("apps")
+            assert there()
+        proxy.blind = True
+        async with running(kubeconfig, tmp_path / "state") as spoke:
+            spoke.want(Wanted("kinds", [kind]), Wanted("apps", [namespace("blind")]))
+            failing = await spoke.until("apps", lambda status: status.problem_count == 1, "does not prune")
+            assert "defined and not served" in failing.problems[0].message
+            proxy.blind = False
+            await spoke.until_applied("apps")
+        assert not there()

@@ -7,6 +7,7 @@ and before the client learns of it, or just before. What it does is chosen by re
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import os
 import random
@@ -72,6 +73,8 @@ class Proxy:
     trouble: Trouble = CALM
     counts: Counter[Phase] = field(default_factory=Counter)
     """Requests since `arm`."""
+    blind: bool = False
+    """Whether discovery shows no custom kinds, as that of an API server does which has just started."""
     refusals: Counter[Phase] = field(default_factory=Counter)
     """How many of the next requests of a phase fail, before anything is done."""
     given: Counter[str] = field(default_factory=Counter)
@@ -223,7 +226,12 @@ class _Handler:
         async with self.proxy.passing():
             await asyncio.sleep(late)
             async with self._upstream(request, body) as answer:
-                return web.Response(status=answer.status, headers=_headers(answer.headers), body=await answer.read())
+                content = await answer.read()
+                if self.proxy.blind and request.path == "/apis":
+                    content = _without_custom_kinds(answer.headers.get("Content-Encoding", ""), content)
+                    headers = {"Content-Type": answer.headers["Content-Type"]}
+                    return web.Response(status=answer.status, headers=headers, body=content)
+                return web.Response(status=answer.status, headers=_headers(answer.headers), body=content)
 
     async def _watch(self, request: web.BaseRequest, number: int) -> web.StreamResponse:
         proxy, trouble = self.proxy, self.proxy.trouble
@@ -271,6 +279,12 @@ class _Handler:
         return self._session.request(
             request.method, url, data=body or None, headers=_headers(request.headers), timeout=timeout
         )
+
+
+def _without_custom_kinds(encoding: str, content: bytes) -> bytes:
+    groups = json.loads(gzip.decompress(content) if encoding == "gzip" else content)
+    groups["items"] = [each for each in groups["items"] if not each["metadata"]["name"].endswith(".example.com")]
+    return json.dumps(groups).encode()
 
 
 def _trouble(proxy: Proxy, *, failing: bool) -> web.Response:

@@ -114,7 +114,7 @@ class Generation:
             Wanted(
                 name,
                 [manifest(identity, want.value) for identity, want in self.wants.items() if want.workload == name],
-                ApplyOptions(prune=name != KEEPING, retry_interval=2.0),
+                ApplyOptions(prune=name != KEEPING, retry_interval=2.0, prune_limit=1.0),
             )
             for name in sorted({*PRUNING, KEEPING} - self.absent)
         ]
