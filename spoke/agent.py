@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any, Final
@@ -27,6 +26,7 @@ from spoke.kube.access import Access
 from spoke.kube.client import KubeClient, connect
 from spoke.kube.discovery import Discovery
 from spoke.kube.errors import no_request_succeeds, passing
+from spoke.kube.jitter import spread
 from spoke.link import Handler
 from spoke.report.reporter import Reporter
 from spoke.state import BundleStore, Identity, StoredBundle
@@ -295,4 +295,4 @@ def _may_pass(error: KubernetesError) -> bool:
 
 async def _backoff(failures: int) -> None:
     pause = min(_LONGEST_PAUSE_SECONDS, 0.25 * 2 ** min(failures, 8))
-    await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311
+    await asyncio.sleep(spread(pause))

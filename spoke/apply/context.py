@@ -10,7 +10,7 @@ from felloe.bundle import Workload
 from felloe.digest import Digest
 from felloe.identity import ObjectId, WorkloadId
 from felloe.tracing import Tracer
-from felloe.v1 import status_pb2 as pb
+from spoke.apply.given import Blobs, Report
 from spoke.apply.inventories import Inventories
 from spoke.apply.objects import Objects
 from spoke.apply.origin import Origin
@@ -24,38 +24,6 @@ from spoke.health.inquiry import Inquiries
 from spoke.kube.accounts import Account, Accounts
 from spoke.kube.client import KubeClient
 from spoke.kube.discovery import Discovery
-
-
-class Blobs(Protocol):
-    """The objects of the bundle, on disk."""
-
-    def get(self, name: Digest, /) -> bytes | None:
-        """Return the canonical JSON with this digest, None where it is not here. Raise StoreError for a bad disk."""
-        ...
-
-
-class Report(Protocol):
-    """Who is told how things stand."""
-
-    def workload(self, status: pb.WorkloadStatus) -> None:
-        """Take how a workload stands."""
-        ...
-
-    def removed(self, identity: WorkloadId) -> None:
-        """Take it that a workload is gone from the cluster."""
-        ...
-
-    def event(
-        self,
-        reason: str,
-        message: str,
-        workload: WorkloadId,
-        identity: ObjectId | None = None,
-        *,
-        warning: bool = False,
-    ) -> None:
-        """Take something that happened."""
-        ...
 
 
 class Fleet(Protocol):

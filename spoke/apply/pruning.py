@@ -21,8 +21,8 @@ from spoke.apply.guard import Pending, pending
 from spoke.apply.inventory import Parting
 from spoke.apply.plan import Leftovers
 from spoke.apply.standing import FALSE, UNKNOWN, Failure, Verdict
-from spoke.apply.step import State, UnreachableError
-from spoke.kube.errors import FORBIDDEN, no_request_succeeds
+from spoke.apply.state import State
+from spoke.kube.errors import FORBIDDEN, UnreachableError, no_request_succeeds
 
 _NAMED_AT_MOST: Final = 20
 _NAMED_LEAVING: Final = 3

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from dataclasses import replace
 from typing import Final
 
@@ -14,7 +13,8 @@ from spoke.apply.concurrency import bounded
 from spoke.apply.context import Context
 from spoke.apply.hold import Hold
 from spoke.apply.inventory import Inventory
-from spoke.apply.step import State
+from spoke.apply.state import State
+from spoke.kube.jitter import spread
 
 _FIRST_PAUSE_SECONDS: Final = 0.5
 _LONGEST_PAUSE_SECONDS: Final = 15.0
@@ -38,7 +38,7 @@ async def released(context: Context, state: State, hold: Hold) -> None:
         if message != told:
             told = message
             context.report.event("ReleaseFailed", message, inventory.id, warning=True)
-        await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311
+        await asyncio.sleep(spread(pause))
         pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
 
 

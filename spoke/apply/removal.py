@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from dataclasses import replace
 from typing import Final
@@ -16,7 +15,8 @@ from spoke.apply.context import Context
 from spoke.apply.plan import leftovers
 from spoke.apply.pruning import Outcome, next_look, prune
 from spoke.apply.standing import Verdict
-from spoke.apply.step import State
+from spoke.apply.state import State
+from spoke.kube.jitter import spread
 
 _LONGEST_PAUSE_SECONDS: Final = 60.0
 
@@ -45,7 +45,7 @@ async def removed(context: Context, state: State, hub: bytes) -> None:
         # An approval comes with a newer bundle, and with that this begins again.
         longest = _LONGEST_PAUSE_SECONDS
         seconds = longest if outcome.pending else next_look(outcome.failures, attempt, longest)
-        await asyncio.sleep(random.uniform(seconds / 2, seconds))  # noqa: S311
+        await asyncio.sleep(spread(seconds))
 
 
 async def _take_down(context: Context, state: State, hub: bytes) -> Outcome:

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from felloe.bundle import Entry, Workload
@@ -17,12 +17,13 @@ from felloe.waves import barrier
 from spoke.apply.concurrency import bounded
 from spoke.apply.context import Context
 from spoke.apply.definitions import settle
-from spoke.apply.inventory import Inventory, Item, Parting
+from spoke.apply.inventory import Item, Parting
 from spoke.apply.objects import Applied
 from spoke.apply.plan import CRD, NAMESPACE, SECRET, Why, waves, why_apply
 from spoke.apply.prepare import applied_key, desired, expires, manifest, on_top_of, variables_digest, without_values
 from spoke.apply.recreate import advised, immutable, may_recreate
-from spoke.apply.standing import Failure, Standing
+from spoke.apply.standing import Failure
+from spoke.apply.state import State
 from spoke.apply.strangers import Stranger
 from spoke.drift.annotations import Policy, policy
 from spoke.drift.arrivals import Lack, lack_of
@@ -32,33 +33,13 @@ from spoke.drift.ignore import carried_over
 from spoke.drift.live import Live
 from spoke.kube.client import Json
 from spoke.kube.discovery import NoSuchKindError, Resource
-from spoke.kube.errors import CONFLICT, FORBIDDEN, no_request_succeeds
+from spoke.kube.errors import CONFLICT, FORBIDDEN, UnreachableError, no_request_succeeds
 
 if TYPE_CHECKING:
     from felloe.k8syaml import JsonValue
 
 _CONFLICTS: Final = 4
 _log = logging.getLogger(__name__)
-
-
-class UnreachableError(KubernetesError):
-    """The API server can't be reached: there is no use in trying the other objects."""
-
-
-@dataclass(slots=True)
-class State:
-    """What the spoke knows of a workload, whichever task works on it."""
-
-    inventory: Inventory
-    standing: Standing
-    contests: dict[ObjectId, Contest] = field(default_factory=dict)
-    expired: set[ObjectId] = field(default_factory=set)
-    leaving: dict[ObjectId, bool] = field(default_factory=dict)
-    """What is being deleted, and whether it was told that this takes too long."""
-    kept: frozenset[ObjectId] = frozenset()
-    """What an earlier hub applied and it was told of that it stays."""
-    asked_about: str = ""
-    """The deletion of which it was told that a person has to approve it."""
 
 
 class Step:

@@ -9,7 +9,7 @@ from typing import Final
 from felloe.digest import Digest
 from felloe.identity import WorkloadId
 from spoke.apply import standing
-from spoke.apply.context import Report
+from spoke.apply.given import Report
 from spoke.apply.inventory import Inventory
 from spoke.apply.standing import Standing, Verdict
 

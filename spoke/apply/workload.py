@@ -22,14 +22,15 @@ from felloe.tracing import Span
 from spoke.apply import standing
 from spoke.apply.context import Context, Delivery, owned_elsewhere
 from spoke.apply.dependencies import as_flux_object
+from spoke.apply.health_checks import HealthChecks, checked
 from spoke.apply.hold import Hold
 from spoke.apply.inventory import Parting
-from spoke.apply.outside import Outside, checked
 from spoke.apply.plan import leftovers
 from spoke.apply.pruning import Outcome, next_look, prune
 from spoke.apply.release import released
 from spoke.apply.standing import Failure, Standing, Verdict
-from spoke.apply.step import State, Step
+from spoke.apply.state import State
+from spoke.apply.step import Step
 from spoke.drift.arrivals import Arrival
 from spoke.drift.contest import Contest
 from spoke.drift.live import Live
@@ -69,7 +70,7 @@ class WorkloadTask:
         self._prune_at = 0.0
         self._unhealthy: dict[ObjectId, Health] = {}
         self._unhealthy_since: float | None = None
-        self._outside = Outside(context, workload, self._wanted, self.wake)
+        self._outside = HealthChecks(context, workload, self._wanted, self.wake)
         self._settled = False
         self._handing_over = False
         self._trouble = ""

@@ -6,7 +6,6 @@ import asyncio
 import base64
 import binascii
 import logging
-import random
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final
@@ -14,6 +13,7 @@ from typing import Final
 from felloe.errors import FelloeError, StoreError
 from felloe.labels import GROUP
 from spoke.cluster.namespace import SECRETS, OwnNamespace
+from spoke.kube.jitter import spread
 from spoke.state import Identity
 
 NAME: Final = "felloe-spoke-identity"
@@ -74,7 +74,7 @@ class IdentitySecret:
                 failures += 1
                 _log.warning("event=identity-not-kept error=%r", str(error))
                 pause = min(_LONGEST_PAUSE_SECONDS, 2 ** min(failures, 10))
-                await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311
+                await asyncio.sleep(spread(pause))
 
     async def _write(self, identity: Identity) -> None:
         manifest: dict[str, object] = {

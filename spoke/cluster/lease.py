@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -21,6 +20,7 @@ from felloe.errors import KubernetesError
 from felloe.labels import GROUP
 from spoke.cluster.namespace import LEASES, OwnNamespace, metadata
 from spoke.kube.errors import CONFLICT, FORBIDDEN, NOT_FOUND
+from spoke.kube.jitter import spread
 
 NAME: Final = "felloe-spoke"
 _HUB: Final = f"{GROUP}/hub"
@@ -105,7 +105,7 @@ class Lease:
                     failures += 1
                     refused(self._refusal(error))
                     pause = min(pause, 0.25 * 2 ** min(failures, 8))
-            await asyncio.sleep(random.uniform(pause / 2, pause) + 0.01)  # noqa: S311
+            await asyncio.sleep(spread(pause) + 0.01)
 
     async def keep(self) -> str:
         """Renew the lease for as long as it is ours; return why it no longer is."""

@@ -13,7 +13,6 @@ import asyncio
 import base64
 import binascii
 import logging
-import random
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -25,6 +24,7 @@ from felloe.labels import GROUP
 from spoke.cluster.namespace import SECRETS, OwnNamespace
 from spoke.cluster.record import Assembly, Head, Pack, members, packs, pieces
 from spoke.kube.errors import no_request_succeeds, passing
+from spoke.kube.jitter import spread
 from spoke.state import BundleStore, Part, StoredBundle
 
 _LABEL: Final = f"{GROUP}/desired"
@@ -171,7 +171,7 @@ class Recorder:
         """Wait before the next try; a newer bundle is tried at once."""
         longest = min(_LONGEST_PAUSE_SECONDS, 0.5 * 2 ** min(failures, 12))
         try:
-            async with asyncio.timeout(random.uniform(longest / 2, longest)):  # noqa: S311
+            async with asyncio.timeout(spread(longest)):
                 await self._changed.wait()
                 self._changed.clear()
         except TimeoutError:

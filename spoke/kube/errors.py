@@ -36,6 +36,10 @@ class RetryLaterError(KubernetesError):
         self.seconds = seconds
 
 
+class UnreachableError(KubernetesError):
+    """No request succeeds for now (see `no_request_succeeds`): there is no use in trying other ones."""
+
+
 def from_answer(status: int, body: bytes, retry_after: str = "") -> KubernetesError:
     """Return the error that an answer of the API server with a failing HTTP status stands for.
 

@@ -29,7 +29,7 @@ def checked(options: ApplyOptions) -> dict[ObjectId, HealthCheck]:
     }
 
 
-class Outside:
+class HealthChecks:
     """The health of those objects that are not the workload's `own`; `changed` is called when it changes."""
 
     def __init__(
