@@ -79,6 +79,22 @@ def ready_while_failing(failures: Mapping[ObjectId, Failure], total: int, held: 
     return Verdict(FALSE, reason, f"{len(failures)} of {total} objects failed: " + "; ".join(named) + more)
 
 
+def applied(objects: int) -> str:
+    """Return what to say of a workload that is applied whole."""
+    return f"applied {objects} object{'' if objects == 1 else 's'}"
+
+
+def claimed_elsewhere(foreign: Iterable[ObjectId], claims: Mapping[ObjectId, WorkloadId]) -> dict[ObjectId, Failure]:
+    """Return why the objects that another workload claims too are not applied for this one."""
+    return {
+        identity: Failure(
+            "ApplyFailed", f"{claims[identity]} wants this object too, and comes first: remove it from one"
+        )
+        for identity in foreign
+        if identity in claims
+    }
+
+
 def healthy(judged: Iterable[tuple[ObjectId, Health]], total: int, *, overdue: bool, timeout: float) -> Verdict:
     """Return Healthy from the objects that are not CURRENT, of `total`; `overdue` says that the time is up."""
     bad = list(judged)

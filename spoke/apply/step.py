@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from felloe.bundle import Entry, Workload
-from felloe.errors import BundleError, FelloeError, KubernetesError, StoreError, SubstitutionError
+from felloe.errors import BundleError, FelloeError, KubernetesError
 from felloe.identity import ObjectId
 from felloe.labels import GROUP
 from felloe.waves import barrier
@@ -22,18 +21,16 @@ from spoke.apply.objects import Applied
 from spoke.apply.plan import CRD, NAMESPACE, SECRET, Why, waves, why_apply
 from spoke.apply.prepare import applied_key, desired, expires, manifest, on_top_of, variables_digest, without_values
 from spoke.apply.recreate import advised, immutable, may_recreate
-from spoke.apply.standing import Failure
 from spoke.apply.state import State
 from spoke.apply.strangers import Stranger
+from spoke.apply.troubles import Troubles
 from spoke.drift.annotations import Policy, policy
-from spoke.drift.arrivals import Lack, lack_of
-from spoke.drift.contest import Contest
 from spoke.drift.fields import change
 from spoke.drift.ignore import carried_over
 from spoke.drift.live import Live
 from spoke.kube.client import Json
-from spoke.kube.discovery import NoSuchKindError, Resource
-from spoke.kube.errors import CONFLICT, FORBIDDEN, UnreachableError, no_request_succeeds
+from spoke.kube.discovery import Resource
+from spoke.kube.errors import CONFLICT, UnreachableError, no_request_succeeds
 
 if TYPE_CHECKING:
     from felloe.k8syaml import JsonValue
@@ -43,11 +40,11 @@ _log = logging.getLogger(__name__)
 
 
 class Step:
-    """Applies objects of one workload. `failures` says what could not be applied, and why.
+    """Applies objects of one workload; `troubles` says what could not be applied.
 
     `passed` are objects of somebody else that say they are to be left alone: no watch shows when they don't any more.
-    `held` wait for an earlier wave, in which something failed. `lacking` are failures that may pass, and what is known
-    of what they wait for.
+    `held` wait for an earlier wave, in which something failed. `unsaved` tells that the inventory in memory knows more
+    than the one in the cluster.
     """
 
     def __init__(self, context: Context, workload: Workload, state: State) -> None:
@@ -57,14 +54,10 @@ class Step:
         self._entries = {entry.id: entry for entry in workload.entries}
         variables = variables_digest(workload)
         self._keys = {entry.id: applied_key(entry, variables) for entry in workload.entries}
-        self._warned: set[str] = set()
-        self.failures: dict[ObjectId, Failure] = {}
-        self.drifts: dict[ObjectId, Failure] = {}
+        self.troubles = Troubles(context.report, workload, state)
         self.passed: set[ObjectId] = set()
         self.held: set[ObjectId] = set()
-        self.lacking: dict[ObjectId, Lack | None] = {}
         self.unsaved = False
-        self._unwatched: dict[Resource, str] = {}
 
     def why(self, identity: ObjectId) -> Why | None:
         """Return why an object has to be applied now, None where it is as it should be, or where drift is let be."""
@@ -72,18 +65,14 @@ class Step:
         return None if why and why.drift and self._workload.options.drift != "enabled" else why
 
     def notice(self, identity: ObjectId) -> None:
-        """Tell of a drift that is not healed, once, and keep it in `drifts` while it lasts."""
+        """Tell of an object's drift where that is all that is wanted."""
         if self._workload.options.drift != "warn" or identity not in self._entries:
             return
         why = self._difference(identity)
         if why is None or not why.drift:
-            self.drifts.pop(identity, None)
-            return
-        message = self._what(identity, why, self._context.live.get(identity))
-        if self.drifts.get(identity) != (drift := Failure("Drifted", message)):
-            self.drifts[identity] = drift
-            message = f"{identity} {message}; it is left so, for drift is only warned of here"
-            self._context.report.event("DriftDetected", message, self._workload.id, identity, warning=True)
+            self.troubles.no_drift(identity)
+        else:
+            self.troubles.drifted(identity, self._what(identity, why, self._context.live.get(identity)))
 
     def _difference(self, identity: ObjectId) -> Why | None:
         if identity in self._context.live.doubtful:
@@ -109,7 +98,7 @@ class Step:
     async def run(self, identities: Collection[ObjectId], *, requested: bool = False) -> int:
         """Apply what needs it (with `requested` all) and return how many objects were.
 
-        What can't be applied is in `failures`. Raise UnreachableError where the API server is away.
+        What can't be applied is in `troubles`. Raise UnreachableError where the API server is away.
         """
         entries = [self._entries[identity] for identity in identities]
         await self._intend(entries)
@@ -124,7 +113,7 @@ class Step:
             ]
             for entry in wave:
                 if entry.id in resources and self.why(entry.id) is None:
-                    self._clear(entry.id)
+                    self.troubles.passed(entry.id)
             try:
                 await self._apply_all(todo)
             finally:
@@ -135,7 +124,7 @@ class Step:
 
     def _allowed(self, wave: list[Entry]) -> list[Entry]:
         """Return what may be applied of a wave: new states of objects wait for those of waves that come first."""
-        failed = {self._entries[identity].wave for identity in self.failures}
+        failed = {self._entries[identity].wave for identity in self.troubles.failures}
         if not wave or not any(barrier(earlier, wave[0].wave) for earlier in failed):
             return wave
         held = {entry.id for entry in wave if self.why(entry.id) is Why.CHANGED}
@@ -181,21 +170,13 @@ class Step:
             try:
                 found[entry.id] = await self._context.objects.resource(entry.id, entry.version)
             except FelloeError as error:
-                self._fail(entry.id, error)
+                self.troubles.failed(entry.id, error)
         namespaces: dict[Resource, set[str]] = {}
         for identity, resource in found.items():
             namespaces.setdefault(resource, set()).add(identity.namespace)
         for resource, within in namespaces.items():
-            self._watched(resource, await self._context.watches.ensure(self._context.client, resource, within))
+            self.troubles.watched(resource, await self._context.watches.ensure(self._context.client, resource, within))
         return found
-
-    def _watched(self, resource: Resource, problem: KubernetesError | None) -> None:
-        """Tell what may not be watched: it is applied, but its drift is not seen, nor how its health goes on."""
-        refused = problem is not None and problem.status == FORBIDDEN
-        message = f"{problem}: changes of what is applied are not seen" if refused else ""
-        if message and self._unwatched.get(resource) != message:
-            self._context.report.event("WatchRefused", message, self._workload.id, warning=True)
-        self._unwatched[resource] = message
 
     async def _apply_all(self, todo: Collection[tuple[Entry, Resource, Why]]) -> None:
         live = self._context.live
@@ -206,7 +187,7 @@ class Step:
             if no_request_succeeds(error):
                 raise UnreachableError(str(error)) from error
             for entry, _, _ in todo:
-                self._fail(entry.id, error)
+                self.troubles.failed(entry.id, error)
             return
 
         async def one(work: tuple[Entry, Resource, Why]) -> None:
@@ -217,7 +198,7 @@ class Step:
                     raise stranger
                 await self._apply(entry, resource, why, stranger)
             except FelloeError as error:
-                self._fail(entry.id, error)
+                self.troubles.failed(entry.id, error)
 
         await bounded(one, todo)
 
@@ -228,7 +209,7 @@ class Step:
             self._state.expired.add(entry.id)
             return
         says = policy(_metadata(obj))
-        self._warn(entry.id, says)
+        self.troubles.annotated(entry.id, says)
         if self._left(entry, says, stranger):
             return
         if stranger is not None and not says.merged:
@@ -252,11 +233,11 @@ class Step:
             )
         self._state.expired.discard(entry.id)
         self._write_down(entry, says, applied.live.fingerprint)
-        self._clear(entry.id)
+        self.troubles.passed(entry.id)
         self._context.live.take(entry.id, applied.live)
         self._context.live.doubtful.discard(entry.id)
         if why.drift:
-            self._healed(entry.id, why, self._what(entry.id, why, before, seen, new=applied.created))
+            self.troubles.healed(entry.id, self._what(entry.id, why, before, seen, new=applied.created))
 
     async def _recreate(self, entry: Entry, resource: Resource, obj: dict[str, JsonValue], field: str) -> Applied:
         """Delete an object and make it again, which needs no record: killed in between, the next run makes it."""
@@ -266,9 +247,7 @@ class Step:
             message = without_values(str(error), obj)
             raise KubernetesError(message, status=error.status, reason=error.reason) from None
         applied = await self._send(entry, resource, obj)
-        what = f"{entry.id} was deleted and made again: {field or 'a field of it'} can't be changed"
-        _log.info("event=Recreated workload=%s object=%r field=%r", self._workload.id, str(entry.id), field)
-        self._context.report.event("Recreated", what, self._workload.id, entry.id)
+        self.troubles.recreated(entry.id, field)
         return applied
 
     def _left(self, entry: Entry, says: Policy, stranger: Stranger | None) -> bool:
@@ -283,7 +262,7 @@ class Step:
             self.passed.add(entry.id)
         else:
             return False
-        self._clear(entry.id)
+        self.troubles.passed(entry.id)
         _log.debug("event=LeftAlone workload=%s object=%r", self._workload.id, str(entry.id))
         return True
 
@@ -302,14 +281,6 @@ class Step:
         if item != known:
             self._state.inventory.items[entry.id] = item
             self.unsaved = True
-
-    def _warn(self, identity: ObjectId, says: Policy) -> None:
-        """Tell of annotations whose values mean nothing; as in Flux, it is applied as if they were not there."""
-        for problem in says.unknown:
-            text = f"{identity}: {problem}"
-            if text not in self._warned:
-                self._warned.add(text)
-                self._context.report.event("AnnotationUnknown", text, self._workload.id, identity, warning=True)
 
     async def _seen(self, entry: Entry, resource: Resource, why: Why) -> Json | None:
         """Return an object as it is, where that decides what is sent or can be told of a drift."""
@@ -351,19 +322,8 @@ class Step:
                 return str(change(carried_over(self._desired(entry), {}, entry.ignore), before.drifted, seen))
         return str(why.value)
 
-    def _healed(self, identity: ObjectId, why: Why, what: str) -> None:
-        """Tell what was healed, and step back from a fight."""
-        now = time.monotonic()
-        contest = self._state.contests[identity] = self._state.contests.get(identity, Contest()).healed(now)
-        self._state.standing.healed += 1
-        if contest.contested:
-            what += f"; this is heal {contest.heals} in a row, the next one waits {contest.not_before - now:.0f}s"
-        reason = "DriftContested" if contest.contested else "DriftHealed"
-        _log.info("event=%s workload=%s object=%r what=%r", reason, self._workload.id, str(identity), what)
-        self._context.report.event(reason, f"{identity} {what}", self._workload.id, identity, warning=contest.contested)
-
     async def _settle_kinds(self, applied: Iterable[Entry]) -> None:
-        definitions = [entry for entry in applied if entry.id[:2] == CRD and entry.id not in self.failures]
+        definitions = [entry for entry in applied if entry.id[:2] == CRD and entry.id not in self.troubles.failures]
         if definitions:
             kinds = {entry.id: self._desired(entry) for entry in definitions}
             await settle(self._context, kinds, self._workload.options.timeout)
@@ -374,33 +334,7 @@ class Step:
             raise BundleError(f"the spoke's disk has lost {entry.id}: it is asked for again")
         return desired(blob, entry, self._workload)
 
-    def _clear(self, identity: ObjectId) -> None:
-        self.failures.pop(identity, None)
-        self.lacking.pop(identity, None)
-
-    def _fail(self, identity: ObjectId, error: FelloeError) -> None:
-        if isinstance(error, KubernetesError) and no_request_succeeds(error):
-            raise UnreachableError(str(error)) from error
-        unbuilt = isinstance(error, BundleError | SubstitutionError | StoreError)
-        failure = Failure("BuildFailed" if unbuilt else "ApplyFailed", str(error))
-        if self.failures.get(identity) != failure:
-            _log.warning(
-                "event=%s workload=%s object=%r error=%r", failure.reason, self._workload.id, str(identity), str(error)
-            )
-            self._context.report.event(
-                failure.reason, f"{identity}: {error}", self._workload.id, identity, warning=True
-            )
-        self.failures[identity] = failure
-        if isinstance(error, NoSuchKindError) or (isinstance(error, KubernetesError) and error.status in _MAY_APPEAR):
-            self.lacking[identity] = lack_of(error)
-        else:
-            self.lacking.pop(identity, None)
-
 
 def _metadata(obj: dict[str, JsonValue]) -> Mapping[str, object]:
     metadata = obj.get("metadata")
     return metadata if isinstance(metadata, dict) else {}
-
-
-_MAY_APPEAR: Final = frozenset({403, 404, 409, 429, 500, 502, 503, 504})
-"""Statuses that stand for something that is not there yet: a namespace, a role, the server of a webhook."""

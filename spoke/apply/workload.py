@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext, suppress
@@ -18,30 +17,29 @@ from typing import Final
 from felloe.bundle import Workload
 from felloe.errors import KubernetesError
 from felloe.identity import ObjectId, WorkloadId
-from felloe.tracing import Span
 from spoke.apply import standing
 from spoke.apply.context import Context, Delivery, owned_elsewhere
 from spoke.apply.dependencies import as_flux_object
-from spoke.apply.health_checks import HealthChecks, checked
 from spoke.apply.hold import Hold
 from spoke.apply.inventory import Parting
+from spoke.apply.judgement import Judgement
+from spoke.apply.milestones import Milestones
 from spoke.apply.plan import leftovers
-from spoke.apply.pruning import Outcome, next_look, prune
+from spoke.apply.pruning import Outcome, prune
 from spoke.apply.release import released
+from spoke.apply.schedule import FIRST_RETRY_SECONDS, Schedule
 from spoke.apply.standing import Failure, Standing, Verdict
 from spoke.apply.state import State
 from spoke.apply.step import Step
 from spoke.drift.arrivals import Arrival
 from spoke.drift.contest import Contest
 from spoke.drift.live import Live
-from spoke.health import Health, HealthStatus
 from spoke.health.expressions import unreadable
+from spoke.kube.jitter import spread
 
-_FIRST_RETRY_SECONDS: Final = 0.5
 _LONGEST_OUTAGE_PAUSE_SECONDS: Final = 15.0
 _UNREADABLE_PAUSE_SECONDS: Final = 60.0
 _GATHER_SECONDS: Final = 0.003
-_NOT_FOUND: Final = Health(HealthStatus.NOT_FOUND, "NotFound", "not found in the cluster")
 _log = logging.getLogger(__name__)
 
 
@@ -60,23 +58,19 @@ class WorkloadTask:
         mine = tuple(entry for entry in workload.entries if entry.id not in self._foreign)
         self._wanted = {entry.id for entry in mine}
         self._step = Step(context, replace(workload, entries=mine), state)
+        self._troubles = self._step.troubles
         if state.inventory.applied_digest == workload.digest and self._step.begun(self._wanted):
             # A change away from this state was begun and is taken back: what is in the cluster is not this state yet.
             state.inventory.applied_digest = None
-        self._due: dict[ObjectId, float] = {}
-        self._attempts: dict[ObjectId, int] = {}
+        self._schedule = Schedule(workload.options.retry_interval)
+        self._health = Judgement(context, workload, state, self._wanted, self.wake)
+        self._milestones = Milestones(context.tracer, delivery.traceparent, workload.id, len(self._wanted))
         self._pruned = Outcome()
-        self._prune_attempts = 0
-        self._prune_at = 0.0
-        self._unhealthy: dict[ObjectId, Health] = {}
-        self._unhealthy_since: float | None = None
-        self._outside = HealthChecks(context, workload, self._wanted, self.wake)
         self._settled = False
         self._handing_over = False
-        self._trouble = ""
-        self._outages = 0
+        self._outage = ""
+        self._failed_rounds = 0
         self._wake = asyncio.Event()
-        self._spans: dict[str, Span] = {}
         self._last = b""
         self._waiting = False
 
@@ -86,7 +80,7 @@ class WorkloadTask:
         digest = self.workload.digest
         if self._state.inventory.applied_digest != digest or self.workload.options.suspend or self._hold:
             return False
-        return not self._gated or self._state.standing.healthy_digest == digest
+        return not self._health.gates or self._state.standing.healthy_digest == digest
 
     def view(self) -> Mapping[str, object]:
         """Return the workload as the Flux object that its author knows; what was told before this task is not told."""
@@ -116,22 +110,18 @@ class WorkloadTask:
 
     def appeared(self) -> None:
         """Try at once what failed because something was not there."""
-        for identity in self._step.lacking:
-            self._due[identity] = 0.0
-            self._attempts.pop(identity, None)
-        self._prune_at = 0.0
+        self._schedule.afresh(self._troubles.lacking)
+        self._schedule.prune_now()
         self._wake.set()
 
     def arrived(self, arrival: Arrival) -> None:
         """Try at once what may have failed because just this was not there."""
         waited = [
             identity
-            for identity, lack in self._step.lacking.items()
+            for identity, lack in self._troubles.lacking.items()
             if lack is arrival.lack and arrival.concerns(identity)
         ]
-        for identity in waited:
-            self._due[identity] = 0.0
-            self._attempts.pop(identity, None)
+        self._schedule.afresh(waited)
         if waited:
             self._wake.set()
 
@@ -140,18 +130,18 @@ class WorkloadTask:
         if identity not in self._wanted:
             return
         self._judge(identity, now)
-        if now is None and identity in self._step.failures:
-            self._due[identity] = 0.0  # what was in the way may be gone
-        elif self._step.why(identity) is not None and identity not in self._step.failures:
+        if now is None and identity in self._troubles.failures:
+            self._schedule.now([identity])  # what was in the way may be gone
+        elif self._step.why(identity) is not None and identity not in self._troubles.failures:
             contest = self._state.contests.get(identity, Contest())
-            self._due[identity] = contest.not_before
+            self._schedule.at(identity, contest.not_before)
         self._wake.set()
 
     def explained(self, identity: ObjectId) -> None:
         """Take it that there is something new to say about why an object is unhealthy."""
-        if identity in self._unhealthy:
+        if identity in self._health.own:
             self._judge(identity, self._context.live.get(identity))
-        if identity in self._unhealthy or identity in self._outside.unhealthy():
+        if identity in self._health.unhealthy:
             self._wake.set()
 
     async def run(self) -> None:
@@ -162,46 +152,40 @@ class WorkloadTask:
             await self._suspended()
         try:
             async with asyncio.TaskGroup() as watches:
-                self._outside.follow(watches)
+                self._health.follow(watches)
                 await self._work()
         finally:
             self._context.arrivals.lacking(self.workload.id, ())
-            for span in self._spans.values():
-                span.fail("it did not come to that before a newer bundle, or the end of the spoke")
-                span.end()
-            self._spans.clear()
+            self._milestones.missed()
 
     async def _work(self) -> None:
         self._publish(Verdict(standing.UNKNOWN, "Progressing", "reconciliation in progress"))
         await self._readable()
         await self._dependencies()
         if self._state.inventory.applied_digest != self.workload.digest:
-            self._begin("apply")
-        self._due = dict.fromkeys(self._wanted, 0.0)
+            self._milestones.begin("apply")
+        self._schedule.now(self._wanted)
         while True:
             try:
                 await self._round()
-                self._trouble, self._outages = "", 0
+                self._outage, self._failed_rounds = "", 0
             except KubernetesError as error:
                 # Requests about no single object: the inventory, or an API server that is away.
-                self._outages += 1
-                self._trouble = str(error)
+                self._failed_rounds += 1
+                self._outage = str(error)
                 self._publish(self._ready_verdict())
-                pause = min(_LONGEST_OUTAGE_PAUSE_SECONDS, _FIRST_RETRY_SECONDS * 2 ** min(self._outages, 6))
-                await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311
-                self._due |= dict.fromkeys(self._wanted, 0.0)
+                pause = min(_LONGEST_OUTAGE_PAUSE_SECONDS, FIRST_RETRY_SECONDS * 2 ** min(self._failed_rounds, 6))
+                await asyncio.sleep(spread(pause))
+                self._schedule.now(self._wanted)
                 continue
             self._publish(self._ready_verdict())
-            lacks = {lack for lack in self._step.lacking.values() if lack is not None}
+            lacks = {lack for lack in self._troubles.lacking.values() if lack is not None}
             self._context.arrivals.lacking(self.workload.id, lacks)
             await self._pause()
 
     async def _round(self) -> None:
-        now = time.monotonic()
         requested = self._state.inventory.requested_at != self.workload.options.requested_at
-        due = [identity for identity, at in self._due.items() if at <= now]
-        for identity in due:
-            del self._due[identity]
+        due = self._schedule.take(time.monotonic())
         first = not self._settled
         if not first:
             due = [identity for identity in due if self._step.why(identity) is not None]
@@ -209,31 +193,25 @@ class WorkloadTask:
             await self._look_again()
         if due or (first and not self._wanted):
             await self._step.run(due, requested=requested and first)
-            self._retry_failures(due)
+            self._plan_retries(due)
             for identity in due:
                 self._judge(identity, self._context.live.get(identity))
-        if self._step.held and not self._step.failures:
-            self._due |= dict.fromkeys(self._step.held, 0.0)
-        elif not self._step.failures and (first or self._handing_over) and time.monotonic() >= self._prune_at:
+        if self._step.held and not self._troubles.failures:
+            self._schedule.now(self._step.held)
+        elif not self._troubles.failures and (first or self._handing_over) and self._schedule.prunes(time.monotonic()):
             await self._settle()
         elif self._step.unsaved:
             await self._save()
 
-    def _retry_failures(self, tried: Iterable[ObjectId]) -> None:
-        longest = max(self.workload.options.retry_interval, _FIRST_RETRY_SECONDS)
+    def _plan_retries(self, tried: Iterable[ObjectId]) -> None:
+        now = time.monotonic()
         for identity in tried:
-            if identity not in self._step.failures:
-                self._attempts.pop(identity, None)
-                if identity in self._step.passed:
-                    self._due[identity] = time.monotonic() + self.workload.options.interval
+            if identity in self._troubles.failures:
+                self._schedule.failed(identity, now, may_pass=identity in self._troubles.lacking)
                 continue
-            attempts = self._attempts[identity] = self._attempts.get(identity, 0) + 1
-            pause = (
-                min(longest, _FIRST_RETRY_SECONDS * 2 ** min(attempts, 20))
-                if identity in self._step.lacking
-                else longest
-            )
-            self._due[identity] = time.monotonic() + random.uniform(pause / 2, pause)  # noqa: S311
+            self._schedule.done(identity)
+            if identity in self._step.passed:
+                self._schedule.at(identity, now + self.workload.options.interval)
 
     async def _settle(self) -> None:
         """Everything is applied: delete what is not wanted any more, and write down what is."""
@@ -263,29 +241,18 @@ class WorkloadTask:
             await self._context.inventories.write(draft)
             self._state.inventory = draft
             self._step.unsaved = False
-        self._plan_next_look(outcome)
+        self._schedule.pruned(outcome, time.monotonic())
         if outcome.done and not self._settled:
             self._applied()
-
-    def _plan_next_look(self, outcome: Outcome) -> None:
-        """See to it that what is not gone yet is looked at again; an approval or a new owner wakes by itself."""
-        if not outcome.failures and not outcome.leaving:
-            self._prune_attempts, self._prune_at = 0, 0.0
-            return
-        self._prune_attempts = 0 if outcome.dropped else self._prune_attempts + 1
-        longest = self.workload.options.retry_interval
-        self._prune_at = time.monotonic() + next_look(outcome.failures, self._prune_attempts, longest)
 
     def _applied(self) -> None:
         self._settled = True
         for identity in self._wanted:
             self._judge(identity, self._context.live.get(identity))
         _log.info("event=Applied workload=%s objects=%d", self.workload.id, len(self._wanted))
-        if span := self._spans.pop("apply", None):
-            span.end()
-            self._begin("healthy")
-            message = _applied(len(self._wanted))
-            self._context.report.event("Applied", message, self.workload.id)
+        if self._milestones.reached("apply"):
+            self._milestones.begin("healthy")
+            self._context.report.event("Applied", standing.applied(len(self._wanted)), self.workload.id)
         self._context.fleet.changed()
 
     async def _save(self) -> None:
@@ -299,14 +266,9 @@ class WorkloadTask:
 
     async def _pause(self) -> None:
         """Wait until something happens or is due."""
-        deadlines = list(self._due.values())
-        if self._prune_at:
-            deadlines.append(self._prune_at)
-        if self._unhealthy_since is not None:
-            deadline = self._unhealthy_since + self.workload.options.timeout
-            if deadline > time.monotonic():
-                deadlines.append(deadline)
-        timeout = max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
+        now = time.monotonic()
+        moments = [moment for moment in (self._schedule.next, self._health.deadline(now)) if moment is not None]
+        timeout = max(0.0, min(moments) - now) if moments else None
         # No wait_for: before Python 3.12 it loses a cancellation that comes together with the event.
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout):
@@ -370,45 +332,14 @@ class WorkloadTask:
 
     # -- health
 
-    @property
-    def _gated(self) -> bool:
-        """Return whether Ready asks for health."""
-        return self.workload.options.wait or bool(self.workload.options.health_checks)
-
     def _judge(self, identity: ObjectId, live: Live | None) -> None:
-        if identity in self._state.expired or (live is not None and live.left_alone):
-            health = None
-        elif live is None:
-            health = _NOT_FOUND if self._step.applied(identity) else None
-        else:
-            health = live.health if live.health.status is not HealthStatus.CURRENT else None
         self._step.notice(identity)
-        self._context.inquiries.noted(identity, health, self._context.client)
-        if health is None:
-            self._unhealthy.pop(identity, None)
-        else:
-            self._unhealthy[identity] = self._context.inquiries.explained(identity, health)
-
-    def _in_question(self) -> dict[ObjectId, Health]:
-        """Return the unhealthy ones of those objects whose health counts: all, or those that healthChecks names."""
-        outside = self._outside.unhealthy()
-        if self.workload.options.wait or not self.workload.options.health_checks:
-            return {**self._unhealthy, **outside}
-        named = checked(self.workload.options)
-        return {**{i: health for i, health in self._unhealthy.items() if i in named}, **outside}
+        self._health.judge(identity, live, applied=self._step.applied(identity))
 
     def _health_verdict(self) -> Verdict:
         if not self._settled and self._pruned.done:
             return Verdict(standing.UNKNOWN, "Progressing", "not applied yet")
-        bad = self._in_question()
-        options, now = self.workload.options, time.monotonic()
-        if not bad:
-            self._unhealthy_since = None
-        elif self._unhealthy_since is None:
-            self._unhealthy_since = now
-        overdue = self._unhealthy_since is not None and now >= self._unhealthy_since + options.timeout
-        counted = len(options.health_checks) if options.health_checks and not options.wait else len(self._wanted)
-        verdict = standing.healthy(bad.items(), counted, overdue=overdue, timeout=options.timeout)
+        verdict = self._health.verdict()
         if (
             verdict.status == standing.TRUE
             and self._settled
@@ -416,46 +347,33 @@ class WorkloadTask:
         ):
             self._state.standing.healthy_digest = self.workload.digest
             self._state.standing.healthy_at = time.time()
-            if span := self._spans.pop("healthy", None):
-                span.end()
+            self._milestones.reached("healthy")
             self._context.fleet.changed()
         return verdict
 
     def _ready_verdict(self) -> Verdict:
-        failures = self._step.failures | self._pruned.failures | self._claimed_elsewhere()
-        if self._trouble:
-            return Verdict(standing.FALSE, "ReconciliationFailed", self._trouble)
-        if failures:
+        if self._outage:
+            return Verdict(standing.FALSE, "ReconciliationFailed", self._outage)
+        if failures := self._failures:
             return standing.ready_while_failing(failures, len(self.workload.entries), len(self._step.held))
         if verdict := self._pruned.verdict():
             return verdict
         if not self._settled:
             return Verdict(standing.UNKNOWN, "Progressing", "reconciliation in progress")
         health = self._health_verdict()
-        good = Verdict(standing.TRUE, "ReconciliationSucceeded", _applied(len(self._wanted)))
-        if not self._gated or health.status == standing.TRUE:
+        good = Verdict(standing.TRUE, "ReconciliationSucceeded", standing.applied(len(self._wanted)))
+        if not self._health.gates or health.status == standing.TRUE:
             return good
         was_healthy = self._state.standing.healthy_digest == self.workload.digest
         return good if was_healthy and health.status == standing.UNKNOWN else health
 
-    def _claimed_elsewhere(self) -> dict[ObjectId, Failure]:
-        claims = self._context.fleet.claims
-        return {
-            identity: Failure(
-                "ApplyFailed", f"{claims[identity]} wants this object too, and comes first: remove it from one"
-            )
-            for identity in self._foreign
-            if identity in claims
-        }
+    @property
+    def _failures(self) -> Mapping[ObjectId, Failure]:
+        """Return what could not be done, and why."""
+        elsewhere = standing.claimed_elsewhere(self._foreign, self._context.fleet.claims)
+        return self._troubles.failures | self._pruned.failures | elsewhere
 
     # -- telling
-
-    def _begin(self, step: str) -> None:
-        self._spans[step] = self._context.tracer.start(
-            step,
-            parent=self._delivery.traceparent,
-            attributes={"felloe.workload": str(self.workload.id), "felloe.objects": len(self._wanted)},
-        )
 
     def _publish(self, ready: Verdict) -> None:
         now, known, inventory = time.time(), self._state.standing, self._state.inventory
@@ -464,7 +382,6 @@ class WorkloadTask:
         known.set("Ready", ready, now)
         if not self.workload.options.suspend:
             known.set("Healthy", self._health_verdict(), now)
-        failures = self._step.failures | self._pruned.failures | self._claimed_elsewhere()
         message = standing.status(
             known,
             digest=self.workload.digest,
@@ -472,7 +389,7 @@ class WorkloadTask:
             applied_at=inventory.applied_at,
             objects=len(inventory.items),
             troubles=standing.problems(
-                self._step.drifts | failures | self._pruned.kept, {**self._unhealthy, **self._outside.unhealthy()}
+                {**self._troubles.drifts, **self._failures, **self._pruned.kept}, self._health.unhealthy
             ),
             pending=self._pruned.pending,
         )
@@ -482,7 +399,3 @@ class WorkloadTask:
             self._context.fleet.told(self.workload.id)
         if before is None or (before.status, before.reason) != (ready.status, ready.reason):
             _log.info("event=Ready workload=%s status=%s reason=%s", self.workload.id, ready.status, ready.reason)
-
-
-def _applied(objects: int) -> str:
-    return f"applied {objects} object{'' if objects == 1 else 's'}"
