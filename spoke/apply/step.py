@@ -113,7 +113,7 @@ class Step:
             ]
             for entry in wave:
                 if entry.id in resources and self.why(entry.id) is None:
-                    self.troubles.passed(entry.id)
+                    self.troubles.cleared(entry.id)
             try:
                 await self._apply_all(todo)
             finally:
@@ -233,7 +233,7 @@ class Step:
             )
         self._state.expired.discard(entry.id)
         self._write_down(entry, says, applied.live.fingerprint)
-        self.troubles.passed(entry.id)
+        self.troubles.cleared(entry.id)
         self._context.live.take(entry.id, applied.live)
         self._context.live.doubtful.discard(entry.id)
         if why.drift:
@@ -262,7 +262,7 @@ class Step:
             self.passed.add(entry.id)
         else:
             return False
-        self.troubles.passed(entry.id)
+        self.troubles.cleared(entry.id)
         _log.debug("event=LeftAlone workload=%s object=%r", self._workload.id, str(entry.id))
         return True
 

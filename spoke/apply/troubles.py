@@ -58,7 +58,7 @@ class Troubles:
         else:
             self.lacking.pop(identity, None)
 
-    def passed(self, identity: ObjectId) -> None:
+    def cleared(self, identity: ObjectId) -> None:
         """Take it that nothing is wrong with an object any more, or nothing that is for us to do."""
         self.failures.pop(identity, None)
         self.lacking.pop(identity, None)
