@@ -9,9 +9,17 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
+
+_GIVE_MEMORY_BACK: Final = {
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_TRIM_THRESHOLD_": "65536",
+    "MALLOC_TOP_PAD_": "16384",
+    "MALLOC_MMAP_THRESHOLD_": "65536",
+}
+"""For glibc (mallopt(3)): a process that mostly waits gives back what it freed. 2 MiB of 69; the image sets the same."""
 
 
 def register(app: typer.Typer) -> None:
@@ -58,7 +66,7 @@ def run(
     if prune_former_hub:
         argv.append("--prune-former-hub")
     sys.stdout.flush()
-    os.execv(sys.executable, argv)  # noqa: S606
+    os.execve(sys.executable, argv, {**_GIVE_MEMORY_BACK, **os.environ})  # noqa: S606
 
 
 def _in_a_pipe(secret: str) -> str:
