@@ -26,9 +26,10 @@ from spoke.adopt.plan import Fate, Found, Plan, Row, identity_of, plan, same_nam
 from spoke.apply.concurrency import bounded
 from spoke.apply.inventory import Item, OwnerLabels
 from spoke.apply.plan import CRD, NAMESPACE
-from spoke.kube.client import METADATA_ONLY, Json, KubeClient
+from spoke.kube.client import METADATA_ONLY, KubeClient
 from spoke.kube.discovery import Discovery, NoSuchKindError, Resource
 from spoke.kube.errors import CONFLICT, NOT_FOUND
+from spoke.kube.shapes import mapping, metadata_of
 
 _UNSEEN_SECONDS: Final = 10.0
 """How long a controller that runs may take to see that it is suspended; one that doesn't never says so."""
@@ -178,7 +179,7 @@ class Adoption:
             items = answer.get("items")
             for item in items if isinstance(items, list) else []:
                 yield read(item)
-            token = str(_mapping(answer.get("metadata")).get("continue") or "")
+            token = str(metadata_of(answer).get("continue") or "")
             if not token:
                 return
 
@@ -192,7 +193,7 @@ class Adoption:
             try:
                 kind = await self._discovery.find_any(identity.group, versions[identity], identity.kind)
                 path = kind.path(identity.namespace, identity.name)
-                metadata = _mapping((await self._client.get(path, accept=METADATA_ONLY)).get("metadata"))
+                metadata = metadata_of(await self._client.get(path, accept=METADATA_ONLY))
             except KubernetesError as error:
                 if error.status != NOT_FOUND and not isinstance(error, NoSuchKindError):
                     raise
@@ -221,7 +222,7 @@ class Adoption:
         path = (await self._resource()).path(name.namespace, name.name)
         for _ in range(_ATTEMPTS):
             obj = await self._client.get(path)
-            known, metadata = read(obj), _mapping(obj.get("metadata"))
+            known, metadata = read(obj), metadata_of(obj)
             wanted: dict[str, str | None] = dict(annotations)
             operations: list[dict[str, object]] = []
             if suspend:
@@ -350,8 +351,4 @@ def _wave(workload: Workload, identity: ObjectId) -> int:
 
 
 def _texts(value: object) -> dict[str, str]:
-    return {str(key): str(text) for key, text in _mapping(value).items()}
-
-
-def _mapping(value: object) -> Json:
-    return value if isinstance(value, dict) else {}
+    return {str(key): str(text) for key, text in mapping(value).items()}

@@ -16,6 +16,7 @@ from typing import Final
 from felloe.errors import ConfigError
 from felloe.identity import ObjectId
 from felloe.labels import GROUP
+from spoke.kube.shapes import mapping
 
 FLUX_GROUP: Final = "kustomize.toolkit.fluxcd.io"
 FLUX_KIND: Final = "Kustomization"
@@ -103,8 +104,8 @@ def is_flux_itself(labels: Mapping[str, str]) -> bool:
 
 def read(obj: Json) -> FluxKustomization:
     """Return the facts of a Kustomization. Raise ConfigError where its inventory can't be understood."""
-    metadata, spec, status = (_mapping(obj.get(key)) for key in ("metadata", "spec", "status"))
-    annotations = _mapping(metadata.get("annotations"))
+    metadata, spec, status = (mapping(obj.get(key)) for key in ("metadata", "spec", "status"))
+    annotations = mapping(metadata.get("annotations"))
     name = Name(str(metadata.get("namespace") or ""), str(metadata.get("name") or ""))
     suspend = spec.get("suspend")
     version = str(metadata.get("resourceVersion") or "")
@@ -124,10 +125,10 @@ def read(obj: Json) -> FluxKustomization:
 
 
 def _inventory(name: Name, status: Json) -> Mapping[ObjectId, str]:
-    entries = _mapping(status.get("inventory")).get("entries")
+    entries = mapping(status.get("inventory")).get("entries")
     found: dict[ObjectId, str] = {}
     for entry in entries if isinstance(entries, list) else []:
-        entry = _mapping(entry)
+        entry = mapping(entry)
         found[parse_inventory_id(str(entry.get("id") or ""), str(name))] = str(entry.get("v") or "")
     return found
 
@@ -149,7 +150,7 @@ def _busy(status: Json) -> str:
     """Return what Flux says that it does. While it only waits for health nothing is applied or pruned any more."""
     conditions = status.get("conditions")
     for condition in conditions if isinstance(conditions, list) else []:
-        condition = _mapping(condition)
+        condition = mapping(condition)
         if (condition.get("type"), condition.get("status"), condition.get("reason")) == (
             "Reconciling",
             "True",
@@ -158,7 +159,3 @@ def _busy(status: Json) -> str:
             message = str(condition.get("message") or "reconciling")
             return "" if message.startswith(_CHECKING_HEALTH) else message
     return ""
-
-
-def _mapping(value: object) -> Json:
-    return value if isinstance(value, Mapping) else {}

@@ -26,7 +26,7 @@ from spoke.kube.client import KubeClient
 from spoke.kube.discovery import Discovery
 
 
-class Fleet(Protocol):
+class Peers(Protocol):
     """What a workload may ask about the others in its bundle."""
 
     @property
@@ -83,7 +83,7 @@ class Context:
     blobs: Blobs
     report: Report
     tracer: Tracer
-    fleet: Fleet
+    peers: Peers
     cel: Cel
     evaluations: Evaluations
     inquiries: Inquiries

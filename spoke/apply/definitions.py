@@ -33,7 +33,7 @@ async def settle(context: Context, definitions: Mapping[ObjectId, Mapping[str, J
                 break
             await asyncio.sleep(0.05)
             context.discovery.outdated()
-    context.fleet.changed()
+    context.peers.changed()
 
 
 def _established(context: Context, identity: ObjectId) -> bool:

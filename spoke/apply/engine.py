@@ -173,7 +173,7 @@ class Engine:
             blobs=self._blobs,
             report=self._report,
             tracer=self._tracer,
-            fleet=self._roster,
+            peers=self._roster,
             cel=self._cel,
             evaluations=self._evaluations,
             record=self._record,

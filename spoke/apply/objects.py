@@ -21,6 +21,7 @@ from spoke.drift.watches import metadata_only, typed
 from spoke.kube.client import METADATA_ONLY, Json, KubeClient
 from spoke.kube.discovery import Discovery, NoSuchKindError, Resource
 from spoke.kube.errors import CONFLICT, FORBIDDEN, NOT_FOUND
+from spoke.kube.shapes import metadata_of
 
 _RELEASE_ATTEMPTS: Final = 8
 
@@ -69,7 +70,7 @@ class Objects:
         path = resource.path(identity.namespace, identity.name)
         answer = await self._client.apply(path, manifest, accept=accept)
         obj, created = typed(answer.json(), resource), answer.created
-        metadata = _metadata(obj)
+        metadata = metadata_of(obj)
         if not created and (managers := taken_over(metadata)) is not None:
             try:
                 await self._client.replace_managers(path, str(metadata.get("resourceVersion") or ""), managers)
@@ -118,7 +119,7 @@ class Objects:
             if error.status != FORBIDDEN:
                 raise
             return True
-        return not _metadata(found).get("deletionTimestamp")
+        return not metadata_of(found).get("deletionTimestamp")
 
     async def prune(
         self,
@@ -180,7 +181,7 @@ class Objects:
         path = resource.path(identity.namespace, identity.name)
         for _ in range(_RELEASE_ATTEMPTS):
             try:
-                metadata = _metadata(await self._client.get(path, accept=METADATA_ONLY))
+                metadata = metadata_of(await self._client.get(path, accept=METADATA_ONLY))
                 if owner(metadata) != workload:
                     return
                 rest = {key: value for key, value in _labels(metadata).items() if key not in WORKLOAD_LABELS}
@@ -231,8 +232,3 @@ async def find_resource(discovery: Discovery, identity: ObjectId, version: str) 
             f"{identity}: {identity.kind} is cluster-scoped: remove metadata.namespace, here {identity.namespace!r}"
         )
     return resource
-
-
-def _metadata(obj: Mapping[str, object]) -> Mapping[str, object]:
-    metadata = obj.get("metadata")
-    return metadata if isinstance(metadata, Mapping) else {}

@@ -6,7 +6,7 @@ or is to be kept. Only metadata is read, one page of each kind; what can't be re
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 from felloe.errors import KubernetesError
@@ -16,8 +16,9 @@ from spoke.apply.plan import CRD, NAMESPACE
 from spoke.kube.client import METADATA_ONLY, KubeClient
 from spoke.kube.discovery import Discovery, Resource
 from spoke.kube.errors import NOT_FOUND, no_request_succeeds
+from spoke.kube.shapes import mappings
 
-NAMED: Final = 3
+_TOLD: Final = 3
 _PAGE: Final = 500
 _AT_ONCE: Final = 4
 _METHOD_NOT_ALLOWED: Final = 405
@@ -67,9 +68,9 @@ class Occupants:
             return f"not deleted, for it is not proven that only ours is in it: {error}"
         if not found:
             return ""
-        more = " and more" if len(found) > NAMED else ""
+        more = " and more" if len(found) > _TOLD else ""
         return (
-            f"not deleted, for what is not this workload's would go with it: {', '.join(found[:NAMED])}{more}; move or "
+            f"not deleted, for what is not this workload's would go with it: {', '.join(found[:_TOLD])}{more}; move or "
             "delete that, or annotate it (or the Kustomization) with fleet.felloe.io/prune: force"
         )
 
@@ -82,7 +83,7 @@ class Occupants:
         found: dict[str, str] = {}
 
         async def look(resource: Resource) -> None:
-            if len(found) > NAMED:
+            if len(found) > _TOLD:
                 return
             for metadata in await self._list(resource.collection(namespace)):
                 if self._counts(resource, metadata):
@@ -101,7 +102,7 @@ class Occupants:
         account = annotations.get(_TOKEN_OF) if isinstance(annotations, Mapping) else None
         if resource.kind == "Secret" and ("", "ServiceAccount", account) in _IN_EVERY_NAMESPACE:
             return False
-        return not any(self._in_same_namespace(owner) for owner in _mappings(metadata.get("ownerReferences")))
+        return not any(self._in_same_namespace(owner) for owner in mappings(metadata.get("ownerReferences")))
 
     def _in_same_namespace(self, owner: Mapping[str, object]) -> bool:
         """Return whether an owner lives in the namespace too: then it is the owner that counts, or is gone."""
@@ -117,7 +118,7 @@ class Occupants:
         if not isinstance(spec, Mapping) or not isinstance(names, Mapping):
             return []
         group, kind, plural = str(spec.get("group")), str(names.get("kind")), str(names.get("plural"))
-        served = [str(each.get("name")) for each in _mappings(spec.get("versions")) if each.get("served") is True]
+        served = [str(each.get("name")) for each in mappings(spec.get("versions")) if each.get("served") is True]
         if not served:
             raise KubernetesError("no version of it is served", status=NOT_FOUND)
         listed = await self._list(f"/apis/{group}/{served[0]}/{plural}")
@@ -140,11 +141,7 @@ class Occupants:
             raise KubernetesError(
                 f"{path} has more than {_PAGE} objects, which are too many to look through", status=413
             )
-        return [metadata for item in _mappings(answer.get("items")) for metadata in _mappings([item.get("metadata")])]
+        return [metadata for item in mappings(answer.get("items")) for metadata in mappings([item.get("metadata")])]
 
 
 _METADATA_LIST: Final = METADATA_ONLY.replace("PartialObjectMetadata;", "PartialObjectMetadataList;")
-
-
-def _mappings(value: object) -> Iterator[Mapping[str, object]]:
-    return (entry for entry in value if isinstance(entry, Mapping)) if isinstance(value, list) else iter(())

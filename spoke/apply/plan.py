@@ -47,7 +47,7 @@ _BUILT_IN_GROUPS: Final = frozenset(
         "storagemigration",
     )
 )
-PROTECTED_NAMESPACES: Final = frozenset({"default", "kube-system", "kube-public", "kube-node-lease", SYSTEM_NAMESPACE})
+_PROTECTED_NAMESPACES: Final = frozenset({"default", "kube-system", "kube-public", "kube-node-lease", SYSTEM_NAMESPACE})
 
 
 class Why(Enum):
@@ -147,7 +147,7 @@ def _prunable(identity: ObjectId, item: Item) -> bool:
         return False
     if identity[:2] != NAMESPACE:
         return True
-    return item.created and identity.name not in PROTECTED_NAMESPACES
+    return item.created and identity.name not in _PROTECTED_NAMESPACES
 
 
 def claims(

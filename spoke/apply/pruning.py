@@ -110,7 +110,7 @@ async def _approval(
     found = pending(state.inventory, doomed, wanted, parting.prune_limit)
     if found is None:
         return None
-    if found.name not in context.fleet.approved_prunes:
+    if found.name not in context.peers.approved_prunes:
         if state.asked_about != found.name:
             state.asked_about = found.name
             _log.warning("event=PruneNeedsApproval workload=%s objects=%d", state.inventory.id, len(found.objects))

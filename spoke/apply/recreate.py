@@ -26,6 +26,7 @@ from spoke.drift.annotations import FORCE_ANNOTATION
 from spoke.kube.client import METADATA_ONLY, Json, KubeClient
 from spoke.kube.discovery import Resource
 from spoke.kube.errors import CONFLICT, NOT_FOUND, no_request_succeeds
+from spoke.kube.shapes import mapping, metadata_of
 
 _PRECIOUS: Final = frozenset(
     {
@@ -96,7 +97,7 @@ async def make_room(client: KubeClient, identity: ObjectId, resource: Resource, 
     path = resource.path(identity.namespace, identity.name)
     try:
         old = await client.get(path)
-        metadata = _mapping(old.get("metadata"))
+        metadata = metadata_of(old)
         if not metadata.get("deletionTimestamp"):
             await tried(client, identity, resource, orjson.loads(manifest), old)
             await client.delete(path, str(metadata.get("uid")))
@@ -111,9 +112,9 @@ async def tried(
 ) -> Json:
     """Return a new object in place of an old one as the API server would make it. Raise KubernetesError where not."""
     name = _another_name(identity.name)
-    obj["metadata"] = {**_mapping(obj.get("metadata")), "name": name}
+    obj["metadata"] = {**metadata_of(obj), "name": name}
     if resource.kind == "Service" and not resource.group:
-        _release(obj, _mapping(old.get("spec")))
+        _release(obj, mapping(old.get("spec")))
     path = resource.path(identity.namespace, name)
     try:
         made = (await client.apply(path, orjson.dumps(obj), dry_run=True)).json()
@@ -122,7 +123,7 @@ async def tried(
             raise
         message = f"it can't be changed, and a new one would be refused, so the old one stays: {error}"
         raise KubernetesError(message, status=error.status, reason=error.reason) from None
-    return {**made, "metadata": {**_mapping(made.get("metadata")), "name": identity.name}}
+    return {**made, "metadata": {**metadata_of(made), "name": identity.name}}
 
 
 def _another_name(name: str) -> str:
@@ -151,7 +152,7 @@ async def _gone(client: KubeClient, path: str, uid: str) -> None:
     """Wait until an object is gone, its finalizers done. Raise KubernetesError where that takes too long."""
     deadline, pause = time.monotonic() + _GONE_SECONDS, _FIRST_LOOK_SECONDS
     while True:
-        metadata = _mapping((await client.get(path, accept=METADATA_ONLY)).get("metadata"))
+        metadata = metadata_of(await client.get(path, accept=METADATA_ONLY))
         if metadata.get("uid") != uid:
             return
         if time.monotonic() >= deadline:
@@ -169,7 +170,3 @@ async def _gone(client: KubeClient, path: str, uid: str) -> None:
 def _short(message: str) -> str:
     """Return a message without the middle: the API server quotes whole objects."""
     return message if len(message) <= _SHOWN else f"{message[: _SHOWN // 2]} … {message[-_SHOWN // 2 :]}"
-
-
-def _mapping(value: object) -> Mapping[str, object]:
-    return value if isinstance(value, Mapping) else {}

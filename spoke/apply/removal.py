@@ -50,7 +50,7 @@ async def removed(context: Context, state: State, hub: bytes) -> None:
 
 async def _take_down(context: Context, state: State, hub: bytes) -> Outcome:
     inventory = state.inventory
-    left = leftovers(inventory, (), context.fleet.claims, context.fleet.recorded, prune=inventory.deletes_at_removal)
+    left = leftovers(inventory, (), context.peers.claims, context.peers.recorded, prune=inventory.deletes_at_removal)
     outcome = await prune(context, state, left, (), inventory.parting, hub)
     items = {i: item for i, item in state.inventory.items.items() if i not in outcome.dropped}
     state.inventory = replace(state.inventory, items=items)

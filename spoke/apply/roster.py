@@ -29,7 +29,7 @@ class Running:
 
 
 class Roster:
-    """What all workloads have and want (spoke.apply.context.Fleet), and their objects as they are in the cluster.
+    """What all workloads have and want (spoke.apply.context.Peers), and their objects as they are in the cluster.
 
     `states` has every workload of which there is an inventory or a task, `running` those with a task, `outdated` those
     that are left alone since they were applied from a newer bundle.
@@ -79,7 +79,7 @@ class Roster:
         claimant = self._claims.get(identity)
         return self._task(claimant) if claimant else None
 
-    # -- what the tasks ask (spoke.apply.context.Fleet)
+    # -- what the tasks ask (spoke.apply.context.Peers)
 
     @property
     def claims(self) -> Mapping[ObjectId, WorkloadId]:

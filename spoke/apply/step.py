@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
@@ -31,6 +31,7 @@ from spoke.drift.live import Live
 from spoke.kube.client import Json
 from spoke.kube.discovery import Resource
 from spoke.kube.errors import CONFLICT, UnreachableError, no_request_succeeds
+from spoke.kube.shapes import metadata_of
 
 if TYPE_CHECKING:
     from felloe.k8syaml import JsonValue
@@ -95,14 +96,13 @@ class Step:
         items = (self._state.inventory.items.get(identity) for identity in identities)
         return any(item is not None and item.known and not item.applied for item in items)
 
-    async def run(self, identities: Collection[ObjectId], *, requested: bool = False) -> int:
-        """Apply what needs it (with `requested` all) and return how many objects were.
+    async def run(self, identities: Collection[ObjectId], *, requested: bool = False) -> None:
+        """Apply what needs it, with `requested` all.
 
         What can't be applied is in `troubles`. Raise UnreachableError where the API server is away.
         """
         entries = [self._entries[identity] for identity in identities]
         await self._intend(entries)
-        done = 0
         self.held.difference_update(identities)
         for wave in map(self._allowed, waves(entries)):
             resources = await self._resources(wave)
@@ -118,9 +118,7 @@ class Step:
                 await self._apply_all(todo)
             finally:
                 self._context.watches.release(set(resources.values()), len(todo))
-            done += len(todo)
             await self._settle_kinds([entry for entry, _, _ in todo])
-        return done
 
     def _allowed(self, wave: list[Entry]) -> list[Entry]:
         """Return what may be applied of a wave: new states of objects wait for those of waves that come first."""
@@ -149,7 +147,7 @@ class Step:
         for identity in [identity for identity in new if identity[:2] == NAMESPACE]:
             there = await self._context.objects.exists(identity, new[identity].version)
             # One that changes hands stays one that we made.
-            new[identity] = replace(new[identity], created=not there or self._context.fleet.made(identity))
+            new[identity] = replace(new[identity], created=not there or self._context.peers.made(identity))
         draft = replace(
             self._state.inventory,
             items=known | new | changing,
@@ -161,7 +159,7 @@ class Step:
         await self._context.record.recorded()
         await self._context.inventories.write(draft)
         self._state.inventory = draft
-        self._context.fleet.changed()
+        self._context.peers.changed()
 
     async def _resources(self, wave: Iterable[Entry]) -> dict[ObjectId, Resource]:
         """Return the kinds of a wave's objects, each of them watched; objects of unknown kinds fail."""
@@ -208,7 +206,7 @@ class Step:
         if why is Why.MISSING and expires(obj):
             self._state.expired.add(entry.id)
             return
-        says = policy(_metadata(obj))
+        says = policy(metadata_of(obj))
         self.troubles.annotated(entry.id, says)
         if self._left(entry, says, stranger):
             return
@@ -333,8 +331,3 @@ class Step:
         if blob is None:
             raise BundleError(f"the spoke's disk has lost {entry.id}: it is asked for again")
         return desired(blob, entry, self._workload)
-
-
-def _metadata(obj: dict[str, JsonValue]) -> Mapping[str, object]:
-    metadata = obj.get("metadata")
-    return metadata if isinstance(metadata, dict) else {}

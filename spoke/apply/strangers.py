@@ -19,6 +19,7 @@ from spoke.drift.fields import LAST_APPLIED, Json, taken_over
 from spoke.kube.client import METADATA_ONLY, KubeClient
 from spoke.kube.discovery import Resource
 from spoke.kube.errors import CONFLICT, FORBIDDEN, NOT_FOUND, no_request_succeeds
+from spoke.kube.shapes import metadata_of
 from spoke.kube.watch import LIST_METADATA_ONLY
 
 _ONE_BY_ONE: Final = 4
@@ -77,10 +78,10 @@ async def _listed(
             raise
         items = answer.get("items")
         for item in items if isinstance(items, list) else []:
-            metadata = _metadata(item)
+            metadata = metadata_of(item)
             if (identity := names.get(str(metadata.get("name")))) and metadata.get("namespace", "") == namespace:
                 found[identity] = _stranger(metadata)
-        token = str(_metadata(answer).get("continue") or "")
+        token = str(metadata_of(answer).get("continue") or "")
         if not token:
             return set()
     return identities - found.keys()
@@ -97,7 +98,7 @@ async def _alone(
         if error.status != NOT_FOUND:
             found[identity] = error
     else:
-        found[identity] = _stranger(_metadata(obj))
+        found[identity] = _stranger(metadata_of(obj))
 
 
 def _stranger(metadata: Json) -> Stranger:
@@ -123,8 +124,3 @@ async def take_over(client: KubeClient, path: str, stranger: Stranger) -> None:
         # It changed, or went, meanwhile: what is not taken over now is seen, and taken, when it is ours.
         if error.status not in (CONFLICT, NOT_FOUND):
             raise
-
-
-def _metadata(obj: object) -> Json:
-    metadata = obj.get("metadata") if isinstance(obj, Mapping) else None
-    return metadata if isinstance(metadata, Mapping) else {}

@@ -53,7 +53,7 @@ class WorkloadTask:
         self._state = state
         self._delivery = delivery
         self._hold = hold
-        self._foreign = owned_elsewhere(context.fleet.claims, workload)
+        self._foreign = owned_elsewhere(context.peers.claims, workload)
         self.workload = workload
         mine = tuple(entry for entry in workload.entries if entry.id not in self._foreign)
         self._wanted = {entry.id for entry in mine}
@@ -215,8 +215,8 @@ class WorkloadTask:
 
     async def _settle(self) -> None:
         """Everything is applied: delete what is not wanted any more, and write down what is."""
-        options, fleet, parting = self.workload.options, self._context.fleet, Parting.of(self.workload.options)
-        left = leftovers(self._state.inventory, self._wanted, fleet.claims, fleet.recorded, prune=options.prune)
+        options, peers, parting = self.workload.options, self._context.peers, Parting.of(self.workload.options)
+        left = leftovers(self._state.inventory, self._wanted, peers.claims, peers.recorded, prune=options.prune)
         hub = self._delivery.hub
         outcome = self._pruned = await prune(self._context, self._state, left, self._wanted, parting, hub)
         inventory = self._state.inventory
@@ -253,7 +253,7 @@ class WorkloadTask:
         if self._milestones.reached("apply"):
             self._milestones.begin("healthy")
             self._context.report.event("Applied", standing.applied(len(self._wanted)), self.workload.id)
-        self._context.fleet.changed()
+        self._context.peers.changed()
 
     async def _save(self) -> None:
         """Write down what was applied so far, without calling it the whole."""
@@ -283,7 +283,7 @@ class WorkloadTask:
         self._waiting = True
         by_expression = any(dependency.ready_expr for dependency in self.workload.options.depends_on)
         with self._context.cel.awake() if by_expression else nullcontext():
-            while reason := await self._context.fleet.waits_for(self.workload):
+            while reason := await self._context.peers.waits_for(self.workload):
                 self._publish(Verdict(standing.FALSE, "DependencyNotReady", reason))
                 await self._wake.wait()
                 self._wake.clear()
@@ -299,10 +299,10 @@ class WorkloadTask:
 
     async def _look_again(self) -> None:
         """Ask for those objects that were judged by other expressions than those of today; they are not kept."""
-        fleet, live = self._context.fleet, self._context.live
+        peers, live = self._context.peers, self._context.live
         for entry in self.workload.entries:
             known = live.get(entry.id)
-            if known is not None and entry.id in self._wanted and known.rule != fleet.rule_of(entry.id):
+            if known is not None and entry.id in self._wanted and known.rule != peers.rule_of(entry.id):
                 await self._context.objects.look(entry.id, entry.version)
 
     async def _held(self, hold: Hold) -> None:
@@ -311,12 +311,12 @@ class WorkloadTask:
         if hold.release:
             await released(self._context, self._state, hold)
             self._publish(Verdict(standing.FALSE, "AppliedByFlux", hold.reason))
-            self._context.fleet.changed()
+            self._context.peers.changed()
         await asyncio.Event().wait()
 
     async def _suspended(self) -> None:
         """Do nothing, and see to it that this is remembered should the workload leave the bundle."""
-        self._context.fleet.changed()
+        self._context.peers.changed()
         while self._state.inventory.items and not self._state.inventory.suspend:
             draft = replace(self._state.inventory, suspend=True)
             try:
@@ -348,7 +348,7 @@ class WorkloadTask:
             self._state.standing.healthy_digest = self.workload.digest
             self._state.standing.healthy_at = time.time()
             self._milestones.reached("healthy")
-            self._context.fleet.changed()
+            self._context.peers.changed()
         return verdict
 
     def _ready_verdict(self) -> Verdict:
@@ -370,7 +370,7 @@ class WorkloadTask:
     @property
     def _failures(self) -> Mapping[ObjectId, Failure]:
         """Return what could not be done, and why."""
-        elsewhere = standing.claimed_elsewhere(self._foreign, self._context.fleet.claims)
+        elsewhere = standing.claimed_elsewhere(self._foreign, self._context.peers.claims)
         return self._troubles.failures | self._pruned.failures | elsewhere
 
     # -- telling
@@ -396,6 +396,6 @@ class WorkloadTask:
         if (data := message.SerializeToString(deterministic=True)) != self._last:
             self._last = data
             self._context.report.workload(message)
-            self._context.fleet.told(self.workload.id)
+            self._context.peers.told(self.workload.id)
         if before is None or (before.status, before.reason) != (ready.status, ready.reason):
             _log.info("event=Ready workload=%s status=%s reason=%s", self.workload.id, ready.status, ready.reason)

@@ -29,6 +29,7 @@ from spoke.drift.annotations import policy
 from spoke.kube.client import Json, KubeClient
 from spoke.kube.discovery import Discovery, NoSuchKindError, Resource
 from spoke.kube.errors import CONFLICT, NOT_FOUND, no_request_succeeds
+from spoke.kube.shapes import metadata_of
 
 if TYPE_CHECKING:
     from felloe.k8syaml import JsonValue
@@ -64,7 +65,7 @@ class Comparison:
             return said.failed(f"{claimant} wants this object too, and comes first: remove it from one")
         try:
             obj = desired(self._content(entry), entry, workload)
-            if policy(_metadata(obj)).left_alone:
+            if policy(metadata_of(obj)).left_alone:
                 return said.skipped("it is left alone: its annotations in Git say so")
             return await self._compare(said, workload, entry, item, obj)
         except KubernetesError as error:
@@ -89,9 +90,9 @@ class Comparison:
             return said.failed(str(error))
         if live is None:
             return None
-        if not belongs(_metadata(live), inventory.id, inventory.inherited):
+        if not belongs(metadata_of(live), inventory.id, inventory.inherited):
             return said.skipped("it stays: it does not carry this workload's labels any more")
-        if not policy(_metadata(live)).prunable:
+        if not policy(metadata_of(live)).prunable:
             return said.skipped("it stays: its annotations in the cluster say so")
         difference = await said.changed(live, None, resource.version)
         if difference is not None and identity[:2] in (NAMESPACE, CRD):
@@ -129,7 +130,7 @@ class Comparison:
             try:
                 merged = await self._merged(workload, entry, resource, obj, live)
             except KubernetesError as error:
-                own = policy(_metadata(obj)).forced or policy(_metadata(live or {})).forced
+                own = policy(metadata_of(obj)).forced or policy(metadata_of(live or {})).forced
                 may = may_recreate(entry.id, workload=workload.options.force, own=own)
                 if live is None or (field := immutable(error, tried=may)) is None:
                     raise
@@ -164,7 +165,7 @@ class Comparison:
             sent = on_top_of(obj, live, entry.ignore) if live is not None and entry.ignore else obj
             try:
                 answer = await self._client.apply(path, manifest(sent, workload.id), dry_run=True)
-                return answer.json() if policy(_metadata(obj)).merged else without_taken(answer.json())
+                return answer.json() if policy(metadata_of(obj)).merged else without_taken(answer.json())
             except KubernetesError as error:
                 if error.status != CONFLICT or sent is obj or attempt == _CONFLICTS - 1:
                     raise
@@ -232,14 +233,9 @@ def _about(inventory: Inventory, identity: ObjectId) -> _Said:
 
 def _left_alone(obj: Mapping[str, JsonValue], live: Json) -> str:
     """Return why an object that is there would not be touched; empty where it would."""
-    if policy(_metadata(live)).left_alone:
+    if policy(metadata_of(live)).left_alone:
         return "it is left alone: its annotations in the cluster say so"
-    return "it is there, and made only once (ssa: IfNotPresent)" if policy(_metadata(obj)).once else ""
-
-
-def _metadata(obj: Mapping[str, object]) -> Mapping[str, object]:
-    metadata = obj.get("metadata")
-    return metadata if isinstance(metadata, Mapping) else {}
+    return "it is there, and made only once (ssa: IfNotPresent)" if policy(metadata_of(obj)).once else ""
 
 
 def _plain(live: Json | None) -> dict[str, JsonValue]:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from felloe.labels import FIELD_MANAGER
 from spoke.drift.fields import item_key, taken_over
+from spoke.kube.shapes import mapping
 
 Json = Mapping[str, object]
 
@@ -26,7 +27,7 @@ def without_taken(obj: Json) -> Json:
     others = _owned(entry for entry in managers if not _ours(entry))
     dropped = obj
     for fields in ours:
-        dropped = _mapping(_without(dropped, _minus(fields, [*manifest, *others])))
+        dropped = mapping(_without(dropped, _minus(fields, [*manifest, *others])))
     return dropped
 
 
@@ -34,12 +35,12 @@ def _minus(fields: Json, others: Sequence[Json]) -> Json:
     """Return what of a fieldsV1 set is in none of the others."""
     left: dict[str, object] = {}
     for key, below in fields.items():
-        theirs = [_mapping(other[key]) for other in others if key in other]
+        theirs = [mapping(other[key]) for other in others if key in other]
         if key == ".":
             continue
         if not theirs:
             left[key] = below
-        elif all(theirs) and (deeper := _minus(_mapping(below), theirs)):
+        elif all(theirs) and (deeper := _minus(mapping(below), theirs)):
             left[key] = deeper
     return left
 
@@ -52,7 +53,7 @@ def _without(value: object, gone: Json) -> object:
         kept = []
         for item in value:
             key = item_key(item, gone)
-            below = _mapping(gone[key]) if key is not None else {}
+            below = mapping(gone[key]) if key is not None else {}
             if key is None:
                 kept.append(item)
             elif below and "." not in below:
@@ -67,7 +68,7 @@ def _fields_without(value: Json, gone: Json) -> Json:
         name = key.removeprefix("f:")
         if not key.startswith("f:") or name not in kept:
             continue
-        inside = _mapping(below)
+        inside = mapping(below)
         rest = _without(kept[name], inside) if inside else None
         if rest or (inside and "." not in inside):
             kept[name] = rest
@@ -77,7 +78,7 @@ def _fields_without(value: Json, gone: Json) -> Json:
 
 
 def _owned(entries: Iterable[Json]) -> list[Json]:
-    return [_mapping(entry.get("fieldsV1")) for entry in entries]
+    return [mapping(entry.get("fieldsV1")) for entry in entries]
 
 
 def _ours(entry: Json) -> bool:
@@ -87,7 +88,3 @@ def _ours(entry: Json) -> bool:
 def _entries(metadata: Json) -> list[Json]:
     entries = metadata.get("managedFields")
     return [entry for entry in entries if isinstance(entry, Mapping)] if isinstance(entries, list) else []
-
-
-def _mapping(value: object) -> Json:
-    return value if isinstance(value, Mapping) else {}

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, cast
 
 from felloe.identity import ObjectId
+from spoke.kube.shapes import mapping
 
 if TYPE_CHECKING:
     from felloe.k8syaml import JsonValue
@@ -54,7 +55,7 @@ def cleaned(obj: Json) -> dict[str, object]:
 def masked(live: Json, desired: Json) -> tuple[Json, Json]:
     """Return two states of a Secret without its values; the marks tell those that differ."""
     for field in ("data", "stringData"):
-        before, after = _mapping(live.get(field)), _mapping(desired.get(field))
+        before, after = mapping(live.get(field)), mapping(desired.get(field))
         changed = {key for key in before.keys() & after.keys() if before[key] != after[key]}
         live = _with(live, field, {key: _BEFORE if key in changed else _MASK for key in before})
         desired = _with(desired, field, {key: _AFTER if key in changed else _MASK for key in after})
@@ -98,7 +99,3 @@ def _lines(obj: Json) -> list[str]:
 
 def _with(obj: Json, field: str, marks: Mapping[str, object]) -> Json:
     return {**obj, field: marks} if marks else obj
-
-
-def _mapping(value: object) -> Json:
-    return value if isinstance(value, Mapping) else {}

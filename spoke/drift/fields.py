@@ -17,6 +17,7 @@ import orjson
 
 from felloe.labels import FIELD_MANAGER, WORKLOAD_LABELS
 from spoke.drift.annotations import policy
+from spoke.kube.shapes import mapping
 
 Json = Mapping[str, object]
 
@@ -61,7 +62,7 @@ def fingerprint(metadata: Json, counted: Callable[[Json], Json] = lambda owned: 
     own = _own(metadata)
     if own is None:
         return b""
-    sets = [(own.get("apiVersion"), counted(_mapping(own.get("fieldsV1"))))]
+    sets = [(own.get("apiVersion"), counted(mapping(own.get("fieldsV1"))))]
     sets += [(taken.entry.get("apiVersion"), counted(taken.fields)) for taken in _by_hand(metadata)]
     marks = [sets[0], *((version, fields) for version, fields in sets[1:] if fields)]
     text = orjson.dumps(marks, option=orjson.OPT_SORT_KEYS)
@@ -79,7 +80,7 @@ def taken_over(metadata: Json) -> list[Json] | None:
     own = _own(metadata)
     # The API server knows an applier by its name, whatever version it last wrote, and converts what it owns.
     ours: Json = own or {**by_hand[0].entry, "manager": FIELD_MANAGER, "operation": "Apply", "fieldsV1": {}}
-    fields = _mapping(ours.get("fieldsV1"))
+    fields = mapping(ours.get("fieldsV1"))
     for taken in by_hand:
         fields = _union(fields, taken.fields)
     left = {id(taken.entry): taken.rest for taken in by_hand}
@@ -100,10 +101,10 @@ def handed_over(metadata: Json, manager: str) -> list[Json]:
     others = [entry for entry in _entries(metadata) if entry is not own]
     if own is None:
         return others
-    fields = _without_labels(_mapping(own.get("fieldsV1")))
+    fields = _without_labels(mapping(own.get("fieldsV1")))
     for other in others:
         if _key(other) == (manager, "Apply", own.get("apiVersion"), ""):
-            fields = _union(fields, _mapping(other.get("fieldsV1")))
+            fields = _union(fields, mapping(other.get("fieldsV1")))
             others.remove(other)
             break
     return [*others, {**own, "manager": manager, "fieldsV1": fields}]
@@ -114,8 +115,8 @@ def _key(entry: Json) -> tuple[object, ...]:
 
 
 def _without_labels(fields: Json) -> dict[str, object]:
-    metadata = _mapping(fields.get("f:metadata"))
-    labels = _mapping(metadata.get("f:labels"))
+    metadata = mapping(fields.get("f:metadata"))
+    labels = mapping(metadata.get("f:labels"))
     rest = {key: below for key, below in labels.items() if key.removeprefix("f:") not in WORKLOAD_LABELS}
     metadata = {key: below for key, below in metadata.items() if key != "f:labels"} | (
         {"f:labels": rest} if rest else {}
@@ -142,12 +143,12 @@ def _by_hand(metadata: Json) -> list[_Taken]:
     if policy(metadata).merged:
         return []
     own = _own(metadata)
-    ours = _mapping(own.get("fieldsV1")) if own else {}
+    ours = mapping(own.get("fieldsV1")) if own else {}
     found = []
     for entry in _entries(metadata):
         if entry.get("subresource") or not _succeeded(str(entry.get("manager") or "")):
             continue
-        fields, rest = _parted(_mapping(entry.get("fieldsV1")), ours)
+        fields, rest = _parted(mapping(entry.get("fieldsV1")), ours)
         if fields:
             found.append(_Taken(entry, fields, rest))
     return found
@@ -164,7 +165,7 @@ def _parted(fields: Json, ours: Json) -> tuple[Json, Json]:
     if "f:status" in taken and "f:status" not in ours:
         rest["f:status"] = taken.pop("f:status")
     for name, names in _THE_CLUSTERS.items():
-        below, own = _mapping(fields.get(name)), _mapping(ours.get(name))
+        below, own = mapping(fields.get(name)), mapping(ours.get(name))
         stays = {key: value for key, value in below.items() if key in names and key not in own}
         if stays:
             rest[name] = stays
@@ -175,7 +176,7 @@ def _parted(fields: Json, ours: Json) -> tuple[Json, Json]:
 
 
 def _union(one: Json, other: Json) -> dict[str, object]:
-    both = {key: _union(_mapping(one[key]), _mapping(other[key])) for key in one.keys() & other.keys()}
+    both = {key: _union(mapping(one[key]), mapping(other[key])) for key in one.keys() & other.keys()}
     return {**one, **other, **both}
 
 
@@ -204,10 +205,10 @@ def change(desired: Json, metadata: Json, live: Json | None = None) -> Change:
     object as it is, the values are told too: never give a Secret.
     """
     own = _own(metadata)
-    lost = tuple(_lost(desired, _mapping(own.get("fieldsV1") if own else None), ()))
+    lost = tuple(_lost(desired, mapping(own.get("fieldsV1") if own else None), ()))
     others = [entry for entry in _entries(metadata) if entry is not own and entry.get("subresource") != "status"]
     others.sort(key=lambda entry: str(entry.get("time") or ""), reverse=True)
-    takers = [entry for entry in others if any(_owns(_mapping(entry.get("fieldsV1")), path) for path in lost)]
+    takers = [entry for entry in others if any(_owns(mapping(entry.get("fieldsV1")), path) for path in lost)]
     who = next(iter(takers or others), {})
     named = {_name(path): path for path in lost}
     values = [(_value(desired, named[name]), _value(live, named[name])) for name in sorted(named)] if live else []
@@ -255,7 +256,7 @@ def _lost(desired: object, owned: Json, at: _Path) -> Iterator[_Path]:
             found = item_key(item, owned)
             if found is None:
                 yield (*at, _described(item, owned))
-            elif below := _mapping(owned[found]):
+            elif below := mapping(owned[found]):
                 yield from _lost(item, below, (*at, found))
 
 
@@ -323,7 +324,3 @@ def _own(metadata: Json) -> Json | None:
 def _entries(metadata: Json) -> Iterator[Json]:
     entries = metadata.get("managedFields")
     return (entry for entry in entries if isinstance(entry, Mapping)) if isinstance(entries, list) else iter(())
-
-
-def _mapping(value: object) -> Json:
-    return value if isinstance(value, Mapping) else {}

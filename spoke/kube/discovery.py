@@ -15,6 +15,7 @@ from urllib.parse import quote
 from felloe.errors import KubernetesError
 from spoke.kube.client import Json, KubeClient
 from spoke.kube.errors import NOT_FOUND
+from spoke.kube.shapes import mappings
 from spoke.kube.unserved import unserved
 
 _AGGREGATED: Final = (
@@ -159,17 +160,17 @@ class Discovery:
                 entry.get("namespaced") is True,
                 _can_list(entry),
             )
-            for entry in _mappings(answer.get("resources"))
+            for entry in mappings(answer.get("resources"))
             if "/" not in str(entry.get("name", "/")) and "kind" in entry
         ]
 
 
 def _aggregated(answer: Json) -> Iterator[Resource]:
-    for item in _mappings(answer.get("items")):
+    for item in mappings(answer.get("items")):
         metadata = item.get("metadata")
         group = str(metadata.get("name", "")) if isinstance(metadata, Mapping) else ""
-        for version in _mappings(item.get("versions")):
-            for entry in _mappings(version.get("resources")):
+        for version in mappings(item.get("versions")):
+            for entry in mappings(version.get("resources")):
                 kind = entry.get("responseKind")
                 if isinstance(kind, Mapping) and kind.get("kind"):
                     yield Resource(
@@ -183,10 +184,10 @@ def _aggregated(answer: Json) -> Iterator[Resource]:
 
 
 def _stale(answer: Json) -> Iterator[str]:
-    for item in _mappings(answer.get("items")):
+    for item in mappings(answer.get("items")):
         metadata = item.get("metadata")
         group = metadata.get("name", "") if isinstance(metadata, Mapping) else ""
-        for version in _mappings(item.get("versions")):
+        for version in mappings(item.get("versions")):
             if version.get("freshness") == "Stale":
                 yield f"{group}/{version.get('version', '')}"
 
@@ -200,10 +201,6 @@ def _group_versions(answer: Json) -> Iterator[str]:
     versions = answer.get("versions")
     if isinstance(versions, list):
         yield from (str(version) for version in versions)
-    for group in _mappings(answer.get("groups")):
-        for version in _mappings(group.get("versions")):
+    for group in mappings(answer.get("groups")):
+        for version in mappings(group.get("versions")):
             yield str(version.get("groupVersion", ""))
-
-
-def _mappings(value: object) -> Iterator[Mapping[str, object]]:
-    return (entry for entry in value if isinstance(entry, Mapping)) if isinstance(value, list) else iter(())

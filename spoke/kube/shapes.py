@@ -1,0 +1,22 @@
+"""Parts of an object as JSON has them: anyone may have written it, so each part is empty where it has another shape."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+_Json = Mapping[str, object]
+
+
+def mapping(value: object) -> _Json:
+    """Return a value that is to be a mapping."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def mappings(value: object) -> Iterator[_Json]:
+    """Return those entries of a value, which is to be a list, that are mappings."""
+    return (entry for entry in value if isinstance(entry, Mapping)) if isinstance(value, list) else iter(())
+
+
+def metadata_of(obj: object) -> _Json:
+    """Return the metadata of an object."""
+    return mapping(mapping(obj).get("metadata"))
