@@ -19,7 +19,7 @@ _GIVE_MEMORY_BACK: Final = {
     "MALLOC_TOP_PAD_": "16384",
     "MALLOC_MMAP_THRESHOLD_": "65536",
 }
-"""For glibc (mallopt(3)): a process that mostly waits gives back what it freed. 2 MiB of 69; so does the image."""
+"""For glibc (mallopt(3)): a process that mostly waits gives back what it freed. 2 MiB of 69; the image sets it too."""
 
 
 def register(app: typer.Typer) -> None:
