@@ -25,6 +25,7 @@ class Inventories:
     def __init__(self, namespace: OwnNamespace) -> None:
         self._namespace = namespace
         self._written: dict[WorkloadId, set[str]] = {}
+        self._unsure: set[WorkloadId] = set()
 
     async def load(self) -> Mapping[WorkloadId, Inventory]:
         """Return every inventory of the cluster. Raise StoreError where one is damaged: then nothing may be pruned."""
@@ -50,6 +51,7 @@ class Inventories:
 
     async def write(self, inventory: Inventory) -> None:
         """Make the cluster's record of a workload this one."""
+        self._unsure.add(inventory.id)
         inventory.serial += 1
         written = self._written.setdefault(inventory.id, set())
         pieces = encode(inventory)
@@ -59,14 +61,24 @@ class Inventories:
         for name in written - pieces.keys():
             await self._namespace.delete(CONFIG_MAPS, name)
             written.discard(name)
+        self._unsure.discard(inventory.id)
+
+    def unsure(self, identity: WorkloadId) -> bool:
+        """Return whether a record may say something else than is thought, for a write was cut short or refused.
+
+        It may lack objects that are thought to be in it: it has to be written before anything is applied.
+        """
+        return identity in self._unsure
 
     async def delete(self, identity: WorkloadId) -> None:
         """Forget a workload that has no objects any more."""
+        self._unsure.add(identity)
         written = self._written.get(identity, set())
         for name in sorted(written):
             await self._namespace.delete(CONFIG_MAPS, name)
             written.discard(name)
         self._written.pop(identity, None)
+        self._unsure.discard(identity)
 
     async def _put(self, name: str, identity: WorkloadId, data: bytes) -> None:
         manifest: dict[str, object] = {

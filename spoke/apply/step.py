@@ -142,7 +142,7 @@ class Step:
                 new[entry.id] = Item(entry.version, entry.wave)
             elif item.applied not in (b"", self._keys[entry.id]):
                 changing[entry.id] = replace(item, applied=b"")
-        if not new and not changing:
+        if not new and not changing and not self._context.inventories.unsure(self._workload.id):
             return
         for identity in [identity for identity in new if identity[:2] == NAMESPACE]:
             there = await self._context.objects.exists(identity, new[identity].version)

@@ -237,7 +237,7 @@ class WorkloadTask:
             draft.applied_digest, draft.applied_at = self.workload.digest, time.time()
             draft.applied_objects = len(self._wanted)
             items |= {i: replace(items[i], settled=True) for i in self._wanted if i in items and not items[i].settled}
-        if draft != inventory or self._step.unsaved:
+        if draft != inventory or self._step.unsaved or self._context.inventories.unsure(inventory.id):
             await self._context.inventories.write(draft)
             self._state.inventory = draft
             self._step.unsaved = False
@@ -317,7 +317,8 @@ class WorkloadTask:
     async def _suspended(self) -> None:
         """Do nothing, and see to it that this is remembered should the workload leave the bundle."""
         self._context.peers.changed()
-        while self._state.inventory.items and not self._state.inventory.suspend:
+        unsure = self._context.inventories.unsure
+        while self._state.inventory.items and (not self._state.inventory.suspend or unsure(self.workload.id)):
             draft = replace(self._state.inventory, suspend=True)
             try:
                 await self._context.inventories.write(draft)
