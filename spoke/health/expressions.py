@@ -105,9 +105,15 @@ class Evaluations:
     Costly expressions over objects that change all the time get a fifth of a core together.
     """
 
-    def __init__(self, cel: Cel, pause: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+    def __init__(
+        self,
+        cel: Cel,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._cel = cel
         self._pause = pause
+        self._clock = clock
         self._waiting: dict[object, _Question] = {}
         self._asked = asyncio.Event()
 
@@ -125,9 +131,9 @@ class Evaluations:
             while self._waiting:
                 key = next(iter(self._waiting))
                 question = self._waiting[key]
-                process, began = self._cel.pid, time.monotonic()
+                process, began = self._cel.pid, self._clock()
                 health = await judge(self._cel, question.rule, question.obj)
-                took = time.monotonic() - began
+                took = self._clock() - began
                 if self._waiting.get(key) is question:
                     del self._waiting[key]
                     question.answer(health)

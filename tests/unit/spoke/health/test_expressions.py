@@ -136,9 +136,9 @@ async def test_the_answer_for_an_older_state_does_not_count(cel: Cel) -> None:
 
 
 async def test_a_costly_expression_is_followed_by_a_pause_four_times_as_long(cel: Cel) -> None:
-    nested = "[0,1,2,3,4,5,6,7,8,9].all(a, " * 4 + "true" + ")" * 4
-    costly = next(rules([HealthCheckExpr("v1", "X", " && ".join([nested] * 2))]))
+    costly = next(rules([HealthCheckExpr("v1", "X", "true")]))
     assert (await judge(cel, costly, {})).status is CURRENT
+    readings = iter([100.0, 100.5])
     pauses: list[float] = []
     done = asyncio.Event()
 
@@ -146,14 +146,14 @@ async def test_a_costly_expression_is_followed_by_a_pause_four_times_as_long(cel
         pauses.append(seconds)
         done.set()
 
-    evaluations = Evaluations(cel, pause)
+    evaluations = Evaluations(cel, pause, lambda: next(readings))
     evaluations.ask("x", costly, {}, lambda _: None)
     task = asyncio.create_task(evaluations.run())
     async with asyncio.timeout(20):
         await done.wait()
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    assert pauses[0] > 4 * 0.02
+    assert pauses == [2.0]
 
 
 async def test_other_expressions_judge_again(watched: Watched) -> None:
