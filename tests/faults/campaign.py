@@ -174,6 +174,8 @@ class Campaign:
             ]
             identity = self.chance.choice(there)
             what = self.chance.choice(("edited", "edited", "deleted", "stripped"))
+            if identity.kind == "Widget" and what == "stripped":
+                continue  # one that nobody has any more keeps its definition, rightly
             done = await asyncio.to_thread(self._do_by_hand, identity, what)
             if done:
                 self._story.append(f"{what} {identity}")
