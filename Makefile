@@ -32,8 +32,9 @@ test: unit e2e ## every test
 unit: setup binaries ## tests without a cluster
 	$(RUN) -m pytest tests/unit
 
+# They wait for servers more than they compute; each worker has clusters of its own.
 e2e: setup binaries ## tests on real API servers
-	$(RUN) -m pytest tests/e2e
+	$(RUN) -m pytest tests/e2e --numprocesses=2 --dist=loadfile
 
 faults: setup binaries ## kill a spoke at 200 points (KILLS=N, SEED=N: repeat what failed)
 	$(RUN) -m tests.faults $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))
