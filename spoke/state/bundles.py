@@ -180,7 +180,7 @@ class BundleStore:
 
     @property
     def trusted(self) -> bytes:
-        """Return what names the CA of the hub that is followed, empty before the first."""
+        """Return what names the hub that is followed, empty before the first."""
         return bytes(self._rows("SELECT trust FROM hub")[0][0])
 
     @property
@@ -195,7 +195,7 @@ class BundleStore:
                 db.execute("UPDATE hub SET epoch = MAX(epoch, ?)", (epoch,))
 
     def trust(self, hub: bytes) -> None:
-        """Follow the hub of this CA. Under another one than before, epochs and generations count from the beginning."""
+        """Follow this hub (`Identity.trust`). Under another than before, epochs and generations count from the beginning."""
         if self._rows("SELECT 1 FROM hub WHERE trust = ?", hub):
             return
         with self._transaction(durable=True) as db:

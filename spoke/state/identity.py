@@ -34,8 +34,8 @@ class Identity:
 
     @property
     def trust(self) -> bytes:
-        """Return what names the hub's CA: counting epochs begins anew under another one."""
-        return sha256(self.ca.encode()).digest()
+        """Return what names the hub, by its CA, and our cluster there: each counts epochs and generations of its own."""
+        return sha256(b"\0".join([self.ca.encode(), self.cluster.encode()])).digest()
 
     def to_json(self) -> bytes:
         """Return it as one line of JSON, which holds the key."""

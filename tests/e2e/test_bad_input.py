@@ -303,6 +303,8 @@ def test_removing_the_last_object_on_purpose_prunes_it(fleet: Fleet) -> None:
 
 def test_a_token_is_good_once_and_for_its_own_hub(fleet: Fleet, tmp_path: Path) -> None:
     token = fleet.hub.token("visitor")
+    # One that may not read what the cluster keeps of its own spoke: with that it would need no token.
+    kubeconfig = fleet.clusters["dev"].kubeconfig_for("stranger")
 
     def refused(hub: str, token: str) -> str:
         """Return what a spoke says that can't join; it must not try for ever, nor show a traceback."""
@@ -315,7 +317,7 @@ def test_a_token_is_good_once_and_for_its_own_hub(fleet: Fleet, tmp_path: Path) 
                 f"--hub={hub}",
                 f"--token-file={tmp_path / 'token'}",
                 f"--state={tmp_path / 'state'}",
-                f"--kubeconfig={fleet.clusters['dev'].kubeconfig}",
+                f"--kubeconfig={kubeconfig}",
             ],
             capture_output=True,
             text=True,

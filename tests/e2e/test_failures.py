@@ -21,9 +21,15 @@ MANY = 300
 def many(value: str, count: int = MANY) -> dict[str, str | None]:
     """Return a workload of many small objects."""
     objects = [config_map(f"item-{number:03}", "many", value=value) for number in range(count)]
+    workload = kustomization("many", "./many")
+    workload["metadata"] = {
+        "name": "many",
+        "namespace": "flux-system",
+        "annotations": {"fleet.felloe.io/prune-limit": "100%"},
+    }
     return {
         "many/all.yaml": documents(namespace("many"), *objects),
-        "fleet/many.yaml": documents(kustomization("many", "./many"), placement("many", "many", clusterNames=["dev"])),
+        "fleet/many.yaml": documents(workload, placement("many", "many", clusterNames=["dev"])),
     }
 
 

@@ -196,8 +196,7 @@ async def test_a_job_gone_by_its_ttl_stays_healthy(spoke: Spoke, admin: Admin) -
     await eventually(lambda: admin.names("v1", "Pod", "ttl"), "the pod of the Job is there")
     admin.set_status("Pod", only_pod(admin, "ttl"), "ttl", {"phase": "Succeeded"})
     await eventually(lambda: admin.get("batch/v1", "Job", "once", "ttl") is None, "the Job is gone")
-    status = await spoke.until_applied("apps")
-    assert not status.problems
+    await spoke.until("apps", lambda status: spoke.applied("apps") and not status.problems, "applied, without problems")
     assert admin.get("batch/v1", "Job", "once", "ttl") is None
 
 
