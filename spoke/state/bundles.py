@@ -195,7 +195,7 @@ class BundleStore:
                 db.execute("UPDATE hub SET epoch = MAX(epoch, ?)", (epoch,))
 
     def trust(self, hub: bytes) -> None:
-        """Follow this hub (`Identity.trust`). Under another than before, epochs and generations count from the beginning."""
+        """Follow this hub (`Identity.trust`). Under another one, epochs and generations count from the beginning."""
         if self._rows("SELECT 1 FROM hub WHERE trust = ?", hub):
             return
         with self._transaction(durable=True) as db:

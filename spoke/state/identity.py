@@ -34,7 +34,7 @@ class Identity:
 
     @property
     def trust(self) -> bytes:
-        """Return what names the hub, by its CA, and our cluster there: each counts epochs and generations of its own."""
+        """Return what names the hub, by its CA, and our cluster there: each has epochs and generations of its own."""
         return sha256(b"\0".join([self.ca.encode(), self.cluster.encode()])).digest()
 
     def to_json(self) -> bytes:
