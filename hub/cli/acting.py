@@ -7,7 +7,14 @@ from typing import Annotated, Literal
 
 import typer
 
-from hub.cli.session import Cluster, complete_cluster, complete_kind_and_name, complete_workload, with_hub
+from hub.cli.session import (
+    Cluster,
+    OneCluster,
+    OneWorkload,
+    complete_kind_and_name,
+    complete_workload,
+    with_hub,
+)
 
 Name = Annotated[
     str, typer.Argument(metavar="NAME", help="NAME or NAMESPACE/NAME.", autocompletion=complete_kind_and_name)
@@ -83,16 +90,8 @@ def _approve() -> None:
 
 
 def approve_prune(
-    cluster: Annotated[
-        str, typer.Option("--cluster", metavar="NAME", help="The cluster.", autocompletion=complete_cluster)
-    ],
-    workload: Annotated[
-        str,
-        typer.Option(
-            "--workload", metavar="NAME", help="Only this workload: NAME or NAMESPACE/NAME.",
-            autocompletion=complete_workload,
-        ),
-    ] = "",
+    cluster: OneCluster,
+    workload: OneWorkload = "",
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do it; without this, a terminal is asked.")] = False,
 ) -> None:  # fmt: skip
     """Let a cluster delete more of a workload at once than may go without being asked.

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from hub.cli.session import complete_cluster, with_hub
+from hub.cli.session import OneCluster, with_hub
 
 
 def register(app: typer.Typer) -> None:
@@ -22,9 +22,7 @@ def _adopt() -> None:
 
 
 def flux(
-    cluster: Annotated[
-        str, typer.Option("--cluster", metavar="NAME", help="The cluster.", autocompletion=complete_cluster)
-    ],
+    cluster: OneCluster,
     undo: Annotated[bool, typer.Option("--undo", help="Give the cluster back to Flux.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do it; without this, a terminal is asked.")] = False,
     leftovers: Annotated[

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from hub.cli.session import Cluster, Selector, complete_cluster, complete_kind_and_name, complete_workload, with_hub
+from hub.cli.session import (
+    Cluster,
+    OneCluster,
+    OneWorkload,
+    Selector,
+    complete_kind_and_name,
+    with_hub,
+)
 from hub.cli.words import Goal, Output
 
 if TYPE_CHECKING:
@@ -97,17 +104,9 @@ def describe(
 
 
 def render(
-    cluster: Annotated[
-        str, typer.Option("--cluster", metavar="NAME", help="The cluster.", autocompletion=complete_cluster)
-    ],
-    workload: Annotated[
-        str,
-        typer.Option(
-            "--workload", metavar="NAME", help="Only this workload: NAME or NAMESPACE/NAME.",
-            autocompletion=complete_workload,
-        ),
-    ] = "",
-) -> None:  # fmt: skip
+    cluster: OneCluster,
+    workload: OneWorkload = "",
+) -> None:
     """Print the manifests that a cluster would get, as YAML, variables filled in. Nothing is applied.
 
     \b
@@ -121,18 +120,8 @@ def render(
 
 
 def diff(
-    cluster: Annotated[
-        str, typer.Option("--cluster", metavar="NAME", help="The cluster.", autocompletion=complete_cluster)
-    ],
-    workload: Annotated[
-        str,
-        typer.Option(
-            "--workload",
-            metavar="NAME",
-            help="Only this workload: NAME or NAMESPACE/NAME.",
-            autocompletion=complete_workload,
-        ),
-    ] = "",
+    cluster: OneCluster,
+    workload: OneWorkload = "",
     revision: Annotated[
         str,
         typer.Option(

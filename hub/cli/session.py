@@ -75,3 +75,15 @@ Selector = Annotated[
         "--selector", "-l", metavar="SELECTOR", help="Label selector as kubectl's: env=prod,tier in (web,api),!legacy."
     ),
 ]
+OneCluster = Annotated[
+    str, typer.Option("--cluster", metavar="NAME", help="The cluster.", autocompletion=complete_cluster)
+]
+OneWorkload = Annotated[
+    str,
+    typer.Option(
+        "--workload",
+        metavar="NAME",
+        help="Only this workload: NAME or NAMESPACE/NAME.",
+        autocompletion=complete_workload,
+    ),
+]

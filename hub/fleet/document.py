@@ -117,16 +117,9 @@ def checked_spec(
     return Spec(value if isinstance(value, dict) else {}), tuple(findings.unsupported)
 
 
-def annotations_of(manifest: Mapping[str, JsonValue]) -> dict[str, str]:
-    """Return the annotations of a checked document."""
-    metadata = manifest.get("metadata")
-    return Spec(metadata if isinstance(metadata, dict) else {}).text_map("annotations")
-
-
-def labels_of(manifest: Mapping[str, JsonValue]) -> dict[str, str]:
-    """Return the labels of a checked document."""
-    metadata = manifest.get("metadata")
-    return Spec(metadata if isinstance(metadata, dict) else {}).text_map("labels")
+def metadata_of(manifest: Mapping[str, JsonValue]) -> Spec:
+    """Return the metadata of a checked document."""
+    return Spec(manifest).record("metadata")
 
 
 class Spec:

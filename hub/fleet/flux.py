@@ -23,7 +23,7 @@ from felloe.errors import ConfigError
 from felloe.identity import WorkloadId
 from felloe.k8syaml import JsonValue
 from felloe.labels import DRIFT, PRUNE, PRUNE_LIMIT_ANNOTATION
-from hub.fleet.document import DEFAULT_NAMESPACE, NAMESPACE, Header, Spec, annotations_of, checked_spec, labels_of
+from hub.fleet.document import DEFAULT_NAMESPACE, NAMESPACE, Header, Spec, checked_spec, metadata_of
 from hub.fleet.model import GitRepository, IgnoreRule, Kustomization, SourceRef, Target, UnsupportedObject
 from hub.fleet.schema import (
     Anything,
@@ -302,7 +302,7 @@ def _kustomization(manifest: Mapping[str, JsonValue], about: Header) -> Kustomiz
         drift=_drift_mode(manifest, about),
         prune_limit=_prune_limit(manifest, about),
         force_prune=_force_prune(manifest, about),
-        labels=tuple(sorted(labels_of(manifest).items())),
+        labels=tuple(sorted(metadata_of(manifest).text_map("labels").items())),
         unsupported=unsupported,
         place=about.place,
     )
@@ -335,7 +335,7 @@ def _ignore_rules(spec: Spec, about: Header) -> Iterator[IgnoreRule]:
 
 def _drift_mode(manifest: Mapping[str, JsonValue], about: Header) -> str:
     """Return what our annotation on a Kustomization, for which Flux has no field, says about drift."""
-    mode = annotations_of(manifest).get(DRIFT, "enabled")
+    mode = metadata_of(manifest).text_map("annotations").get(DRIFT, "enabled")
     if mode not in DRIFT_MODES:
         raise about.error(f"must be one of {', '.join(DRIFT_MODES)}, not {mode!r}", f"metadata.annotations[{DRIFT}]")
     return mode
@@ -343,7 +343,7 @@ def _drift_mode(manifest: Mapping[str, JsonValue], about: Header) -> str:
 
 def _prune_limit(manifest: Mapping[str, JsonValue], about: Header) -> float:
     """Return the share of objects, 0 to 1, that our annotation on a Kustomization allows to be deleted unasked."""
-    text = annotations_of(manifest).get(PRUNE_LIMIT_ANNOTATION)
+    text = metadata_of(manifest).text_map("annotations").get(PRUNE_LIMIT_ANNOTATION)
     if text is None:
         return PRUNE_LIMIT
     found = re.fullmatch(r"(\d{1,3})%", text)
@@ -355,7 +355,7 @@ def _prune_limit(manifest: Mapping[str, JsonValue], about: Header) -> float:
 
 def _force_prune(manifest: Mapping[str, JsonValue], about: Header) -> bool:
     """Return whether our annotation on a Kustomization has its Namespaces and CRDs go with whatever is in them."""
-    text = annotations_of(manifest).get(PRUNE)
+    text = metadata_of(manifest).text_map("annotations").get(PRUNE)
     if text not in (None, "force"):
         where = f"metadata.annotations[{PRUNE}]"
         raise about.error(f"must be 'force', not {text!r}; to delete nothing, set spec.prune: false", where)

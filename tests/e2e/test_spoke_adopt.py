@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from felloe.bundle import ApplyOptions
 from felloe.errors import AdoptionError
@@ -46,19 +45,6 @@ def controller(cluster: ControlPlane, tmp_path_factory: pytest.TempPathFactory) 
 def flux(controller: Flux) -> Iterator[Flux]:
     yield controller
     controller.forget()
-
-
-@pytest.fixture
-def admin(cluster: ControlPlane) -> Admin:
-    admin = Admin(cluster)
-    admin.forget_spokes()
-    return admin
-
-
-@pytest_asyncio.fixture
-async def spoke(cluster: ControlPlane, admin: Admin, tmp_path: Path) -> AsyncIterator[Spoke]:
-    async with running(cluster.kubeconfig, tmp_path / "state") as spoke:
-        yield spoke
 
 
 class World:
