@@ -103,6 +103,7 @@ class Agent:
     def joined(self, identity: Identity) -> None:
         """Take who we are to the hub, now or again after a renewal."""
         self._who = (identity.hub, identity.cluster)
+        self._lease.tell()
         self._secret.want(identity)
 
     # -- bundles

@@ -12,6 +12,7 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -80,6 +81,13 @@ class Lease:
         self._mine: _Seen | None = None
         self._had = False
         self._good_until = 0.0
+        self._said: tuple[str, str] = ("", "")
+        self._due = asyncio.Event()
+
+    def tell(self) -> None:
+        """Have the lease say now what `about` returns, if it says something else and is ours."""
+        if self._said != self._about():
+            self._due.set()
 
     async def take(self, held: Callable[[Holder], None], refused: Callable[[str], None]) -> None:
         """Wait until the lease is ours. `held` is told who else has it, `refused` what the API server refuses."""
@@ -111,7 +119,10 @@ class Lease:
         """Renew the lease for as long as it is ours; return why it no longer is."""
         pause = self._times.renew
         while True:
-            await asyncio.sleep(min(pause, max(0.0, self._good_until - time.monotonic())))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(min(pause, max(0.0, self._good_until - time.monotonic()))):
+                    await self._due.wait()
+            self._due.clear()
             if time.monotonic() >= self._good_until:
                 return f"it could not be renewed for {self._times.give_up:g} s"
             try:
@@ -167,7 +178,8 @@ class Lease:
     async def _write(self, before: _Seen | None, instance: str) -> None:
         """Make `instance` the holder, if the lease still is as it was `before` (None: not there)."""
         asked_at = time.monotonic()
-        manifest = self._manifest(before, instance)
+        about = self._about()
+        manifest = self._manifest(before, instance, about)
         async with asyncio.timeout(self._times.request):
             answer = (
                 await self._namespace.create(LEASES, manifest)
@@ -176,11 +188,12 @@ class Lease:
             )
         self._mine = _seen(answer.json())
         self._had = True
+        self._said = about
         self._good_until = asked_at + self._times.give_up
 
-    def _manifest(self, before: _Seen | None, instance: str) -> dict[str, object]:
+    def _manifest(self, before: _Seen | None, instance: str, about: tuple[str, str]) -> dict[str, object]:
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        hub, cluster = self._about()
+        hub, cluster = about
         same = before is not None and before.holder.instance == instance
         spec: dict[str, object] = {
             "holderIdentity": instance,

@@ -12,7 +12,7 @@ import os
 import tarfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -56,9 +56,11 @@ class Flux:
     def __enter__(self) -> Self:
         threading.Thread(target=self._server.serve_forever, name="flux-source", daemon=True).start()
         binary = ensure(["kustomize-controller"])["kustomize-controller"]
-        for definition in (*_source_definitions(), *_documents(binary.with_name(_DEFINITIONS).read_text())):
-            self.apply(definition)
         self.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
+        definitions = [*_source_definitions(), *_documents(binary.with_name(_DEFINITIONS).read_text())]
+        for definition in definitions:
+            self.apply(definition)
+        self._await_kinds(definitions)
         self._dynamic = self._cluster.dynamic()  # knows the new kinds
         try:
             self.start(binary)
@@ -71,6 +73,25 @@ class Flux:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _await_kinds(self, definitions: Iterable[Object]) -> None:
+        """Wait until every version is served: a discovery in between finds a group without its kinds, and fails."""
+        kinds = [
+            (f"/apis/{one['spec']['group']}/{version['name']}", one["spec"]["names"]["plural"])
+            for one in definitions
+            for version in one["spec"]["versions"]
+            if version["served"]
+        ]
+        deadline = time.monotonic() + _START_SECONDS
+        for path, plural in kinds:
+            while not self._serves(path, plural):
+                if time.monotonic() > deadline:
+                    raise HarnessError(f"the API server does not serve {plural} below {path}")
+                time.sleep(0.05)
+
+    def _serves(self, path: str, plural: str) -> bool:
+        found = self._cluster.api.get_json(path, missing=(404,))
+        return found is not None and any(each["name"] == plural for each in found["resources"])
 
     def close(self) -> None:
         """Stop the controller and the server."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -58,12 +59,12 @@ class Rig:
 
     def __init__(self, server: Server, own: OwnNamespace) -> None:
         self.server = server
-        self._own = own
+        self.own = own
         self.held: list[Holder] = []
         self.refused: list[str] = []
 
     def lease(self, instance: str) -> Lease:
-        return Lease(self._own, instance, lambda: (f"hub-of-{instance}:1", instance), TIMES)
+        return Lease(self.own, instance, lambda: (f"hub-of-{instance}:1", instance), TIMES)
 
     async def take(self, lease: Lease, seconds: float = 10.0) -> None:
         async with asyncio.timeout(seconds):
@@ -86,6 +87,23 @@ async def test_the_first_has_it_and_the_second_is_told_who() -> None:
             await rig.take(two, TIMES.duration * 2)
         assert rig.server.holder == "one"
         assert str(rig.held[0]).startswith("another spoke, cluster one of the hub hub-of-one:1, since 20")
+        keeping.cancel()
+
+
+async def test_who_holds_it_is_said_as_soon_as_it_is_known() -> None:
+    async with rigged() as rig:
+        who = ("", "")
+        lease = Lease(rig.own, "one", lambda: who, replace(TIMES, renew=60.0, give_up=60.0))
+        await rig.take(lease)
+        keeping = asyncio.create_task(lease.keep())
+        lease.tell()
+        who = ("hub:1", "east")
+        lease.tell()
+        async with asyncio.timeout(10):
+            while rig.server.writes < 2:  # noqa: ASYNC110 -- the server is another task
+                await asyncio.sleep(0.01)
+        assert rig.server.lease
+        assert rig.server.lease["metadata"]["annotations"]["fleet.felloe.io/cluster"] == "east"
         keeping.cancel()
 
 
