@@ -4,6 +4,7 @@
 """
 
 from hub.fleet.errors import FleetError
+from hub.fleet.labels import LabelSelector, Requirement
 from hub.fleet.load import is_fleet_group, load_fleet, parse_object
 from hub.fleet.model import (
     Cluster,
@@ -11,9 +12,7 @@ from hub.fleet.model import (
     Fleet,
     GitRepository,
     Kustomization,
-    LabelSelector,
     Placement,
-    Requirement,
     SourceRef,
     UnsupportedObject,
 )

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from felloe.bundle import PRUNE_LIMIT, Dependency, HealthCheck, HealthCheckExpr
 from felloe.errors import Place
 from felloe.identity import WorkloadId
+from hub.fleet.labels import LabelSelector
 from hub.fleet.schema import UnsupportedField
+from hub.fleet.strategy import Promotion, Strategy
 from hub.sources.spec import GitSpec
 
 
@@ -88,23 +90,6 @@ class Kustomization:
 
 
 @dataclass(frozen=True, slots=True)
-class Requirement:
-    """One of a selector's ``matchExpressions``; `operator` is In, NotIn, Exists or DoesNotExist."""
-
-    key: str
-    operator: str
-    values: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class LabelSelector:
-    """Kubernetes' label selector: all of it must match, an empty one matches everything."""
-
-    match_labels: tuple[tuple[str, str], ...] = ()
-    match_expressions: tuple[Requirement, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Cluster:
     """A declared member of the fleet. `sync_path` None: the hub's own template says where it is configured."""
 
@@ -119,11 +104,16 @@ class Cluster:
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """A named set of clusters with variables of their own."""
+    """A named set of clusters with variables of their own.
+
+    `rollout` names the Rollout by which its sync paths move, and Placements that name none.
+    """
 
     name: str
     selector: LabelSelector
     variables: Mapping[str, str] = field(default_factory=dict)
+    promotes_from: Promotion | None = None
+    rollout: str = ""
     unsupported: tuple[UnsupportedField, ...] = ()
     place: Place = field(default_factory=Place, compare=False)
 
@@ -137,6 +127,7 @@ class Placement:
     selector: LabelSelector | None = None
     environments: tuple[str, ...] = ()
     cluster_names: tuple[str, ...] = ()
+    rollout: str = ""
     unsupported: tuple[UnsupportedField, ...] = ()
     place: Place = field(default_factory=Place, compare=False)
 
@@ -164,6 +155,7 @@ class Fleet:
     placements: Mapping[str, Placement] = field(default_factory=dict)
     kustomizations: Mapping[WorkloadId, Kustomization] = field(default_factory=dict)
     repositories: Mapping[tuple[str, str], GitRepository] = field(default_factory=dict)
+    strategies: Mapping[str, Strategy] = field(default_factory=dict)
     unsupported: tuple[UnsupportedObject, ...] = ()
 
     @property
@@ -175,5 +167,6 @@ class Fleet:
             or self.placements
             or self.kustomizations
             or self.repositories
+            or self.strategies
             or self.unsupported
         )

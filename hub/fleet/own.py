@@ -12,7 +12,8 @@ from felloe.k8syaml import JsonValue
 from felloe.labels import GROUP
 from hub.fleet.document import DEFAULT_NAMESPACE, NAME, NAMESPACE, Header, Spec, checked_spec
 from hub.fleet.errors import FleetError
-from hub.fleet.model import Cluster, Environment, LabelSelector, Placement, Requirement, UnsupportedObject
+from hub.fleet.labels import LabelSelector, Requirement
+from hub.fleet.model import Cluster, Environment, Placement, UnsupportedObject
 from hub.fleet.schema import Anything, Field, Flag, ListOf, Record, Support, Text, TextMap, did_you_mean
 
 VERSION: Final = "v1alpha1"
@@ -111,7 +112,7 @@ def _cluster(manifest: Mapping[str, JsonValue], about: Header) -> Cluster:
 def _environment(manifest: Mapping[str, JsonValue], about: Header) -> Environment:
     spec, unsupported = checked_spec(manifest, about, _ENVIRONMENT)
     selector = _selector(spec.record("clusterSelector"), about)
-    return Environment(about.name, selector, spec.text_map("variables"), unsupported, about.place)
+    return Environment(about.name, selector, spec.text_map("variables"), unsupported=unsupported, place=about.place)
 
 
 def _placement(manifest: Mapping[str, JsonValue], about: Header) -> Placement:

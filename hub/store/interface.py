@@ -8,7 +8,7 @@ be read or written.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -132,7 +132,7 @@ class Store(Protocol):
         """Return the last reported status of every cluster."""
         ...
 
-    # -- what people asked for, sources
+    # -- what people asked for
 
     def mark(self, mark: Mark) -> None:
         """Set what a person asked of a workload; a mark that says nothing is removed."""
@@ -153,6 +153,30 @@ class Store(Protocol):
     def approvals(self) -> Sequence[Approval]:
         """Return every approval."""
         ...
+
+    # -- releases and rollouts
+
+    def save_release(self, number: int, detail: str) -> None:
+        """Keep a release: `detail` is JSON of whoever plans."""
+        ...
+
+    def releases(self) -> Mapping[int, str]:
+        """Return the details of every release that is kept, by number."""
+        ...
+
+    def forget_releases(self, numbers: Collection[int]) -> None:
+        """Forget releases that nothing needs any more."""
+        ...
+
+    def save_rollout(self, unit: str, environment: str, detail: str) -> None:
+        """Keep the state of the rollout of a unit in an environment; an empty detail removes it."""
+        ...
+
+    def rollouts(self) -> Mapping[tuple[str, str], str]:
+        """Return the state of every rollout, by unit and environment."""
+        ...
+
+    # -- sources
 
     def save_source(self, state: SourceState) -> None:
         """Keep the last good state of a source."""

@@ -53,6 +53,24 @@ MIGRATIONS: Final = (
         prune TEXT NOT NULL, who TEXT NOT NULL, at REAL NOT NULL, PRIMARY KEY (cluster, kind, namespace, name)
     ) WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE releases (number INTEGER PRIMARY KEY, detail TEXT NOT NULL);
+    CREATE TABLE rollouts (
+        unit TEXT NOT NULL, environment TEXT NOT NULL, detail TEXT NOT NULL, PRIMARY KEY (unit, environment)
+    ) WITHOUT ROWID;
+
+    CREATE TABLE audit (
+        number INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, who TEXT NOT NULL, action TEXT NOT NULL,
+        detail TEXT NOT NULL
+    );
+    CREATE TABLE audit_clusters (
+        cluster TEXT NOT NULL, number INTEGER NOT NULL REFERENCES audit (number), PRIMARY KEY (cluster, number)
+    ) WITHOUT ROWID;
+    CREATE TRIGGER audit_is_kept BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
+    CREATE TABLE people (
+        name TEXT PRIMARY KEY, token_sha256 BLOB NOT NULL, created_at REAL NOT NULL, created_by TEXT NOT NULL
+    ) WITHOUT ROWID;
+    """,
 )
 
 

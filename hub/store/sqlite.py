@@ -8,7 +8,7 @@ the spokes tell them again.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -299,6 +299,38 @@ class SqliteStore:
         """Return every approval."""
         rows = self._db.rows("SELECT cluster, kind, namespace, name, prune, who, at FROM approvals")
         return [Approval(row[0], WorkloadId(*row[1:4]), *row[4:]) for row in rows]
+
+    # -- releases and rollouts
+
+    def save_release(self, number: int, detail: str) -> None:
+        """Keep a release."""
+        with self._db.transaction():
+            self._db.write("INSERT OR REPLACE INTO releases (number, detail) VALUES (?, ?)", number, detail)
+
+    def releases(self) -> Mapping[int, str]:
+        """Return the details of every release that is kept."""
+        return {int(row[0]): str(row[1]) for row in self._db.rows("SELECT number, detail FROM releases")}
+
+    def forget_releases(self, numbers: Collection[int]) -> None:
+        """Forget releases."""
+        with self._db.transaction():
+            for number in numbers:
+                self._db.write("DELETE FROM releases WHERE number = ?", number)
+
+    def save_rollout(self, unit: str, environment: str, detail: str) -> None:
+        """Keep the state of a rollout, or remove it."""
+        with self._db.transaction():
+            if detail:
+                self._db.write("INSERT OR REPLACE INTO rollouts VALUES (?, ?, ?)", unit, environment, detail)
+            else:
+                self._db.write("DELETE FROM rollouts WHERE unit = ? AND environment = ?", unit, environment)
+
+    def rollouts(self) -> Mapping[tuple[str, str], str]:
+        """Return the state of every rollout."""
+        rows = self._db.rows("SELECT unit, environment, detail FROM rollouts")
+        return {(str(unit), str(environment)): str(detail) for unit, environment, detail in rows}
+
+    # -- sources
 
     def save_source(self, state: SourceState) -> None:
         """Keep the last good state of a source."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from hub.fleet.model import LabelSelector, Requirement
+from hub.fleet.labels import LabelSelector, Requirement
 
 
 def matches(selector: LabelSelector, labels: Mapping[str, str]) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from hub.fleet.model import Environment, Fleet, LabelSelector, Placement, Requirement
+from hub.fleet.labels import LabelSelector, Requirement
+from hub.fleet.model import Environment, Fleet, Placement
 from hub.reporting.members import environment_facts, placement_facts, source_facts
 from hub.sources.follow import SourceState
 from hub.sources.spec import GitRef, GitSpec

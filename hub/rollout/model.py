@@ -1,0 +1,184 @@
+"""What a rollout is decided by, and what is decided: facts, all of them plain and frozen.
+
+A *unit* is what moves as one: the workloads that one Placement gives, or those below the sync path. A *track* is a unit
+in one environment of a promotion chain (or, environment empty, on all clusters that are in none); each track has one
+rollout at a time. A *release* is the content of every source at one time, by number. A *slice* is what a unit is on one
+cluster at one release: a digest over its workloads' digests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+SYNC_UNIT: Final = "sync"
+
+
+class Track(NamedTuple):
+    """A unit (``sync``, or ``placement/NAME``) in an environment of a promotion chain; empty: on all other clusters."""
+
+    unit: str
+    environment: str = ""
+
+    def __str__(self) -> str:
+        """Return it as people name it: ``shop``, ``shop@production``."""
+        name = self.unit.removeprefix("placement/")
+        return f"{name}@{self.environment}" if self.environment else name
+
+
+class Health(StrEnum):
+    """How a cluster is with the slice that it was given, by reports about this very slice."""
+
+    HEALTHY = "Healthy"
+    PROGRESSING = "Progressing"
+    FAILED = "Failed"
+
+
+class Phase(StrEnum):
+    """Where a rollout is."""
+
+    PROGRESSING = "Progressing"
+    PAUSED = "Paused"
+    FAILED = "Failed"
+    """Clusters failed and went back; this release goes no further unless somebody retries."""
+    ABORTED = "Aborted"
+    """A person ended it; clusters stay as they are."""
+    UNDONE = "Undone"
+    """A person had it taken back."""
+    COMPLETE = "Complete"
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A cluster of a rollout as it is now.
+
+    `target` is the slice of the rollout's release for it; `given` the one that it was given last (empty: none), of the
+    release number `release` (0: none), and `health` how it is with that one. `unresolved` says why the target
+    can't be made for it, empty where it can. `frozen`: a person paused the cluster.
+    """
+
+    name: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    environment: str = ""
+    online: bool = True
+    target: str = ""
+    given: str = ""
+    release: int = 0
+    health: Health = Health.PROGRESSING
+    message: str = ""
+    unresolved: str = ""
+    frozen: bool = False
+
+    @property
+    def on_target(self) -> bool:
+        """Tell whether what it was given is what the release is for it, whichever release brought it."""
+        return bool(self.target) and self.given == self.target
+
+    @property
+    def done(self) -> bool:
+        """Tell whether it has the target, and is healthy with it."""
+        return self.on_target and self.health is Health.HEALTHY
+
+
+class Verdict(StrEnum):
+    """What a gate last said."""
+
+    PASSED = "Passed"
+    WAITING = "Waiting"
+    FAILED = "Failed"
+
+
+@dataclass(frozen=True, slots=True)
+class GateResult:
+    """A gate's last word, and since when it has been asked; `who` and `message` are for people."""
+
+    verdict: Verdict
+    at: float
+    asked_since: float
+    message: str = ""
+    who: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StageState:
+    """How far a stage is. `healthy_at` is since when all of it is healthy (its soak begins), None where it is not."""
+
+    started_at: float | None = None
+    healthy_at: float | None = None
+    done_at: float | None = None
+    gates: Mapping[str, GateResult] = field(default_factory=dict)
+    soak_skipped: str = ""
+    """Why the soak is left out, where it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutState:
+    """Everything that outlives a step of the engine, and a restart of the hub.
+
+    `release` is where it goes, `base` the last release that completed (0: none), `queue` what follows. By cluster:
+    `assigned` the release that each is to run, `admitted_at` when it was given `release`, `stage_of` its stage, by
+    name, `healthy` the release that it last had healthy. `failed` are those that failed at this release, and
+    why. `reason` explains the phase, `who` caused it (empty: the engine).
+    """
+
+    release: int
+    phase: Phase = Phase.PROGRESSING
+    began_at: float = 0.0
+    ended_at: float | None = None
+    base: int = 0
+    strategy: str = ""
+    queue: tuple[int, ...] = ()
+    stages: Mapping[str, StageState] = field(default_factory=dict)
+    stage_of: Mapping[str, str] = field(default_factory=dict)
+    assigned: Mapping[str, int] = field(default_factory=dict)
+    admitted_at: Mapping[str, float] = field(default_factory=dict)
+    healthy: Mapping[str, int] = field(default_factory=dict)
+    failed: Mapping[str, str] = field(default_factory=dict)
+    reason: str = ""
+    who: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something that happened, for events and the audit log; `reason` is CamelCase as in Kubernetes' events."""
+
+    reason: str
+    message: str
+    clusters: tuple[str, ...] = ()
+    stage: str = ""
+    warning: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What the engine decides: the new state, and when to look again if nothing happens before (None: never).
+
+    `waits` says of each cluster that is not on the release why not, in words; `ask` are the gates,
+    by stage and name, whose answers are wanted.
+    """
+
+    state: RolloutState
+    wake_at: float | None = None
+    waits: Mapping[str, str] = field(default_factory=dict)
+    ask: tuple[tuple[str, str], ...] = ()
+    notes: tuple[Note, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """The content of every source at one time. `pins` are the commits, by source; `revision` is the fleet repository's.
+
+    `urgent` is the reason that its commit gives for leaving out soaks (trailer ``Felloe-Urgent``), empty where it does
+    not; `reverts`: ``git revert`` made it.
+    """
+
+    number: int
+    revision: str
+    at: float
+    pins: Mapping[str, str] = field(default_factory=dict)
+    subject: str = ""
+    author: str = ""
+    urgent: str = ""
+    reverts: bool = False
