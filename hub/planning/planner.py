@@ -14,7 +14,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from felloe.bundle import Bundle
 from felloe.errors import ConfigError, FelloeError, SourceError, StoreError
@@ -23,44 +23,23 @@ from felloe.tracing import Tracer
 from hub.link.server import LinkServer
 from hub.metrics import HubMetrics
 from hub.planning.commits import Commits, TimedGitSources
-from hub.planning.contents import Contents, FleetReader, InForce
+from hub.planning.contents import Contents, FleetReader
 from hub.planning.deliveries import Deliveries
 from hub.planning.overlays import RETRY_SECONDS, Overlays
 from hub.planning.plans import Plans, Settings
 from hub.planning.preview import Previews
-from hub.planning.publishing import Publisher, stored_plan
+from hub.planning.publishing import Publisher
+from hub.planning.resolving import Resolver, Round
 from hub.render.render import Renderer
 from hub.rollout import Candidate, admit
 from hub.sources.follow import SourceManager, SourceState
-from hub.sources.spec import GitSpec, SourceKey
-from hub.store import Blobs, Cluster, Mark, Store
-from hub.targeting import (
-    ClusterPlan,
-    DeclaredSource,
-    Inputs,
-    RenderCache,
-    RenderWant,
-    Resolution,
-    Snapshot,
-    resolve,
-)
+from hub.sources.spec import SourceKey
+from hub.store import Blobs, Mark, Store
+from hub.targeting import ClusterPlan, DeclaredSource, RenderWant, Resolution
 
 log = logging.getLogger(__name__)
 
 OnRound = Callable[[Sequence[SourceState]], Awaitable[None]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Round:
-    """What one round goes by."""
-
-    in_force: InForce
-    members: Mapping[str, Cluster]
-    marks: Mapping[str, Mapping[WorkloadId, Mark]]
-    """By cluster; the empty one's are every cluster's."""
-    approved: Mapping[str, frozenset[str]]
-    """By cluster, the deletions that a person approved."""
-    contents: Mapping[GitSpec, Snapshot | str]
 
 
 class Planner:
@@ -92,12 +71,12 @@ class Planner:
         self._on_round = on_round
         self._commits = Commits(tracer)
         self._overlays = Overlays(renderer, metrics)
+        self._resolver = Resolver(settings, store, plans, self._overlays)
         self._contents = Contents(git)
         self._fleet = FleetReader(settings, git, self._contents, store)
         self._publisher = Publisher(plans, store, blobs, link, deliveries)
         self._previews = Previews(git, renderer, settings.fleet_path, metrics, tracer)
-        self._last: _Round | None = None
-        self._cache = RenderCache()
+        self._last: Round | None = None
         self._planned_for: dict[str, Mapping[str, str]] = {}
         self._due = asyncio.Event()
         self._retry_at: float | None = None
@@ -171,7 +150,7 @@ class Planner:
         """
         if self._last is None:
             raise ConfigError(f"nothing has been planned yet: {self.plans.problem or 'the hub has just started'}")
-        return await self._previews.plan(self._inputs(cluster, self._last), workload, revision)
+        return await self._previews.plan(self._resolver.inputs(cluster, self._last), workload, revision)
 
     async def _source_changed(self, state: SourceState) -> None:
         if state.error:
@@ -229,83 +208,16 @@ class Planner:
         self._commits.take_up(states, self._git.looks)
         members = {cluster.name: cluster for cluster in self._store.clusters() if not cluster.revoked}
         self._planned_for = {name: cluster.labels for name, cluster in members.items()}
-        this = _Round(in_force, members, self._marks(), self._approved(), self._contents.of(states))
+        this = Round(in_force, members, self._marks(), self._approved(), self._contents.of(states))
         self._last = this
         names = sorted(members.keys() | in_force.fleet.clusters.keys())
-        resolutions, troubles = await self._resolve_all(names, this)
+        resolutions, troubles = await self._resolver.resolve(names, this, self._commits)
         self._follow(resolutions.values(), all_known=not troubles)
         troubles |= await self._publish(resolutions, this)
         for gone in self.plans.clusters.keys() - set(names):
             del self.plans.clusters[gone]
         self.plans.troubles = troubles
         self._forget_marks(this.marks)
-
-    def _inputs(self, name: str, this: _Round) -> Inputs:
-        """Return what decides about a cluster. Raise StoreError where what it had can't be read."""
-        member = this.members.get(name)
-        if member is not None and name not in self.plans.clusters:  # it was one before, and has what it had then
-            desired = self._store.desired(name)
-            if desired is not None and desired.plan:
-                self.plans.clusters[name] = stored_plan(desired)
-        marks = {**this.marks.get("", {}), **this.marks.get(name, {})}
-        return Inputs(
-            cluster=name,
-            fleet=this.in_force.fleet,
-            fleet_source=self._settings.fleet_source,
-            fleet_snapshot=this.in_force.snapshot,
-            labels=member.labels if member else {},
-            default_sync_path=self._settings.sync_path or None,
-            snapshots=this.contents,
-            renders=self._overlays.results,
-            previous=self.plans.clusters.get(name),
-            suspended=frozenset(workload for workload, mark in marks.items() if mark.suspended),
-            requested_at={workload: mark.requested_at for workload, mark in marks.items() if mark.requested_at},
-            approved_prunes=this.approved.get(name, frozenset()),
-            rewrite=self._settings.rewrite,
-        )
-
-    async def _resolve_all(self, names: Iterable[str], this: _Round) -> tuple[dict[str, Resolution], dict[str, str]]:
-        """Resolve every cluster, rendering what that needs; return also, by cluster, why that failed.
-
-        A source that nobody has looked at yet keeps nobody waiting: its workloads stay as they are, and its first look
-        starts another round.
-        """
-        done: dict[str, Resolution] = {}
-        troubles: dict[str, str] = {}
-        pending: dict[str, Inputs] = {}
-        for name in names:
-            try:
-                pending[name] = self._inputs(name, this)
-            except StoreError as error:
-                troubles[name] = str(error)
-        while pending:
-            wanted: dict[RenderWant, Snapshot | str] = {}
-            waiting: dict[str, Inputs] = {}
-            for name, each in pending.items():
-                await asyncio.sleep(0)  # thousands of clusters must not hold up the link
-                found = self._resolve(each)
-                if isinstance(found, str):
-                    troubles[name] = found
-                    continue
-                missing = [want for want in found.wanted_renders if want not in self._overlays.results]
-                if missing:
-                    waiting[name] = each
-                    wanted |= {want: _content(want, each) for want in missing}
-                else:
-                    done[name] = found
-            await self._overlays.render(wanted, self._commits)
-            pending = waiting
-        return done, troubles
-
-    def _resolve(self, inputs: Inputs) -> Resolution | str:
-        try:
-            return resolve(inputs, self._cache)
-        except FelloeError as error:
-            self._overlays.damaged = self._overlays.damaged or isinstance(error, SourceError)
-            return str(error)
-        except Exception as error:  # a bug that one cluster brings to light must not stop the others
-            log.exception("resolving cluster %s", inputs.cluster)
-            return f"a bug in Felloe: {type(error).__name__}: {error}; the hub's log has more"
 
     def _follow(self, resolutions: Iterable[Resolution], *, all_known: bool) -> None:
         """Follow the sources that the plans rest on and, where all are known, forget what nothing rests on any more."""
@@ -326,7 +238,7 @@ class Planner:
         self._git.keep(specs)
         self._overlays.keep(wanted)
 
-    async def _publish(self, resolutions: Mapping[str, Resolution], this: _Round) -> dict[str, str]:
+    async def _publish(self, resolutions: Mapping[str, Resolution], this: Round) -> dict[str, str]:
         """Publish what the rollout admits; return by cluster why that failed."""
         candidates = [
             Candidate(name, each.plan.bundle, self._bundle(name), each.plan.paused)
@@ -374,9 +286,3 @@ class Planner:
                 continue
             for workload in marks[cluster].keys() - (plan.by_id.keys() if plan else set()):
                 self._store.mark(Mark(workload, cluster))
-
-
-def _content(want: RenderWant, inputs: Inputs) -> Snapshot | str:
-    """Return the content of the source of an overlay."""
-    own = want.source == inputs.fleet_source
-    return inputs.fleet_snapshot if own else inputs.snapshots[want.source]
