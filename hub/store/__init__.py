@@ -8,10 +8,13 @@ from hub.store.blobs import Blobs, FolderBlobs
 from hub.store.interface import Store
 from hub.store.records import (
     Approval,
+    AuditQuery,
+    AuditRecord,
     Cluster,
     Desired,
     Issued,
     Mark,
+    Person,
     Publication,
     SourceState,
     Spending,
@@ -22,12 +25,15 @@ from hub.store.sqlite import SqliteStore
 
 __all__ = [
     "Approval",
+    "AuditQuery",
+    "AuditRecord",
     "Blobs",
     "Cluster",
     "Desired",
     "FolderBlobs",
     "Issued",
     "Mark",
+    "Person",
     "Publication",
     "SourceState",
     "Spending",

@@ -16,10 +16,13 @@ from felloe.digest import Digest
 from felloe.identity import WorkloadId
 from hub.store.records import (
     Approval,
+    AuditQuery,
+    AuditRecord,
     Cluster,
     Desired,
     Issued,
     Mark,
+    Person,
     Publication,
     SourceState,
     Spending,
@@ -174,6 +177,32 @@ class Store(Protocol):
 
     def rollouts(self) -> Mapping[tuple[str, str], str]:
         """Return the state of every rollout, by unit and environment."""
+        ...
+
+    # -- who did what, and who may
+
+    def add_audit(self, record: AuditRecord, clusters: Collection[str]) -> None:
+        """Append an entry that names these clusters; refused unless its number is that of the last one plus one."""
+        ...
+
+    def last_audit(self) -> AuditRecord | None:
+        """Return the newest entry of the audit log."""
+        ...
+
+    def audit(self, query: AuditQuery) -> Sequence[AuditRecord]:
+        """Return the entries that are asked for, oldest first."""
+        ...
+
+    def add_person(self, person: Person) -> bool:
+        """Keep a new person; return False, and change nothing, where the name is taken."""
+        ...
+
+    def people(self) -> Sequence[Person]:
+        """Return everybody who may use the API, by name, expired credentials too."""
+        ...
+
+    def remove_person(self, name: str) -> bool:
+        """Forget a person; return whether there was one."""
         ...
 
     # -- sources

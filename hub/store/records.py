@@ -116,6 +116,42 @@ class Approval:
 
 
 @dataclass(frozen=True, slots=True)
+class AuditRecord:
+    """An entry of the audit log: `entry` is the whole of it, one line of JSON; the rest is what it is found by."""
+
+    number: int
+    at: float
+    who: str
+    action: str
+    entry: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuditQuery:
+    """Which entries of the audit log are asked for; what is empty asks for nothing.
+
+    `after` is the number of the last entry that is known already, `since` seconds since 1970.
+    """
+
+    after: int = 0
+    limit: int = 100
+    cluster: str = ""
+    action: str = ""
+    since: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody who may use the API. Of the token only the sha256 is kept; None is a credential without an end."""
+
+    name: str
+    token_sha256: bytes
+    created_at: float
+    created_by: str
+    expires_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class SourceState:
     """The last good state of a source. `detail` is JSON of whoever fetches."""
 

@@ -60,15 +60,24 @@ MIGRATIONS: Final = (
     ) WITHOUT ROWID;
 
     CREATE TABLE audit (
-        number INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, who TEXT NOT NULL, action TEXT NOT NULL,
-        detail TEXT NOT NULL
+        number INTEGER PRIMARY KEY, at REAL NOT NULL, who TEXT NOT NULL, action TEXT NOT NULL, entry TEXT NOT NULL
     );
+    CREATE INDEX audit_at ON audit (at);
     CREATE TABLE audit_clusters (
         cluster TEXT NOT NULL, number INTEGER NOT NULL REFERENCES audit (number), PRIMARY KEY (cluster, number)
     ) WITHOUT ROWID;
+    CREATE TRIGGER audit_goes_on BEFORE INSERT ON audit
+        WHEN NEW.number IS NOT (SELECT COALESCE(MAX(number), 0) + 1 FROM audit)
+        BEGIN SELECT RAISE(ABORT, 'the audit log is append-only, without gaps'); END;
     CREATE TRIGGER audit_is_kept BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
+    CREATE TRIGGER audit_stays BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
+    CREATE TRIGGER audit_clusters_are_kept BEFORE UPDATE ON audit_clusters
+        BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
+    CREATE TRIGGER audit_clusters_stay BEFORE DELETE ON audit_clusters
+        BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
     CREATE TABLE people (
-        name TEXT PRIMARY KEY, token_sha256 BLOB NOT NULL, created_at REAL NOT NULL, created_by TEXT NOT NULL
+        name TEXT PRIMARY KEY, token_sha256 BLOB NOT NULL, created_at REAL NOT NULL, created_by TEXT NOT NULL,
+        expires_at REAL
     ) WITHOUT ROWID;
     """,
 )

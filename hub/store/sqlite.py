@@ -21,10 +21,13 @@ from felloe.identity import WorkloadId
 from hub.store.database import Database, Row
 from hub.store.records import (
     Approval,
+    AuditQuery,
+    AuditRecord,
     Cluster,
     Desired,
     Issued,
     Mark,
+    Person,
     Publication,
     SourceState,
     Spending,
@@ -40,6 +43,11 @@ _CLUSTER = "SELECT name, labels, enrolled_at, revoked, last_seen, facts FROM clu
 _DESIRED = (
     "SELECT cluster, generation, root, revision, plan, traceparent, published_at,"
     " acked_generation, acked_root, acked_at, refusal FROM desired"
+)
+_AUDIT = (
+    "SELECT number, at, who, action, entry FROM audit"
+    " WHERE number > ?1 AND at >= ?2 AND (?3 = '' OR action = ?3)"
+    " AND (?4 = '' OR number IN (SELECT number FROM audit_clusters WHERE cluster = ?4)) ORDER BY number LIMIT ?5"
 )
 
 
@@ -329,6 +337,41 @@ class SqliteStore:
         """Return the state of every rollout."""
         rows = self._db.rows("SELECT unit, environment, detail FROM rollouts")
         return {(str(unit), str(environment)): str(detail) for unit, environment, detail in rows}
+
+    # -- who did what, and who may
+
+    def add_audit(self, record: AuditRecord, clusters: Collection[str]) -> None:
+        """Append an entry."""
+        values = (record.number, record.at, record.who, record.action, record.entry)
+        with self._db.transaction():
+            self._db.insert("INSERT INTO audit (number, at, who, action, entry) VALUES (?, ?, ?, ?, ?)", *values)
+            for cluster in set(clusters):
+                self._db.insert("INSERT INTO audit_clusters VALUES (?, ?)", cluster, record.number)
+
+    def last_audit(self) -> AuditRecord | None:
+        """Return the newest entry of the audit log."""
+        row = self._db.row("SELECT number, at, who, action, entry FROM audit ORDER BY number DESC LIMIT 1")
+        return AuditRecord(*row) if row else None
+
+    def audit(self, query: AuditQuery) -> Sequence[AuditRecord]:
+        """Return the entries that are asked for."""
+        values = (query.after, query.since, query.action, query.cluster, query.limit)
+        rows = self._db.rows(_AUDIT, *values)
+        return [AuditRecord(*row) for row in rows]
+
+    def add_person(self, person: Person) -> bool:
+        """Keep a new person."""
+        values = (person.name, person.token_sha256, person.created_at, person.created_by, person.expires_at)
+        return self._db.write("INSERT OR IGNORE INTO people VALUES (?, ?, ?, ?, ?)", *values) > 0
+
+    def people(self) -> Sequence[Person]:
+        """Return everybody who may use the API."""
+        rows = self._db.rows("SELECT name, token_sha256, created_at, created_by, expires_at FROM people ORDER BY name")
+        return [Person(*row) for row in rows]
+
+    def remove_person(self, name: str) -> bool:
+        """Forget a person."""
+        return self._db.write("DELETE FROM people WHERE name = ?", name) > 0
 
     # -- sources
 
