@@ -144,11 +144,13 @@ def _match(request: Request) -> Match:
 
 
 def _is_about(resource: Resource, cluster: str) -> bool:
-    """Say whether a resource is a cluster, is on it, or counts it among its own (an environment, a placement)."""
+    """Say whether a resource is a cluster, is on it, or counts it among its own (environment, placement, rollout)."""
     if resource.collection is Collection.CLUSTERS:
         return resource.name == cluster
     if resource.collection is Collection.WORKLOADS:
         return resource.cluster == cluster
+    if resource.collection is Collection.ROLLOUTS:
+        return cluster in resource.members
     clusters = resource.status.get("clusters")
     return isinstance(clusters, list) and cluster in clusters
 

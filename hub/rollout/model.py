@@ -27,6 +27,12 @@ class Track(NamedTuple):
         name = self.unit.removeprefix("placement/")
         return f"{name}@{self.environment}" if self.environment else name
 
+    @classmethod
+    def named(cls, name: str) -> Track:
+        """Return the track that people call so."""
+        unit, _, environment = name.partition("@")
+        return cls(unit if unit == SYNC_UNIT else f"placement/{unit}", environment)
+
 
 class Health(StrEnum):
     """How a cluster is with the slice that it was given, by reports about this very slice."""
@@ -48,6 +54,22 @@ class Phase(StrEnum):
     UNDONE = "Undone"
     """A person had it taken back."""
     COMPLETE = "Complete"
+
+
+class Act(StrEnum):
+    """What a person may do to a rollout, as the API and the command line call it."""
+
+    PAUSE = "pause"
+    RESUME = "resume"
+    APPROVE = "approve"
+    """Let a gate of a stage pass."""
+    ABORT = "abort"
+    """End it; clusters stay as they are."""
+    UNDO = "undo"
+    """Take it back: every cluster gets what it had before."""
+    RETRY = "retry"
+    """Give it again to the clusters that failed."""
+    SKIP_SOAK = "skip-soak"
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ class Collection(StrEnum):
     ENVIRONMENTS = "environments"
     PLACEMENTS = "placements"
     WORKLOADS = "workloads"
+    ROLLOUTS = "rollouts"
 
 
 class Key(NamedTuple):
@@ -46,7 +47,10 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """One resource. Equal resources show the same; the version that a board gives it is no part of it."""
+    """One resource. Equal resources show the same; the version that a board gives it is no part of it.
+
+    `members` are the clusters that it is about, where its status does not list all of them; they are not shown.
+    """
 
     collection: Collection
     kind: str
@@ -57,6 +61,7 @@ class Resource:
     spec: Mapping[str, object] = field(default_factory=dict)
     status: Mapping[str, object] = field(default_factory=dict)
     conditions: tuple[Condition, ...] = ()
+    members: frozenset[str] = frozenset()
 
     @property
     def key(self) -> Key:

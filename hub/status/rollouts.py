@@ -1,0 +1,324 @@
+"""One rollout as a resource: where it is, stage by stage and cluster by cluster, and why it is not further.
+
+A cluster counts by what the engine goes by, never by anything that the spoke said of other content. A rollout may have
+ten thousand clusters and is shown at each of its steps, so at most `MOST_CLUSTERS` are listed, those that are not done
+first; the stages count all of them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Final
+
+from hub.fleet.strategy import ApprovalGate, Gate, HttpGate, PrometheusGate, Promotion, Stage, Strategy
+from hub.rollout.model import GateResult, Member, Phase, Release, RolloutState, StageState, Track, Verdict
+from hub.status.facts import Condition
+from hub.status.resource import ENVIRONMENT_LABEL, Collection, Key, Resource, settle, timestamp
+
+MOST_CLUSTERS: Final = 1000
+
+
+class ClusterState(StrEnum):
+    """How a cluster is in a rollout, the most telling first."""
+
+    FAILED = "Failed"
+    MOVING = "Moving"
+    PAUSED = "Paused"
+    """A person paused the cluster."""
+    OFFLINE = "Offline"
+    WAITING = "Waiting"
+    DONE = "Done"
+
+
+_INTEREST: Final = {state: place for place, state in enumerate(ClusterState)}
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutFacts:
+    """All about the rollout of one track.
+
+    `strategy` is the one that it goes by now; `releases` has those that `state` names; `waits` and `wake_at` are the
+    newest step's. `promotion` is what the environment's promotesFrom says. `upcoming` is the newest release that has
+    to wait (0: none), and `upcoming_waits` for what, in words.
+    """
+
+    track: Track
+    state: RolloutState
+    strategy: Strategy
+    releases: Mapping[int, Release] = field(default_factory=dict)
+    members: Sequence[Member] = ()
+    waits: Mapping[str, str] = field(default_factory=dict)
+    wake_at: float | None = None
+    promotion: Promotion | None = None
+    upcoming: int = 0
+    upcoming_waits: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """A cluster in its stage."""
+
+    name: str
+    stage: str
+    release: int
+    state: ClusterState
+    message: str
+
+
+def build_rollout(facts: RolloutFacts, before: Resource | None, now: datetime) -> Resource:
+    """Return a rollout as a resource of `Collection.ROLLOUTS`; `before` is the one that was shown last.
+
+    That one carries the time of the last transition, and how long clusters took from when they were given the release
+    until they were done with it (``meanSeconds``, of ``measuredClusters``).
+    """
+    state, track = facts.state, facts.track
+    placed = [_placed(facts, member) for member in facts.members]
+    by_stage: dict[str, list[_Placed]] = {}
+    for one in placed:
+        by_stage.setdefault(one.stage, []).append(one)
+    stages = [_stage(facts, stage, by_stage.get(stage.name, [])) for stage in _stages(facts)]
+    conditions = settle((_ready(facts, placed, stages),), before, now)
+    spec: dict[str, object] = {"unit": track.unit, "environment": track.environment, "strategy": state.strategy}
+    if facts.promotion is not None:
+        promotion = facts.promotion
+        spec["promotesFrom"] = {
+            "environment": promotion.environment,
+            "soakSeconds": promotion.soak,
+            "approval": promotion.approval,
+        }
+    shown = sorted(placed, key=lambda one: (_INTEREST[one.state], one.name))[:MOST_CLUSTERS]
+    order = {stage["name"]: place for place, stage in enumerate(stages)}
+    shown.sort(key=lambda one: (order.get(one.stage, len(order)), one.name))
+    status: dict[str, object] = {
+        **_about(facts),
+        **_pace(state, placed, before, now),
+        "stages": stages,
+        "clusters": [_cluster(one) for one in shown],
+        "moreClusters": len(placed) - len(shown),
+    }
+    return Resource(
+        Collection.ROLLOUTS,
+        "Rollout",
+        str(track),
+        labels={ENVIRONMENT_LABEL: track.environment} if track.environment else {},
+        spec=spec,
+        status=status,
+        conditions=conditions,
+        members=frozenset(member.name for member in facts.members),
+    )
+
+
+def rollout_key(track: Track) -> Key:
+    """Return the key on the board of the rollout of a track."""
+    return Key("", "Rollout", "", str(track))
+
+
+def _about(facts: RolloutFacts) -> dict[str, object]:
+    """Return what concerns the whole rollout."""
+    state = facts.state
+    release = facts.releases.get(state.release)
+    base = facts.releases.get(state.base)
+    about: dict[str, object] = {
+        "phase": state.phase.value,
+        "reason": state.reason,
+        "who": state.who,
+        "release": state.release,
+        "revision": release.revision if release else "",
+        "subject": release.subject if release else "",
+        "author": release.author if release else "",
+        "baseRelease": state.base,
+        "baseRevision": base.revision if base else "",
+        "queue": list(state.queue),
+        "beganAt": _moment(state.began_at),
+    }
+    if release is not None and release.urgent:
+        about["urgent"] = release.urgent
+    if state.ended_at is not None:
+        about["endedAt"] = _moment(state.ended_at)
+    if facts.wake_at is not None:
+        about["nextLookAt"] = _moment(facts.wake_at)
+    if facts.upcoming:
+        upcoming = facts.releases.get(facts.upcoming)
+        about["next"] = {
+            "release": facts.upcoming,
+            "revision": upcoming.revision if upcoming else "",
+            "subject": upcoming.subject if upcoming else "",
+            "message": facts.upcoming_waits,
+        }
+    return about
+
+
+# -- clusters
+
+
+def _placed(facts: RolloutFacts, member: Member) -> _Placed:
+    state, message = _state_of(facts, member)
+    release = facts.state.assigned.get(member.name, member.release)
+    return _Placed(member.name, facts.state.stage_of.get(member.name, ""), release, state, message)
+
+
+def _state_of(facts: RolloutFacts, member: Member) -> tuple[ClusterState, str]:
+    """Return how a cluster is, and why in words where it is not done."""
+    rollout = facts.state
+    waits = facts.waits.get(member.name, "")
+    if member.done:
+        return ClusterState.DONE, ""
+    if member.name in rollout.failed:
+        return ClusterState.FAILED, rollout.failed[member.name] or member.message
+    if member.frozen:
+        return ClusterState.PAUSED, waits or "the cluster is paused"
+    if not member.online:
+        return ClusterState.OFFLINE, waits or "the spoke is not connected"
+    if rollout.assigned.get(member.name) == rollout.release and not member.unresolved and _goes_on(rollout):
+        return ClusterState.MOVING, member.message or waits
+    return ClusterState.WAITING, member.unresolved or waits
+
+
+def _goes_on(state: RolloutState) -> bool:
+    """Tell whether a cluster that has the release is still to become healthy with it."""
+    return state.phase in {Phase.PROGRESSING, Phase.PAUSED, Phase.COMPLETE, Phase.ABORTED}
+
+
+def _cluster(one: _Placed) -> dict[str, object]:
+    return {
+        "name": one.name,
+        "stage": one.stage,
+        "release": one.release,
+        "state": one.state.value,
+        "message": one.message,
+    }
+
+
+def _pace(state: RolloutState, placed: Sequence[_Placed], before: Resource | None, now: datetime) -> dict[str, object]:
+    """Return how long clusters took to get done with this release, by those that were seen to get done."""
+    mean, measured = 0.0, 0
+    moving: set[object] = set()
+    if before is not None and before.status.get("release") == state.release:
+        mean, measured = _number(before, "meanSeconds"), int(_number(before, "measuredClusters"))
+        listed = before.status.get("clusters")
+        rows = listed if isinstance(listed, list) else []
+        moving = {row["name"] for row in rows if isinstance(row, dict) and row.get("state") == ClusterState.MOVING}
+    total = mean * measured
+    for one in placed:
+        if one.state is ClusterState.DONE and one.name in moving and one.name in state.admitted_at:
+            total += max(0.0, now.timestamp() - state.admitted_at[one.name])
+            measured += 1
+    return {"meanSeconds": round(total / measured, 3) if measured else 0.0, "measuredClusters": measured}
+
+
+def _number(resource: Resource, name: str) -> float:
+    value = resource.status.get(name)
+    return float(value) if isinstance(value, int | float) else 0.0
+
+
+# -- stages
+
+
+def _stages(facts: RolloutFacts) -> list[Stage]:
+    """Return the stages in order: the strategy's, then those that hold the clusters which none of them means."""
+    known = {stage.name for stage in facts.strategy.stages}
+    others = sorted({*facts.state.stages, *facts.state.stage_of.values()} - known - {""})
+    return [*facts.strategy.stages, *(Stage(name) for name in others)]
+
+
+def _stage(facts: RolloutFacts, stage: Stage, placed: Sequence[_Placed]) -> dict[str, object]:
+    known = facts.state.stages.get(stage.name, StageState())
+    count = Counter(one.state for one in placed)
+    total = len(placed)
+    shown: dict[str, object] = {
+        "name": stage.name,
+        "clusters": total,
+        "done": count[ClusterState.DONE],
+        "moving": count[ClusterState.MOVING],
+        "failed": count[ClusterState.FAILED],
+        "offline": count[ClusterState.OFFLINE],
+        "waiting": count[ClusterState.WAITING] + count[ClusterState.PAUSED],
+        "maxConcurrent": stage.max_concurrent.limit(total) if stage.max_concurrent and total else total,
+        "soakSeconds": 0.0 if known.soak_skipped else stage.soak,
+        "message": _commonest(one.message for one in placed if one.state is not ClusterState.DONE and one.message),
+    }
+    for name, at in (("startedAt", known.started_at), ("healthyAt", known.healthy_at), ("doneAt", known.done_at)):
+        if at is not None:
+            shown[name] = _moment(at)
+    if known.healthy_at is not None and known.done_at is None and stage.soak and not known.soak_skipped:
+        shown["soakEndsAt"] = _moment(known.healthy_at + stage.soak)
+    if known.soak_skipped:
+        shown["soakSkipped"] = known.soak_skipped
+    shown["gates"] = [_gate(gate, known.gates.get(gate.name)) for gate in stage.gates]
+    return shown
+
+
+def _commonest(messages: Iterable[str]) -> str:
+    counted = Counter(messages)
+    return counted.most_common(1)[0][0] if counted else ""
+
+
+_GATES: Final[Mapping[type[Gate], str]] = {
+    ApprovalGate: "approval",
+    HttpGate: "http",
+    PrometheusGate: "prometheus",
+}
+
+
+def _gate(gate: Gate, result: GateResult | None) -> dict[str, object]:
+    shown: dict[str, object] = {
+        "name": gate.name,
+        "type": _GATES[type(gate)],
+        "verdict": result.verdict.value if result else "NotAsked",
+        "message": result.message if result else "",
+        "who": result.who if result else "",
+    }
+    if result is not None:
+        shown["askedSince"] = _moment(result.asked_since)
+    return shown
+
+
+# -- the condition
+
+
+_BEHIND: Final = tuple(state for state in ClusterState if state is not ClusterState.DONE)
+_ENDED: Final = frozenset({Phase.FAILED, Phase.ABORTED, Phase.UNDONE})
+
+
+def _ready(facts: RolloutFacts, placed: Sequence[_Placed], stages: Sequence[Mapping[str, object]]) -> Condition:
+    state = facts.state
+    what = f"release {state.release}"
+    if state.phase in _ENDED:
+        return Condition("Ready", "False", state.phase.value, _said(state, f"{what}: {state.phase.value.lower()}"))
+    if state.phase is Phase.PAUSED:
+        return Condition("Ready", "False" if state.failed else "Unknown", "Paused", _said(state, f"{what}: paused"))
+    if state.phase is Phase.COMPLETE:
+        count = Counter(one.state for one in placed)
+        others = "".join(f", {count[other]} {other.value.lower()}" for other in _BEHIND if count[other])
+        message = f"{what} is on {count[ClusterState.DONE]} of {len(placed)} clusters{others}"
+        return Condition("Ready", "True", "Complete", message)
+    return Condition("Ready", "Unknown", "Progressing", _said(state, f"{what}: {_where(facts, stages)}"))
+
+
+def _said(state: RolloutState, message: str) -> str:
+    by = f" by {state.who}" if state.who else ""
+    return f"{message}{by}{f': {state.reason}' if state.reason else ''}"
+
+
+def _where(facts: RolloutFacts, stages: Sequence[Mapping[str, object]]) -> str:
+    """Return what the first stage that is not done is at."""
+    for stage in stages:
+        if "doneAt" in stage:
+            continue
+        name = f"stage {stage['name']}"
+        known = facts.state.stages.get(str(stage["name"]), StageState())
+        asked = [gate for gate, result in sorted(known.gates.items()) if result.verdict is not Verdict.PASSED]
+        if asked:
+            return f"{name} waits for gate {asked[0]}"
+        if "soakEndsAt" in stage:
+            return f"{name} soaks until {stage['soakEndsAt']}"
+        return f"{name}, {stage['done']} of {stage['clusters']} done"
+    return "all stages are done"
+
+
+def _moment(at: float) -> str:
+    return timestamp(datetime.fromtimestamp(at, UTC))
