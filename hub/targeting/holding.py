@@ -1,0 +1,107 @@
+"""Units that a rollout keeps from the newest release: which they are, and what they are on one cluster.
+
+A unit is what moves as one: the workloads that one Placement gives a cluster, or those below its sync path. `resolve` is
+told which units to leave as they are in another plan, and settles what that means for the rest: an object stays with
+the workload that has it until the other one, which the newest release gives it to, may come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import NamedTuple
+
+from felloe.bundle import Bundle, Workload
+from felloe.digest import digest
+from felloe.identity import WorkloadId
+from hub.targeting.plan import PROGRESSING, READY, ClusterPlan, WorkloadPlan
+
+
+@dataclass(frozen=True)
+class Held:
+    """One unit that is to be as it is in `plan`, whatever the newest release says; `note` tells people why."""
+
+    unit: str
+    plan: ClusterPlan
+    note: str
+
+    @cached_property
+    def workloads(self) -> Mapping[WorkloadId, WorkloadPlan]:
+        """Return its workloads by who they are."""
+        return {each.id: each for each in self.plan.workloads if each.origin == self.unit}
+
+
+class Slice(NamedTuple):
+    """What a unit is on one cluster: a digest over its workloads, whatever people asked of these.
+
+    `unresolved` says why it is not what its release wants, empty where it is; `pending`: that will be known soon.
+    """
+
+    digest: str
+    unresolved: str = ""
+    pending: bool = False
+
+
+def slices(plan: ClusterPlan) -> Mapping[str, Slice]:
+    """Return the slice of each unit that a cluster has."""
+    by_unit: dict[str, list[WorkloadPlan]] = {}
+    for each in plan.workloads:
+        by_unit.setdefault(each.origin, []).append(each)
+    return {unit: _slice(plan, workloads) for unit, workloads in by_unit.items()}
+
+
+def _slice(plan: ClusterPlan, workloads: list[WorkloadPlan]) -> Slice:
+    lines: list[str] = []
+    troubles: list[str] = []
+    pending = False
+    for each in sorted(workloads, key=lambda one: one.id):
+        workload = plan.bundle.by_id.get(each.id)
+        if workload is not None:
+            lines.append(f"{each.id} {_unasked(workload, each).digest.hex()}")
+        for condition in each.conditions:
+            pending = pending or (condition.type, condition.reason) == (READY, PROGRESSING)
+            if (condition.type, condition.status) == (READY, "False"):
+                troubles.append(f"{each.id}: {condition.message}")
+    return Slice(digest("\n".join(lines).encode()).hex(), "; ".join(troubles), pending)
+
+
+def _unasked(workload: Workload, plan: WorkloadPlan) -> Workload:
+    """Return a workload without what a person asked of it: a suspension, or to be applied again."""
+    options = workload.options
+    if not options.requested_at and options.suspend == plan.suspend:
+        return workload
+    return replace(workload, options=replace(options, requested_at="", suspend=plan.suspend))
+
+
+def with_held(previous: ClusterPlan | None, held: Mapping[str, Held]) -> ClusterPlan | None:
+    """Return the plan that goes on where nothing new may be made: the one of before, with these units as they stay."""
+    if not held:
+        return previous
+    base = previous or ClusterPlan(next(iter(held.values())).plan.cluster)
+    staying = {identity: each for unit in held.values() for identity, each in unit.workloads.items()}
+    others = [each for each in base.workloads if each.origin not in held and each.id not in staying]
+    workloads = [*others, *staying.values()]
+    bundles = [base.bundle.by_id.get(each.id) for each in others]
+    bundles += [unit.plan.bundle.by_id.get(identity) for unit in held.values() for identity in unit.workloads]
+    return replace(
+        base,
+        bundle=Bundle(tuple(each for each in bundles if each is not None), base.bundle.approved_prunes),
+        workloads=tuple(sorted(workloads, key=lambda each: each.id)),
+    )
+
+
+def moving_away(before: Bundle, now: Bundle, newest: ClusterPlan) -> Iterator[str]:
+    """Yield the units that lose an object which the newest release gives to a unit that is held.
+
+    They are to be held as well: otherwise the object would be deleted, and made again when the other one may come.
+    """
+    lost = {entry.id for workload in before.workloads for entry in workload.entries}
+    lost -= {entry.id for workload in now.workloads for entry in workload.entries}
+    if not lost:
+        return
+    wanted = {entry.id for workload in newest.bundle.workloads for entry in workload.entries}
+    coming = lost & wanted
+    for workload in before.workloads if coming else ():
+        if any(entry.id in coming for entry in workload.entries):
+            yield str(workload.id)
