@@ -1,20 +1,20 @@
 """Units that a rollout keeps from the newest release: which they are, and what they are on one cluster.
 
-A unit is what moves as one: the workloads that one Placement gives a cluster, or those below its sync path. `resolve` is
-told which units to leave as they are in another plan, and settles what that means for the rest: an object stays with
+A unit is what moves as one: the workloads that one Placement gives a cluster, or those below its sync path. `resolve`
+is told which units to leave as they are in another plan, and settles what that means for the rest: an object stays with
 the workload that has it until the other one, which the newest release gives it to, may come.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
 from felloe.bundle import Bundle, Workload
-from felloe.digest import digest
-from felloe.identity import WorkloadId
+from felloe.digest import Digest, digest
+from felloe.identity import ObjectId, WorkloadId
 from hub.targeting.plan import PROGRESSING, READY, ClusterPlan, WorkloadPlan
 
 
@@ -30,6 +30,15 @@ class Held:
     def workloads(self) -> Mapping[WorkloadId, WorkloadPlan]:
         """Return its workloads by who they are."""
         return {each.id: each for each in self.plan.workloads if each.origin == self.unit}
+
+    @property
+    def blobs(self) -> Mapping[Digest, bytes]:
+        """Return those of its objects that its plan brings along."""
+        if not self.plan.blobs:
+            return {}
+        own = (self.plan.bundle.by_id.get(identity) for identity in self.workloads)
+        names = {entry.digest for workload in own if workload for entry in workload.entries}
+        return {name: self.plan.blobs[name] for name in names if name in self.plan.blobs}
 
 
 class Slice(NamedTuple):
@@ -91,17 +100,17 @@ def with_held(previous: ClusterPlan | None, held: Mapping[str, Held]) -> Cluster
     )
 
 
-def moving_away(before: Bundle, now: Bundle, newest: ClusterPlan) -> Iterator[str]:
-    """Yield the units that lose an object which the newest release gives to a unit that is held.
+def moving_away(before: ClusterPlan, now: ClusterPlan, newest: ClusterPlan) -> frozenset[str]:
+    """Return the units that lose an object which the newest release gives to a unit that is held.
 
     They are to be held as well: otherwise the object would be deleted, and made again when the other one may come.
     """
-    lost = {entry.id for workload in before.workloads for entry in workload.entries}
-    lost -= {entry.id for workload in now.workloads for entry in workload.entries}
-    if not lost:
-        return
-    wanted = {entry.id for workload in newest.bundle.workloads for entry in workload.entries}
-    coming = lost & wanted
-    for workload in before.workloads if coming else ():
-        if any(entry.id in coming for entry in workload.entries):
-            yield str(workload.id)
+    coming = (_objects(before) - _objects(now)) & _objects(newest)
+    if not coming:
+        return frozenset()
+    losing = (each for each in before.bundle.workloads if any(entry.id in coming for entry in each.entries))
+    return frozenset(before.by_id[each.id].origin for each in losing if each.id in before.by_id)
+
+
+def _objects(plan: ClusterPlan) -> set[ObjectId]:
+    return {entry.id for workload in plan.bundle.workloads for entry in workload.entries}

@@ -11,6 +11,7 @@ from hub.fleet.model import Fleet
 from hub.render.render import Rendered
 from hub.sources.spec import GitSpec
 from hub.sources.tree import SourceTree
+from hub.targeting.holding import Held
 from hub.targeting.plan import ClusterPlan, Condition
 
 
@@ -45,7 +46,8 @@ class Inputs:
     holds the sources that were fetched, or what went wrong with them; `renders` likewise. What is in neither has not
     been tried yet. `suspended` are workloads that a person suspended, `requested_at` when a person last asked for one,
     `approved_prunes` the deletions that a person approved.
-    `previous` is what the cluster had: where something can't be resolved, that goes on.
+    `previous` is what the cluster had: where something can't be resolved, that goes on. `held` are the units that a
+    rollout keeps from these sources, by name.
     """
 
     cluster: str
@@ -60,6 +62,7 @@ class Inputs:
     suspended: frozenset[WorkloadId] = frozenset()
     requested_at: Mapping[WorkloadId, str] = field(default_factory=dict)
     approved_prunes: frozenset[str] = frozenset()
+    held: Mapping[str, Held] = field(default_factory=dict)
     rewrite: Callable[[str], str] = as_it_is
 
 

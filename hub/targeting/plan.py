@@ -18,6 +18,9 @@ READY: Final = "Ready"
 UNSUPPORTED: Final = "Unsupported"
 CONFLICT: Final = "Conflict"
 
+PROGRESSING: Final = "Progressing"
+"""The reason of a condition that will soon be another one: something is being fetched, or rendered."""
+
 
 @dataclass(frozen=True, slots=True)
 class Condition:

@@ -14,6 +14,7 @@ from felloe.bundle import ApplyOptions, Bundle, Workload
 from felloe.digest import Digest
 from felloe.identity import ObjectId, WorkloadId
 from hub.sources.spec import GitSpec
+from hub.targeting.holding import with_held
 from hub.targeting.inputs import Inputs, RenderWant, Resolution
 from hub.targeting.plan import CONFLICT, READY, UNSUPPORTED, ClusterPlan, Condition, WorkloadPlan
 from hub.targeting.prepare import RenderCache
@@ -30,6 +31,7 @@ def resolve(inputs: Inputs, cache: RenderCache | None = None) -> Resolution:
     Fulfil what is wanted and call again, until `Resolution.missing` says no. `cache` shares work between clusters.
     """
     cache = cache or RenderCache()
+    inputs = replace(inputs, previous=with_held(inputs.previous, inputs.held))
     view = view_cluster(inputs.cluster, inputs.labels, inputs.fleet)
     roots = find_roots(inputs, view)
     sources: dict[GitSpec, None] = {}
@@ -73,10 +75,13 @@ def _kept(inputs: Inputs, walk: Walk) -> dict[WorkloadId, _Kept]:
     for identity, outcome in walk.outcomes.items():
         if outcome.workload is not None or identity not in previous.by_id:
             continue
+        withheld = outcome.definition.withheld
         keep(identity, outcome.hold)
         for child in _below(previous, identity, walk.outcomes):
             if outcome.hold is not None:
                 keep(child, _parent_not_ready(identity, outcome.hold))
+            elif withheld:
+                keep(child, None, withheld)
             else:
                 keep(child, None, f"stays as it was while {identity}, which defines it, is suspended")
     for orphan in _orphans(previous, walk):
@@ -252,15 +257,23 @@ def _plan(inputs: Inputs, view: ClusterView, roots: Roots, walk: Walk, kept: Map
         before = kept.get(identity)
         if before is not None and before.workload is not None:
             workloads.append(_as_it_was(before.workload, _git_suspends(outcome, before.plan), inputs))
-        plans.append(_workload_plan(outcome, before, walk.conflicts.get(identity, ())))
+        if before is not None and outcome.definition.withheld:
+            plans.append(replace(before.plan, notes=(outcome.definition.withheld,)))
+        else:
+            plans.append(_workload_plan(outcome, before, walk.conflicts.get(identity, ())))
     for identity, each in kept.items():
         if identity in walk.outcomes:
             continue
         if each.workload is not None:
             workloads.append(_as_it_was(each.workload, each.plan.suspend, inputs))
+        if each.plan.origin in inputs.held:
+            plans.append(replace(each.plan, notes=(each.note,)))
+            continue
         conditions = (each.because,) if each.because else ()
         notes = (each.note,) if each.note else ()
         plans.append(replace(each.plan, kept_previous=each.workload is not None, conditions=conditions, notes=notes))
+    for unit in inputs.held.values():
+        blobs.update(unit.blobs)
     declared = view.declared
     return ClusterPlan(
         cluster=inputs.cluster,
@@ -278,7 +291,7 @@ def _plan(inputs: Inputs, view: ClusterView, roots: Roots, walk: Walk, kept: Map
 
 def _git_suspends(outcome: Outcome, before: WorkloadPlan) -> bool:
     kustomization = outcome.definition.kustomization
-    return kustomization.suspend if kustomization else before.suspend
+    return kustomization.suspend if kustomization and not outcome.definition.withheld else before.suspend
 
 
 def _as_it_was(workload: Workload, suspend: bool, inputs: Inputs) -> Workload:
@@ -314,5 +327,5 @@ def _workload_plan(outcome: Outcome, before: _Kept | None, conflicts: Iterable[s
         else bool(definition.kustomization and definition.kustomization.suspend),
         kept_previous=kept,
         conditions=tuple(conditions),
-        notes=outcome.notes,
+        notes=(*outcome.notes, definition.withheld) if definition.withheld else outcome.notes,
     )

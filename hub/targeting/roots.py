@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from felloe.errors import Place, SubstitutionError
 from felloe.identity import WorkloadId
 from felloe.substitute import substitute_text
 from hub.fleet.model import Kustomization, Placement, SourceRef
+from hub.targeting.holding import Held
 from hub.targeting.inputs import Inputs
 from hub.targeting.paths import folder_of, is_folder
 from hub.targeting.plan import PLACEMENT_ORIGIN, READY, SYNC_ORIGIN, Condition
@@ -27,7 +28,8 @@ class Definition:
     """One workload that this cluster has, as somebody defined it.
 
     `hold` says why nothing new may be made of it (then `kustomization` can be missing). `templated`: it comes from a
-    Placement, so that its objects use the cluster's variables.
+    Placement, so that its objects use the cluster's variables. `withheld` says why its rollout keeps the newest release
+    from it, empty where nothing does.
     """
 
     id: WorkloadId
@@ -37,6 +39,7 @@ class Definition:
     templated: bool = False
     hold: Condition | None = None
     unsupported: tuple[str, ...] = ()
+    withheld: str = ""
 
     @property
     def is_sync_root(self) -> bool:
@@ -71,7 +74,25 @@ def find_roots(inputs: Inputs, view: ClusterView) -> Roots:
             for each in inputs.previous.workloads
             if each.parent is None and each.origin.startswith(PLACEMENT_ORIGIN) and each.id not in known
         ]
-    return Roots(tuple(definitions), tuple(each.name for each in placements), (trouble,) if trouble else ())
+    return Roots(
+        tuple(_withheld(definitions, inputs.held)),
+        tuple(each.name for each in placements),
+        (trouble,) if trouble else (),
+    )
+
+
+def _withheld(definitions: Iterable[Definition], held: Mapping[str, Held]) -> Iterator[Definition]:
+    """Yield the definitions with those of held units as they are to stay, and nothing that would take their place."""
+    staying = {
+        identity: Definition(identity, unit.unit, templated=unit.unit != SYNC_ORIGIN, withheld=unit.note)
+        for unit in held.values()
+        for identity, each in unit.workloads.items()
+        if each.parent is None
+    }
+    for each in definitions:
+        if each.id not in staying:
+            yield replace(each, withheld=held[each.origin].note) if each.origin in held else each
+    yield from staying.values()
 
 
 def selects(placement: Placement, view: ClusterView) -> bool:

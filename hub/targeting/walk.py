@@ -26,7 +26,7 @@ from hub.sources.spec import GitSpec
 from hub.targeting.ignoring import ignoring
 from hub.targeting.inputs import DeclaredSource, Inputs, RenderWant, Snapshot
 from hub.targeting.paths import folder_of, is_empty_on_purpose, is_folder
-from hub.targeting.plan import READY, UNSUPPORTED, Condition
+from hub.targeting.plan import PROGRESSING, READY, UNSUPPORTED, Condition
 from hub.targeting.prepare import FleetPart, Prepared, RenderCache, entries_for, read_part
 from hub.targeting.repositories import is_fleets_own, rewritten
 from hub.targeting.roots import Definition
@@ -35,7 +35,6 @@ from hub.targeting.variables import ClusterView
 ARTIFACT_FAILED: Final = "ArtifactFailed"
 BUILD_FAILED: Final = "BuildFailed"
 NOT_SUPPORTED: Final = "NotSupportedYet"
-PROGRESSING: Final = "Progressing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +130,9 @@ class Walk:
     def _step(self, definition: Definition, *, fleet: bool) -> bool:
         """Decide about one workload, if its source is known by now."""
         trail = _Trail(unsupported=list(definition.unsupported))
+        if definition.withheld:
+            self._record(definition, trail)
+            return True
         try:
             kustomization = self._admitted(definition, trail)
             if kustomization.suspend or definition.id in self._inputs.suspended:
