@@ -25,6 +25,7 @@ from hub.sources.tree import EntryKind, TreeEntry
 _FOLDERS_KEPT = 8192
 _TREE, _BLOB = 2, 3
 _TAGS_IN_TAGS = 8
+_BODY_KEPT = 4096
 MAX_PATHS = 1_000_000
 MAX_FOLDERS = 100_000
 MAX_DEPTH = 200
@@ -37,12 +38,16 @@ class DamagedRepositoryError(SourceError):
 
 @dataclass(frozen=True, slots=True)
 class CommitInfo:
-    """What people see of a commit: id, author as ``Name <mail>``, first line of the message, committer time (UTC)."""
+    """What people see of a commit: id, author as ``Name <mail>``, first line of the message, committer time (UTC).
+
+    `body` is the rest of the message, its last 4 KiB: where trailers are.
+    """
 
     id: str
     author: str
     subject: str
     committed_at: datetime
+    body: str = ""
 
 
 class ObjectReader:
@@ -94,11 +99,13 @@ class ObjectReader:
         """Return what people see of a commit; raises `SourceError`."""
         commit = self._commit(oid)
         message = commit.message.decode(errors="replace").strip()
+        subject, _, body = message.partition("\n")
         return CommitInfo(
             id=oid,
             author=commit.author.decode(errors="replace"),
-            subject=message.splitlines()[0] if message else "",
+            subject=subject.rstrip(),
             committed_at=datetime.fromtimestamp(commit.commit_time, UTC),
+            body=body.strip()[-_BODY_KEPT:],
         )
 
     def tree_of(self, commit: str) -> str:
