@@ -10,7 +10,21 @@ from felloe.errors import ConfigError, Place
 from felloe.k8syaml import JsonValue
 from hub.fleet.durations import parse_duration
 from hub.fleet.errors import FleetError
-from hub.fleet.schema import Anything, Field, Findings, Record, Shape, Text, TextMap, UnsupportedField, check, kind_of
+from hub.fleet.schema import (
+    Anything,
+    Field,
+    Findings,
+    Record,
+    Shape,
+    Text,
+    TextMap,
+    UnsupportedField,
+    check,
+    kind_of,
+    number,
+    portion,
+)
+from hub.fleet.strategy import Share
 
 DEFAULT_NAMESPACE: Final = "default"
 """Where an object without a namespace goes, as with kubectl."""
@@ -146,6 +160,21 @@ class Spec:
         value = self._values.get(name)
         return parse_duration(value) if isinstance(value, str) else default
 
+    def whole(self, name: str, default: int = 0) -> int:
+        """Return a whole number."""
+        value = self._values.get(name)
+        return value if isinstance(value, int) else default
+
+    def number(self, name: str, default: float = 0.0) -> float:
+        """Return a number, however it is written."""
+        value = number(self._values.get(name))
+        return default if value is None else value
+
+    def share(self, name: str) -> Share | None:
+        """Return a number or a percentage of clusters, None where it is missing."""
+        found = portion(self._values.get(name))
+        return Share(*found) if found else None
+
     def record(self, name: str) -> Spec:
         """Return a mapping; an empty one where it is missing."""
         value = self._values.get(name)
@@ -161,6 +190,11 @@ class Spec:
         """Return a list of texts."""
         value = self._values.get(name)
         return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else ()
+
+    def wholes(self, name: str) -> tuple[int, ...]:
+        """Return a list of whole numbers."""
+        value = self._values.get(name)
+        return tuple(item for item in value if isinstance(item, int)) if isinstance(value, list) else ()
 
     def text_map(self, name: str) -> dict[str, str]:
         """Return a mapping from text to text."""

@@ -24,7 +24,7 @@ from felloe.identity import WorkloadId
 from felloe.k8syaml import JsonValue
 from felloe.labels import DRIFT, PRUNE, PRUNE_LIMIT_ANNOTATION
 from hub.fleet.document import DEFAULT_NAMESPACE, NAMESPACE, Header, Spec, checked_spec, metadata_of
-from hub.fleet.model import GitRepository, IgnoreRule, Kustomization, SourceRef, Target, UnsupportedObject
+from hub.fleet.model import GitRepository, IgnoreRule, Kustomization, SourceRef, UnsupportedObject
 from hub.fleet.schema import (
     Anything,
     Duration,
@@ -38,7 +38,7 @@ from hub.fleet.schema import (
     TextMap,
     did_you_mean,
 )
-from hub.fleet.targets import matcher
+from hub.fleet.targets import TARGET, matcher, read_target
 from hub.sources.spec import DEFAULT_INTERVAL, DEFAULT_TIMEOUT, GitRef, GitSpec
 
 SOURCE_GROUP: Final = "source.toolkit.fluxcd.io"
@@ -57,12 +57,6 @@ KINDS: Final[Mapping[str, tuple[str, ...]]] = {
 _VERSIONS: Final = ("v1", "v1beta2", "v1beta1")
 _TEXT: Final = Text()
 _POINTER: Final = Text(pattern=r"/.*", hint="a JSON pointer such as /spec/replicas")
-_TARGET: Final = Record(
-    {
-        name: Field(_TEXT)
-        for name in ("annotationSelector", "group", "kind", "labelSelector", "name", "namespace", "version")
-    }
-)
 
 
 def _required(shape: Shape) -> Field:
@@ -147,7 +141,7 @@ _KUSTOMIZATION_ALL: Final[Mapping[str, Field]] = {
             }
         )
     ),
-    "patches": _holds(ListOf(Record({"patch": _required(_TEXT), "target": Field(_TARGET)}))),
+    "patches": _holds(ListOf(Record({"patch": _required(_TEXT), "target": Field(TARGET)}))),
     "path": Field(_TEXT),
     "postBuild": _holds(_POST_BUILD),
     "prune": _required(Flag()),
@@ -188,14 +182,14 @@ _ONLY_V1: Final[Mapping[str, Field]] = {
             )
         )
     ),
-    "ignore": Field(ListOf(Record({"paths": _required(ListOf(_POINTER)), "target": Field(_TARGET)}))),
+    "ignore": Field(ListOf(Record({"paths": _required(ListOf(_POINTER)), "target": Field(TARGET)}))),
     "ignoreMissingComponents": _ignored(Flag(), default=False),
     "namePrefix": _holds(_TEXT),
     "nameSuffix": _holds(_TEXT),
 }
 _UNTIL_V1BETA2: Final[Mapping[str, Field]] = {
     "patchesJson6902": _holds(
-        ListOf(Record({"patch": _required(ListOf(Anything())), "target": _required(_TARGET)})),
+        ListOf(Record({"patch": _required(ListOf(Anything())), "target": _required(TARGET)})),
     ),
     "patchesStrategicMerge": _holds(ListOf(Anything())),
     "validation": _ignored(Text(one_of=("none", "client", "server"))),
@@ -316,16 +310,7 @@ def _health_check_expr(expr: Spec) -> HealthCheckExpr:
 
 def _ignore_rules(spec: Spec, about: Header) -> Iterator[IgnoreRule]:
     for index, rule in enumerate(spec.records("ignore")):
-        target = rule.record("target")
-        wanted = Target(
-            group=target.text("group"),
-            version=target.text("version"),
-            kind=target.text("kind"),
-            name=target.text("name"),
-            namespace=target.text("namespace"),
-            label_selector=target.text("labelSelector"),
-            annotation_selector=target.text("annotationSelector"),
-        )
+        wanted = read_target(rule.record("target"))
         try:
             matcher(wanted)
         except ConfigError as error:

@@ -12,7 +12,6 @@ from posixpath import normpath
 from typing import Final, TypeAlias
 
 from felloe.errors import ConfigError, Place
-from felloe.identity import WorkloadId
 from felloe.k8syaml import JsonValue, load_all
 from felloe.labels import GROUP
 from hub.fleet.document import Header, header
@@ -28,10 +27,14 @@ from hub.fleet.model import (
     UnsupportedObject,
 )
 from hub.fleet.own import parse_own
+from hub.fleet.relations import relation_mistakes
 from hub.fleet.schema import did_you_mean
+from hub.fleet.strategy import Strategy
 from hub.sources.tree import EntryKind, SourceTree
 
-FleetObject: TypeAlias = "Cluster | Environment | Placement | GitRepository | Kustomization | UnsupportedObject"
+FleetObject: TypeAlias = (
+    "Cluster | Environment | Placement | Strategy | GitRepository | Kustomization | UnsupportedObject"
+)
 
 MAX_FILE: Final = 16 * 1024 * 1024
 """The largest file that is read, in bytes."""
@@ -75,7 +78,7 @@ def load_fleet(tree: SourceTree, fleet_path: str) -> Fleet:
         reader.read(path, content)
     fleet = reader.fleet()
     # What one mistake hides would only be called missing by the next.
-    mistakes = reader.errors or list(_dangling(fleet))
+    mistakes = reader.errors or list(relation_mistakes(fleet))
     if mistakes:
         raise FleetError(mistakes)
     return fleet
@@ -124,6 +127,7 @@ class _Reader:
             repositories={
                 (each.spec.namespace, each.spec.name): each for each in found if isinstance(each, GitRepository)
             },
+            strategies={each.name: each for each in found if isinstance(each, Strategy)},
             unsupported=tuple(each for each in found if isinstance(each, UnsupportedObject)),
         )
 
@@ -160,25 +164,3 @@ def _files(tree: SourceTree, folder: str, reader: _Reader, depth: int = 0) -> It
                 reader.errors.append(ConfigError(f"is larger than {MAX_FILE // 1024 // 1024} MiB", Place(path)))
                 continue
             yield path, content
-
-
-def _dangling(fleet: Fleet) -> Iterator[ConfigError]:
-    """Yield what a Placement names and the fleet doesn't have."""
-    unsupported = {WorkloadId(each.kind, each.namespace, each.name) for each in fleet.unsupported}
-    names = {*fleet.kustomizations, *unsupported}
-    for placement in fleet.placements.values():
-        where = placement.place
-        for index, workload in enumerate(placement.workloads):
-            if workload not in names:
-                hint = did_you_mean(str(workload), map(str, names))
-                yield ConfigError(
-                    f"there is no {workload} in the fleet folder; {hint}",
-                    Place(where.file, where.object, f"spec.workloads[{index}]"),
-                )
-        for index, name in enumerate(placement.environments):
-            if name not in fleet.environments:
-                hint = did_you_mean(name, fleet.environments)
-                yield ConfigError(
-                    f"there is no Environment {name}; {hint}",
-                    Place(where.file, where.object, f"spec.environments[{index}]"),
-                )

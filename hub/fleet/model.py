@@ -119,6 +119,37 @@ class Environment:
 
 
 @dataclass(frozen=True, slots=True)
+class Patch:
+    """A kustomize patch, strategic merge or JSON (RFC 6902); without a target its text names the object."""
+
+    patch: str
+    target: Target | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """What becomes of an image wherever it is named; what is empty stays as it is."""
+
+    name: str
+    new_name: str = ""
+    new_tag: str = ""
+    digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """What is different on some of a Placement's clusters: those that every given condition matches."""
+
+    selector: LabelSelector | None = None
+    environments: tuple[str, ...] = ()
+    cluster_names: tuple[str, ...] = ()
+    variables: tuple[tuple[str, str], ...] = ()
+    patches: tuple[Patch, ...] = ()
+    images: tuple[Image, ...] = ()
+    unsupported: tuple[UnsupportedField, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Placement:
     """Which workloads go to which clusters: those that every given condition matches."""
 
@@ -128,6 +159,7 @@ class Placement:
     environments: tuple[str, ...] = ()
     cluster_names: tuple[str, ...] = ()
     rollout: str = ""
+    overrides: tuple[Override, ...] = ()
     unsupported: tuple[UnsupportedField, ...] = ()
     place: Place = field(default_factory=Place, compare=False)
 

@@ -8,14 +8,15 @@ document (`Support.HOLDS`) or only less (`Support.IGNORED`).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from enum import Enum
+from math import isfinite
 from typing import Final, TypeAlias
 
 from felloe.k8syaml import JsonValue
-from hub.fleet.durations import parse_duration
+from hub.fleet.durations import format_duration, parse_duration
 
 
 class Support(Enum):
@@ -36,13 +37,14 @@ class UnsupportedField:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A text; `pattern` must match all of it, `hint` says what is meant."""
+    """A text; `pattern` must match all of it, `hint` says what is meant; `judge` returns what is wrong with it."""
 
     one_of: tuple[str, ...] = ()
     pattern: str = ""
     hint: str = ""
     longest: int = 0
     blank: bool = True
+    judge: Callable[[str], str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,27 @@ class Flag:
 
 @dataclass(frozen=True, slots=True)
 class Duration:
-    """A Go duration."""
+    """A Go duration of at least `least` seconds."""
+
+    least: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A whole number in a range."""
+
+    least: int = 0
+    most: int = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A finite number, also written as a text (``"0.01"``)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Portion:
+    """A number of at least 1, or a percentage of more than 0% and at most 100%."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +104,16 @@ class Record:
     fields: Mapping[str, Field]
 
 
-Shape: TypeAlias = "Text | Flag | Duration | Anything | TextMap | ListOf | Record"
+@dataclass(frozen=True, slots=True)
+class TextOr:
+    """A text, short for a record."""
+
+    text: Text
+    record: Record
+
+
+Scalar: TypeAlias = "Text | Flag | Duration | Whole | Number | Portion"
+Shape: TypeAlias = "Scalar | Anything | TextMap | ListOf | Record | TextOr"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +150,8 @@ def check(shape: Shape, value: JsonValue, path: str, findings: Findings) -> None
                 check(shape.item, item, f"{path}[{index}]", findings)
         case TextMap():
             _check_text_map(shape, value, path, findings)
+        case TextOr():
+            check(shape.text if isinstance(value, str) else shape.record, value, path, findings)
         case Anything():
             return
         case _:
@@ -181,17 +214,62 @@ def _check_text_map(shape: TextMap, value: JsonValue, path: str, findings: Findi
             findings.mistakes.append((f"{path}.{name}", f"must be a text, not {kind_of(item)}; put it in quotes"))
 
 
-def _scalar_mistake(shape: Text | Flag | Duration, value: JsonValue) -> str:
-    if isinstance(shape, Flag):
-        return "" if isinstance(value, bool) else f"must be true or false, not {kind_of(value)}"
+def _scalar_mistake(shape: Scalar, value: JsonValue) -> str:
+    match shape:
+        case Flag():
+            return "" if isinstance(value, bool) else f"must be true or false, not {kind_of(value)}"
+        case Whole():
+            return _whole_mistake(shape, value)
+        case Number():
+            return "" if number(value) is not None else f"must be a number, not {kind_of(value)}"
+        case Portion():
+            return "" if portion(value) else f"must be a number from 1 on or a percentage, not {kind_of(value)}"
+        case Duration():
+            return _duration_mistake(shape, value)
+        case Text():
+            return _text_mistake(shape, value)
+
+
+def number(value: JsonValue) -> float | None:
+    """Return a finite number, also one that is written as a text; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        found = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return found if isfinite(found) else None
+
+
+def portion(value: JsonValue) -> tuple[int, float | None] | None:
+    """Return a count, or 0 and a percentage; None for what is neither, or nothing at all."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return (value, None) if value >= 1 else None
+    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,6})?%", value):
+        percent = float(value[:-1])
+        return (0, percent) if 0 < percent <= 100 else None
+    return None
+
+
+def _whole_mistake(shape: Whole, value: JsonValue) -> str:
+    if isinstance(value, bool) or not isinstance(value, int):
+        return f"must be a whole number, not {kind_of(value)}"
+    return "" if shape.least <= value <= shape.most else f"must be from {shape.least} to {shape.most}, not {value}"
+
+
+def _duration_mistake(shape: Duration, value: JsonValue) -> str:
+    if not isinstance(value, str):
+        return f"must be a duration such as 10m, not {kind_of(value)}"
+    try:
+        seconds = parse_duration(value)
+    except ValueError as error:
+        return str(error)
+    return "" if seconds >= shape.least else f"must be at least {format_duration(shape.least)}, not {value}"
+
+
+def _text_mistake(shape: Text, value: JsonValue) -> str:
     if not isinstance(value, str):
         return f"must be a text, not {kind_of(value)}"
-    if isinstance(shape, Duration):
-        try:
-            parse_duration(value)
-        except ValueError as error:
-            return str(error)
-        return ""
     if shape.one_of and value not in shape.one_of:
         return f"must be one of {', '.join(shape.one_of)}, not {value[:60]!r}"
     if not shape.blank and not value:
@@ -200,4 +278,4 @@ def _scalar_mistake(shape: Text | Flag | Duration, value: JsonValue) -> str:
         return f"must have at most {shape.longest} characters"
     if shape.pattern and not re.fullmatch(shape.pattern, value):
         return f"{value[:60]!r} is {shape.hint}"
-    return ""
+    return shape.judge(value) if shape.judge else ""

@@ -7,14 +7,24 @@ spoke ever runs one.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Final, Protocol
 
 import re2
 
 from felloe.errors import ConfigError
 from felloe.identity import ObjectId
+from hub.fleet.document import Spec
 from hub.fleet.model import Target
+from hub.fleet.schema import Field, Record, Text
 from hub.fleet.selector import parse_selector
+
+TARGET: Final = Record(
+    {
+        name: Field(Text())
+        for name in ("annotationSelector", "group", "kind", "labelSelector", "name", "namespace", "version")
+    }
+)
+"""How an object writes a target."""
 
 Matcher = Callable[[ObjectId, str, Mapping[str, object]], bool]
 """Says whether an object is meant: its identity, its version and its metadata."""
@@ -22,6 +32,19 @@ Matcher = Callable[[ObjectId, str, Mapping[str, object]], bool]
 
 class _Expression(Protocol):
     def fullmatch(self, text: str) -> object: ...
+
+
+def read_target(target: Spec) -> Target:
+    """Return what a checked target says."""
+    return Target(
+        group=target.text("group"),
+        version=target.text("version"),
+        kind=target.text("kind"),
+        name=target.text("name"),
+        namespace=target.text("namespace"),
+        label_selector=target.text("labelSelector"),
+        annotation_selector=target.text("annotationSelector"),
+    )
 
 
 def matcher(target: Target) -> Matcher:

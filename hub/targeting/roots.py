@@ -9,7 +9,7 @@ from typing import Final
 from felloe.errors import Place, SubstitutionError
 from felloe.identity import WorkloadId
 from felloe.substitute import substitute_text
-from hub.fleet.model import Kustomization, Placement, SourceRef
+from hub.fleet.model import Kustomization, Override, Placement, SourceRef
 from hub.targeting.holding import Held
 from hub.targeting.inputs import Inputs
 from hub.targeting.paths import folder_of, is_folder
@@ -64,9 +64,9 @@ def find_roots(inputs: Inputs, view: ClusterView) -> Roots:
     """
     definitions = list(_sync_root(inputs, view))
     trouble = _placement_trouble(inputs, view)
-    placements = [each for _, each in sorted(inputs.fleet.placements.items()) if selects(each, view)]
+    placements = [each for _, each in sorted(inputs.fleet.placements.items()) if means(each, view)]
     for placement in placements:
-        definitions += [_placed(inputs, placement, workload, trouble) for workload in placement.workloads]
+        definitions += [_placed(inputs, view, placement, workload, trouble) for workload in placement.workloads]
     if trouble and inputs.previous:
         known = {definition.id for definition in definitions}
         definitions += [
@@ -95,12 +95,12 @@ def _withheld(definitions: Iterable[Definition], held: Mapping[str, Held]) -> It
     yield from staying.values()
 
 
-def selects(placement: Placement, view: ClusterView) -> bool:
-    """Tell whether a Placement means a cluster: every condition that it gives must match."""
+def means(some: Placement | Override, view: ClusterView) -> bool:
+    """Tell whether a Placement, or one of its overrides, means a cluster: every condition that it gives must match."""
     return (
-        (placement.selector is None or matches(placement.selector, view.labels))
-        and (not placement.environments or any(name in placement.environments for name in view.environments))
-        and (not placement.cluster_names or view.name in placement.cluster_names)
+        (some.selector is None or matches(some.selector, view.labels))
+        and (not some.environments or any(name in some.environments for name in view.environments))
+        and (not some.cluster_names or view.name in some.cluster_names)
     )
 
 
@@ -161,14 +161,16 @@ def _had_placements(inputs: Inputs) -> bool:
     return any(workload.origin.startswith(PLACEMENT_ORIGIN) for workload in workloads)
 
 
-def _placed(inputs: Inputs, placement: Placement, workload: WorkloadId, trouble: Condition | None) -> Definition:
+def _placed(
+    inputs: Inputs, view: ClusterView, placement: Placement, workload: WorkloadId, trouble: Condition | None
+) -> Definition:
     hold = trouble
     kustomization = inputs.fleet.kustomizations.get(workload)
     where = Place(placement.place.file, placement.place.object)
     if kustomization is None:
         hold = Condition(READY, "False", "NotSupportedYet", f"{where}: {workload.kind} is not supported yet")
-    for field_ in placement.unsupported:
-        if field_.holds:
+    for override in placement.overrides:
+        for field_ in override.unsupported if means(override, view) else ():
             message = f"{where}: {field_.field} is not supported yet, and without it something else would be applied"
             hold = Condition(READY, "False", "NotSupportedYet", message)
     return Definition(
@@ -177,5 +179,4 @@ def _placed(inputs: Inputs, placement: Placement, workload: WorkloadId, trouble:
         kustomization,
         templated=True,
         hold=hold,
-        unsupported=tuple(f"{where}: {each.field}" for each in placement.unsupported if not each.holds),
     )

@@ -13,6 +13,8 @@ WAVE_ANNOTATION: Final = f"{GROUP}/wave"
 DRIFT: Final = f"{GROUP}/drift"
 PRUNE: Final = f"{GROUP}/prune"
 PRUNE_LIMIT_ANNOTATION: Final = f"{GROUP}/prune-limit"
+FACTS_PREFIX: Final = "facts.felloe.io/"
+"""What the labels begin with that say of a cluster what its spoke reports."""
 WORKLOAD_LABELS: Final = frozenset({WORKLOAD_KIND, WORKLOAD_NAMESPACE, WORKLOAD_NAME})
 SYSTEM_NAMESPACE: Final = "felloe-system"
 """Where a spoke keeps its inventories."""

@@ -185,7 +185,7 @@ NO_SUCH_WORKLOAD = "{clusterNames: [a], workloads: [{kind: Kustomization, name: 
         (kustomization("wait: true", "v1beta1"), "spec.wait: unknown field"),
         (kustomization("wait: 'yes'"), "spec.wait: must be true or false, not the text 'yes'"),
         (kustomization("path: 3"), "spec.path: must be a text, not the number 3"),
-        (kustomization("timeout: 10"), "spec.timeout: must be a text"),
+        (kustomization("timeout: 10"), "spec.timeout: must be a duration such as 10m, not the number 10"),
         (kustomization("timeout: 10 minutes"), "spec.timeout: '10 minutes' is no duration; write it as"),
         (kustomization("dependsOn: x"), "spec.dependsOn: must be a list, not the text 'x'"),
         (kustomization("", "v3"), "apiVersion: Kustomization has no version v3; known are v1, v1beta2, v1beta1"),
@@ -259,7 +259,7 @@ def test_every_supported_field_of_a_git_repository_is_read() -> None:
 def test_kinds_that_are_not_supported_yet_are_known() -> None:
     fleet = load(
         "apiVersion: helm.toolkit.fluxcd.io/v2\nkind: HelmRelease\nmetadata: {name: x, namespace: shop}\nspec: {a: b}",
-        OWN.format(kind="Rollout", name="slow", spec="{}"),
+        OWN.format(kind="Tenant", name="shop", spec="{}"),
     )
-    assert [str(each) for each in fleet.unsupported] == ["HelmRelease shop/x", "Rollout slow"]
+    assert [str(each) for each in fleet.unsupported] == ["HelmRelease shop/x", "Tenant shop"]
     assert not fleet.empty

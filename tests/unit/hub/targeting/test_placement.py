@@ -174,11 +174,11 @@ class TestWhatIsWrongKeepsThePreviousVersion:
         before = plan(world, "d1", env="dev")
         world.files["fleet/shop.yaml"] = kustomization("shop", "./environments/prod") + PLACEMENT % (
             "everywhere",
-            "environments: [dev], overrides: [{variables: {a: b}}]",
+            "environments: [dev], overrides: [{clusterNames: [d1], values: {a: b}}, {clusterNames: [d2], values: {}}]",
         )
         after = plan(world, "d1", before, env="dev")
         assert after.bundle.root == before.bundle.root
-        assert "spec.overrides" in why(after, "shop")[1]
+        assert "spec.overrides[0].values is" in why(after, "shop")[1]
 
 
 def test_a_wide_render_is_prepared_once_for_all_clusters() -> None:
