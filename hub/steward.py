@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, Protocol
 
 import orjson
 from google.protobuf.message import DecodeError
@@ -28,12 +28,25 @@ from hub.link.server import LinkServer
 from hub.planning.comparing import Comparer
 from hub.planning.planner import Planner
 from hub.reporting.reporter import Reporter
+from hub.rollout.model import Act, Track
 from hub.sources.spec import GitSpec, SourceKey
 from hub.status.board import Board
 from hub.status.events import EventLog
 from hub.store import Approval, Blobs, Mark, Store
 
 _ADOPTION_SECONDS: Final = 300.0
+
+
+class Rollouts(Protocol):
+    """Who steers rollouts, as the steward needs them; what is meant is `hub.api.control.Control`'s."""
+
+    async def act(self, track: Track, act: Act, *, who: str, reason: str, stage: str, gate: str, release: int) -> None:
+        """Do something to the rollout of a track in the name of a person."""
+        ...
+
+    async def promote(self, track: Track, revision: str, *, who: str, reason: str) -> None:
+        """Let a release go on to the environment of a track in the name of a person."""
+        ...
 
 
 class Steward:
@@ -51,6 +64,7 @@ class Steward:
         fleet_source: GitSpec,
         comparer: Comparer,
         link: LinkServer,
+        rollouts: Rollouts | None = None,
     ) -> None:
         self._planner = planner
         self._reporter = reporter
@@ -62,6 +76,7 @@ class Steward:
         self._fleet_source = fleet_source
         self._comparer = comparer
         self._link = link
+        self._rollouts = rollouts
         self.listening = False
         """Set once spokes can connect."""
 
@@ -160,6 +175,21 @@ class Steward:
         self._store.approve(Approval(cluster, workload, prune, who, datetime.now(UTC).timestamp()))
         self._reporter.asked("PruneApproved", f"{who} approved the deletion {prune}", workload, [cluster])
         await self._in_force()
+
+    async def act_on_rollout(
+        self, track: Track, act: Act, *, who: str, reason: str, stage: str, gate: str, release: int
+    ) -> None:
+        """Do something to a rollout in the name of a person."""
+        await self._steered().act(track, act, who=who, reason=reason, stage=stage, gate=gate, release=release)
+
+    async def promote(self, track: Track, revision: str, *, who: str, reason: str) -> None:
+        """Let a release go on to an environment in the name of a person."""
+        await self._steered().promote(track, revision, who=who, reason=reason)
+
+    def _steered(self) -> Rollouts:
+        if self._rollouts is None:
+            raise ConfigError("this hub gives every release to all clusters at once: it has no rollouts to act on")
+        return self._rollouts
 
     async def _mark(
         self,

@@ -23,6 +23,7 @@ from hub.api.diffs import Diffs
 from hub.api.errors import on_bug, on_felloe_error, on_http_exception
 from hub.api.hooks import GitHook
 from hub.api.lists import Lists
+from hub.api.rollouts import Rollouts
 
 
 class ApiApp(Starlette):
@@ -40,7 +41,11 @@ class ApiApp(Starlette):
         self.closing = asyncio.Event()
         guard = Middleware(BearerAuth, token_sha256=admin_token_sha256)
         versioned = _versioned(
-            Actions(control), Adoption(control), Diffs(control), Lists(control, self.closing, heartbeat)
+            Actions(control),
+            Adoption(control),
+            Diffs(control),
+            Lists(control, self.closing, heartbeat),
+            Rollouts(control),
         )
         super().__init__(
             routes=[
@@ -54,10 +59,13 @@ class ApiApp(Starlette):
         )
 
 
-def _versioned(actions: Actions, adoption: Adoption, diffs: Diffs, lists: Lists) -> list[BaseRoute]:
+def _versioned(actions: Actions, adoption: Adoption, diffs: Diffs, lists: Lists, rollouts: Rollouts) -> list[BaseRoute]:
     workload = "/workloads/{namespace}/{name}"
     return [
         Route("/events", lists.events),
+        Route("/fleet", lists.fleet),
+        Route("/promotions", rollouts.promote, methods=["POST"]),
+        Route("/rollouts/{name}/{act}", rollouts.act, methods=["POST"]),
         Route("/tokens", actions.create_token, methods=["POST"]),
         Route("/clusters/{name}/adopt/flux", adoption.plan),
         Route("/clusters/{name}/adopt/flux", adoption.act, methods=["POST"]),

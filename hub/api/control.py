@@ -10,6 +10,7 @@ from typing import Protocol
 
 from felloe.identity import WorkloadId
 from felloe.v1 import adopt_pb2, diff_pb2
+from hub.rollout.model import Act, Track
 from hub.status.board import Board
 from hub.status.events import EventLog
 
@@ -84,6 +85,24 @@ class Control(Protocol):
 
     async def approve_prune(self, workload: WorkloadId, cluster: str, prune: str, who: str) -> None:
         """Let a spoke delete what it asks about (it is on the board, under this name), in the name of a person."""
+        ...
+
+    async def act_on_rollout(
+        self, track: Track, act: Act, *, who: str, reason: str, stage: str, gate: str, release: int
+    ) -> None:
+        """Do something to the rollout of a track (it is on the board), in the name of a person; return once decided.
+
+        `stage` and `gate` are empty but where the act is about one. Raise FelloeError where the rollout is not one to
+        which this can be done now, or has another release than `release` (0: whichever it has).
+        """
+        ...
+
+    async def promote(self, track: Track, revision: str, *, who: str, reason: str) -> None:
+        """Let a release go on to the environment (it is on the board) of a track, in the name of a person.
+
+        `revision` is a commit or its beginning; empty is what the environment before runs. Raise FelloeError where
+        there is no such track, or the release has not been healthy in the environment before.
+        """
         ...
 
     async def announce_urls(self, urls: Collection[str], ref: str) -> Sequence[str]:

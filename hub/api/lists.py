@@ -8,7 +8,9 @@ changes as they come, and a BOOKMARK as heartbeat. A watcher that comes back sim
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from typing import Final
 
 import orjson
@@ -20,12 +22,16 @@ from hub.api.errors import ApiError
 from hub.fleet.selector import parse_selector
 from hub.status.board import Board
 from hub.status.events import EventLog
+from hub.status.fleet import fleet_view
 from hub.status.resource import Collection, Key, Resource
 
 Match = Callable[[Resource], bool]
 
 INITIAL_EVENTS_END: Final = "k8s.io/initial-events-end"
 _MOST_NAMES: Final = 20
+_FLEET: Final = (Collection.ENVIRONMENTS, Collection.CLUSTERS, Collection.ROLLOUTS)
+_LEAST_PAUSE: Final = 0.25
+_PAUSE_SHARE: Final = 9
 _PARAMETERS: Final = frozenset({"labelSelector", "name", "namespace", "cluster", "watch"})
 
 
@@ -69,6 +75,33 @@ class Lists:
             check_cluster(self._control.board, cluster)
         return _json(_list(items, log.latest))
 
+    async def fleet(self, request: Request) -> Response:
+        """Answer ``GET /api/v1/fleet``: environments, what they run, what waits; with ``watch=true`` as it changes."""
+        _no_other(request, frozenset({"watch"}))
+        if _flag(request, "watch"):
+            return _stream(self._watch_fleet())
+        return _json(_fleet(self._control.board))
+
+    async def _watch_fleet(self) -> AsyncIterator[bytes]:
+        """Tell the fleet whenever it shows something else, for a small share of the time however large it is."""
+        board = self._control.board
+        told: dict[str, object] = {}
+        with board.subscribe(*_FLEET) as subscription:
+            while not self._closing.is_set():
+                began = time.monotonic()
+                fleet = _fleet(board)
+                if fleet != told:
+                    yield _line("MODIFIED" if told else "ADDED", fleet)
+                    if not told:
+                        yield _bookmark(board.version, initial=True)
+                    told = fleet
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_LEAST_PAUSE + _PAUSE_SHARE * (time.monotonic() - began)):
+                        await self._closing.wait()
+                while not self._closing.is_set() and not await self._within_heartbeat(subscription.wait()):
+                    yield _bookmark(board.version)
+                subscription.take()
+
     async def _watch(self, collection: Collection, match: Match) -> AsyncIterator[bytes]:
         board = self._control.board
         told: set[Key] = set()
@@ -107,6 +140,11 @@ class Lists:
             for task in waiting:
                 task.cancel()
         return bool(done)
+
+
+def _fleet(board: Board) -> dict[str, object]:
+    environments, clusters, rollouts = (board.resources(collection).values() for collection in _FLEET)
+    return fleet_view(environments, sorted(clusters, key=lambda one: one.name), rollouts)
 
 
 def _change(board: Board, collection: Collection, key: Key, match: Match, told: set[Key]) -> bytes | None:

@@ -26,8 +26,8 @@ class Posted:
 class Subscription:
     """What changed for one watcher since it last looked."""
 
-    def __init__(self, collection: Collection) -> None:
-        self.collection = collection
+    def __init__(self, collections: frozenset[Collection]) -> None:
+        self.collections = collections
         self._changed: dict[Key, None] = {}
         self._wake = asyncio.Event()
 
@@ -133,9 +133,9 @@ class Board:
         return any(changed + [self.post(resource) for resource in now.values()])
 
     @contextmanager
-    def subscribe(self, collection: Collection) -> Iterator[Subscription]:
-        """Be told of every change in a collection for as long as the block lasts."""
-        subscription = Subscription(collection)
+    def subscribe(self, *collections: Collection) -> Iterator[Subscription]:
+        """Be told of every change in these collections for as long as the block lasts."""
+        subscription = Subscription(frozenset(collections))
         self._subscriptions.add(subscription)
         try:
             yield subscription
@@ -144,5 +144,5 @@ class Board:
 
     def _tell(self, collection: Collection, key: Key) -> None:
         for subscription in self._subscriptions:
-            if subscription.collection is collection:
+            if collection in subscription.collections:
                 subscription.tell(key)

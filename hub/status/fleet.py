@@ -45,6 +45,7 @@ def fleet_view(
     return {
         "kind": "Fleet",
         "apiVersion": f"{GROUP}/v1alpha1",
+        "metadata": {"name": "fleet"},
         "environments": [
             _environment(
                 name, _promoted_from(by_name.get(name), tracks), in_environment.get(name, ()), tracks.get(name, ())

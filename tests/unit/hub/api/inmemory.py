@@ -27,6 +27,7 @@ from hub.api.credentials import ApiSecrets, open_secrets, publish_admin
 from hub.api.serve import ApiServer, serve
 from hub.link.queries import AwayError
 from hub.metrics import HubMetrics
+from hub.rollout.model import Act, Track
 from hub.status.board import Board
 from hub.status.events import EventLog
 from hub.status.facts import Condition, EventFacts, SourceFacts
@@ -99,6 +100,14 @@ class InMemoryHub:
 
     async def approve_prune(self, workload: WorkloadId, cluster: str, prune: str, who: str) -> None:
         self.calls.append(("approve", workload, cluster, prune, who))
+
+    async def act_on_rollout(
+        self, track: Track, act: Act, *, who: str, reason: str, stage: str, gate: str, release: int
+    ) -> None:
+        self.calls.append((act.value, str(track), who, reason, stage, gate, release))
+
+    async def promote(self, track: Track, revision: str, *, who: str, reason: str) -> None:
+        self.calls.append(("promote", str(track), revision, who, reason))
 
     async def announce_urls(self, urls: Names[str], ref: str) -> Sequence[str]:
         self.calls.append(("announce", tuple(urls), ref))
