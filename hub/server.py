@@ -59,6 +59,7 @@ def run(config: HubConfig) -> None:
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format="time=%(asctime)s level=%(levelname)s logger=%(name)s %(message)s"
     )
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs whole URLs, and a gate's may hold a token
     import uvloop
 
     os.umask(0o077)  # what is kept is for nobody else, also in a data folder that was there before

@@ -90,7 +90,8 @@ class ApprovalGate:
 class HttpGate:
     """A GET to `url` is answered with one of `statuses` and, where it is given, a body that `contains` a text.
 
-    `timeout` is that of one request; asked again every `interval` until it passes, at most `patience` long.
+    `timeout` is that of one request; asked again every `interval` until it passes, at most `patience` long. `secret`
+    names one of those kept for gates (`hub.gates.NAMESPACE`), shown to `url` as HTTP authorization.
     """
 
     name: str
@@ -100,13 +101,15 @@ class HttpGate:
     timeout: float = 10.0
     interval: float = 30.0
     patience: float = 3600.0
+    secret: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class PrometheusGate:
     """An instant query of a Prometheus at `url`: each sample is to `threshold` as `operator` says.
 
-    `operator` is one of ``< <= > >= == !=``. A result without samples does not pass, unless `empty_passes`.
+    `operator` is one of ``< <= > >= == !=``. A result without samples does not pass, unless `empty_passes`. The rest is
+    as in `HttpGate`.
     """
 
     name: str
@@ -118,6 +121,7 @@ class PrometheusGate:
     timeout: float = 10.0
     interval: float = 30.0
     patience: float = 3600.0
+    secret: str = ""
 
 
 Gate = ApprovalGate | HttpGate | PrometheusGate

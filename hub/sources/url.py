@@ -13,6 +13,7 @@ SCHEMES = ("https", "http", "ssh", "file")
 
 _SCP_LIKE = re.compile(r"(?:(?P<user>[^@/:]+)@)?(?P<host>[^@/:]+):(?!//)(?P<path>.+)")
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f\"'`<>\\|^{}]")
+_FORBIDDEN_ON_THE_WEB = re.compile(r"[^!-~]|[\"<>\\^`{|}#]")
 
 
 def check_url(url: str) -> None:
@@ -47,6 +48,23 @@ def check_url(url: str) -> None:
         raise ConfigError(f"{shown(url)}: a repository's URL has no '?' and no '#'")
     if not parts.path.strip("/") or parts.path.lstrip("/").startswith("-"):
         raise ConfigError(f"{_quoted(url)} names no repository: its path is empty or begins with '-'")
+
+
+def check_web_url(url: str) -> None:
+    """Raise `ConfigError` unless `url` is an https or http URL that the hub may ask: without user, password, fragment.
+
+    The message holds neither user information nor the query, which may hold a token.
+    """
+    address = url.partition("?")[0]
+    parts, where = split_url(address), _quoted(address)
+    if parts.scheme not in {"https", "http"} or not parts.hostname:
+        raise ConfigError(f"{where} is no URL that can be asked: write https://HOST/PATH (http is known too)")
+    if parts.username is not None or parts.password is not None:
+        raise ConfigError(f"{where}: the URL holds credentials; put them into a secret and name it in secretRef")
+    if _FORBIDDEN_ON_THE_WEB.search(url):
+        raise ConfigError(
+            f"{where} holds a '#', a blank, a quote or a control character; write it as %23, %20 and so on"
+        )
 
 
 def split_url(url: str) -> SplitResult:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from felloe.errors import ConfigError
-from hub.sources.url import UrlRewriter, check_url, repository_identity, shown
+from hub.sources.url import UrlRewriter, check_url, check_web_url, repository_identity, shown
 
 
 @pytest.mark.parametrize(
@@ -110,3 +110,45 @@ def test_the_longest_prefix_rewrites_as_instead_of_does() -> None:
 def test_a_rewrite_rule_without_both_sides_is_refused(option: str) -> None:
     with pytest.raises(ConfigError, match="PREFIX=REPLACEMENT"):
         UrlRewriter.parse([option])
+
+
+@pytest.mark.parametrize(
+    "url", ["https://example.com", "http://[::1]:9090/prometheus", "https://example.com/healthz?full=1&deep=a%20b"]
+)
+def test_urls_that_a_gate_may_ask(url: str) -> None:
+    check_web_url(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("example.com/healthz", "write https://HOST/PATH"),
+        ("file:///etc/passwd", "write https://HOST/PATH"),
+        ("ftp://example.com/x", "write https://HOST/PATH"),
+        ("https:///healthz", "write https://HOST/PATH"),
+        ("https://example.com:port/x", "no valid URL"),
+        ("https://example.com/a b", "a blank"),
+        ("https://example.com/a\r\nHost: b", "control character"),
+        ("https://example.com/\N{GREEK SMALL LETTER ALPHA}", "a blank"),
+        ("https://example.com/x#top", "a '#'"),
+    ],
+)
+def test_what_is_no_address_of_a_web_server_is_refused_for_a_gate(url: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        check_web_url(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://me:s3cret@example.com/x",
+        "https://s3cret@example.com/",
+        "https://example.com:x/?token=s3cret",
+        "https://example.com/ ?token=s3cret",
+        "https://:s3cret@example.com",
+    ],
+)
+def test_credentials_in_the_url_of_a_gate_are_refused_and_not_repeated(url: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        check_web_url(url)
+    assert "s3cret" not in str(raised.value)
