@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, date, datetime
-from typing import Final
-from urllib.parse import urlsplit
+from typing import Final, TypeVar
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
+from felloe.errors import ConfigError
 from felloe.k8syaml import JsonValue
 from hub.fleet.document import NAME, Header, Spec, checked_spec
 from hub.fleet.errors import FleetError
@@ -31,6 +32,7 @@ from hub.fleet.strategy import (
     Strategy,
     Window,
 )
+from hub.sources.url import check_web_url
 
 _GATES: Final = ("approval", "http", "prometheus")
 _OPERATORS: Final = ("<", "<=", ">", ">=", "==", "!=")
@@ -71,14 +73,9 @@ def _date_mistake(text: str) -> str:
 
 def _url_mistake(text: str) -> str:
     try:
-        url = urlsplit(text)
-        right = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
-    except ValueError:
-        return f"{text[:60]!r} is no URL"
-    if not right:
-        return f"{text[:60]!r} is no http or https URL"
-    if url.username is not None or url.password is not None:
-        return "must not hold a name or a password: everybody who reads the repository would know it"
+        check_web_url(text)
+    except ConfigError as error:
+        return error.message
     return ""
 
 
@@ -89,6 +86,7 @@ _ASKING: Final = {
     "timeout": Field(Duration(least=1.0)),
     "interval": Field(Duration(least=1.0)),
     "patience": Field(Duration()),
+    "secretRef": Field(Record({"name": Field(NAME, required=True)})),
 }
 _GATE: Final = Record(
     {
@@ -205,28 +203,29 @@ def _gate(gate: Spec) -> Gate:
     name = gate.text("name")
     if "http" in gate:
         http = gate.record("http")
-        timeout, interval, patience = _asking(http)
         statuses = http.wholes("statuses") or (200,)
-        return HttpGate(name, http.text("url"), statuses, http.text("contains"), timeout, interval, patience)
+        return _asked(http, HttpGate(name, http.text("url"), statuses, http.text("contains")))
     if "prometheus" in gate:
-        prometheus = gate.record("prometheus")
-        timeout, interval, patience = _asking(prometheus)
-        return PrometheusGate(
-            name,
-            url=prometheus.text("url"),
-            query=prometheus.text("query"),
-            operator=prometheus.text("operator"),
-            threshold=prometheus.number("threshold"),
-            empty_passes=prometheus.flag("emptyPasses"),
-            timeout=timeout,
-            interval=interval,
-            patience=patience,
+        asked = gate.record("prometheus")
+        found = PrometheusGate(
+            name, asked.text("url"), asked.text("query"), asked.text("operator"), asked.number("threshold")
         )
+        return _asked(asked, replace(found, empty_passes=asked.flag("emptyPasses")))
     return ApprovalGate(name)
 
 
-def _asking(gate: Spec) -> tuple[float, float, float]:
-    return gate.seconds("timeout", 10.0), gate.seconds("interval", 30.0), gate.seconds("patience", 3600.0)
+_Asked = TypeVar("_Asked", HttpGate, PrometheusGate)
+
+
+def _asked(spec: Spec, gate: _Asked) -> _Asked:
+    """Return a gate with how it is asked; what is not said is as the gate has it."""
+    return replace(
+        gate,
+        timeout=spec.seconds("timeout", gate.timeout),
+        interval=spec.seconds("interval", gate.interval),
+        patience=spec.seconds("patience", gate.patience),
+        secret=spec.record("secretRef").text("name"),
+    )
 
 
 def _stage_mistakes(spec: Spec) -> Iterator[tuple[str, str]]:

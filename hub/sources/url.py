@@ -58,7 +58,7 @@ def check_web_url(url: str) -> None:
     address = url.partition("?")[0]
     parts, where = split_url(address), _quoted(address)
     if parts.scheme not in {"https", "http"} or not parts.hostname:
-        raise ConfigError(f"{where} is no URL that can be asked: write https://HOST/PATH (http is known too)")
+        raise ConfigError(f"{where} is no http or https URL: write https://HOST/PATH")
     if parts.username is not None or parts.password is not None:
         raise ConfigError(f"{where}: the URL holds credentials; put them into a secret and name it in secretRef")
     if _FORBIDDEN_ON_THE_WEB.search(url):

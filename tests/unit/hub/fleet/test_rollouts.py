@@ -46,7 +46,8 @@ spec:
         - {name: smoke, http: {url: "https://shop.example/health", statuses: [200, 204], contains: ok, timeout: 5s,
                                interval: 1m, patience: 2h}}
         - {name: errors, prometheus: {url: "http://prometheus:9090", query: "sum(errors)", operator: "<",
-                                      threshold: "0.01", emptyPasses: true}}
+                                      threshold: "0.01", emptyPasses: true,
+                                      secretRef: {name: reader}}}
     - {name: rest, share: 12.5%, order: {by: Random, seed: x}}
   windows: [{schedule: "0 9 * * 1-5", duration: 8h, timeZone: Europe/Berlin}]
   freezes: [{first: 2026-12-23, last: 2027-01-02, timeZone: Asia/Tokyo}]
@@ -103,7 +104,7 @@ def test_every_field_of_a_rollout_is_read() -> None:
                 gates=(
                     ApprovalGate("ok"),
                     HttpGate("smoke", "https://shop.example/health", (200, 204), "ok", 5, 60, 7200),
-                    PrometheusGate("errors", "http://prometheus:9090", "sum(errors)", "<", 0.01, empty_passes=True),
+                    PrometheusGate("errors", "http://prometheus:9090", "sum(errors)", "<", 0.01, True, secret="reader"),
                 ),
             ),
             Stage("rest", share=Share(percent=12.5), order=Order(OrderBy.RANDOM, seed="x")),
@@ -174,8 +175,11 @@ PROMETHEUS = "{name: g, prometheus: {url: 'http://x.example', query: up, operato
         (gates(HTTP % ", statuses: [99]"), "gates[0].http.statuses[0]: must be from 100 to 599, not 99"),
         (gates(HTTP % ", interval: 1ms"), "gates[0].http.interval: must be at least 1s, not 1ms"),
         (gates("{name: g, http: {url: 'ftp://x'}}"), "http.url: 'ftp://x' is no http or https URL"),
-        (gates("{name: g, http: {url: 'https://[x'}}"), "http.url: 'https://[x' is no URL"),
-        (gates("{name: g, http: {url: 'https://me:pw@x.example'}}"), "http.url: must not hold a name or a password"),
+        (gates("{name: g, http: {url: 'https://[x'}}"), "http.url: 'https://[x' is no valid URL"),
+        (
+            gates("{name: g, http: {url: 'https://me:pw@x.example'}}"),
+            "http.url: 'https://x.example': the URL holds cred",
+        ),
         (gates(PROMETHEUS % ("=", 1)), "prometheus.operator: must be one of <, <=, >, >=, ==, !=, not '='"),
         (gates(PROMETHEUS % ("<", "many")), "prometheus.threshold: must be a number, not the text 'many'"),
         (gates(PROMETHEUS % ("<", "'NaN'")), "prometheus.threshold: must be a number"),
