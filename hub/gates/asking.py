@@ -7,7 +7,7 @@ counts when a stage begins is how it is then, and not how it was while another g
     gates = Gates(secrets, on_change)
     async with asyncio.TaskGroup() as group:
         group.create_task(gates.run())
-        gates.ask({Question(track, release, "canary", "errors"): gate})
+        gates.ask({Question(track, release, "canary", "errors"): Asked(gate, known)})
         gates.answers(track, release)
 """
 
@@ -44,6 +44,13 @@ class Question(NamedTuple):
     gate: str
 
 
+class Asked(NamedTuple):
+    """What is asked, and what the engine knows of the answer: its word is what outlives a restart of the hub."""
+
+    gate: Gate
+    known: GateResult | None = None
+
+
 OnChange = Callable[[Track], None]
 
 
@@ -75,21 +82,23 @@ class Gates:
                     tasks[asker] = group.create_task(asker.run(), name=f"gate {asker.key}")
                 await self._changed.wait()
 
-    def ask(self, wanted: Mapping[Question, Gate], known: Mapping[Question, GateResult] | None = None) -> None:
+    def ask(self, wanted: Mapping[Question, Asked]) -> None:
         """Ask exactly these from now on; approvals among them are left to people.
 
-        A question that is asked already goes on, unless its gate says something else now; then it begins anew. `known`
-        are answers that were kept, by a hub before this one: a question that begins goes on from there, so that after a
-        restart its patience is not longer. One that had failed begins anew.
+        A question that is asked already goes on, so that its patience ends. It begins anew where its gate says
+        something else now, or where the engine wants to know it since later: somebody had the rollout tried again. One
+        that is new here, because the hub was restarted, goes on from what is known.
         """
         before, self._askers, self._tracks = self._askers, {}, {}
-        for key, gate in wanted.items():
+        for key, (gate, known) in wanted.items():
             if isinstance(gate, ApprovalGate):
                 continue
             asker = before.get(key)
             if asker is None or asker.gate != gate:
-                kept = known.get(key) if known and asker is None else None
-                asker = _Asker(key, gate, self._web, self._on_change, self._clock, kept)
+                since = known.asked_since if known and asker is None and known.verdict is Verdict.WAITING else None
+                asker = _Asker(key, gate, self._web, self._on_change, self._clock, since)
+            elif known is not None and known.asked_since > asker.since:
+                asker = _Asker(key, gate, self._web, self._on_change, self._clock, known.asked_since)
             self._askers[key] = asker
             self._tracks.setdefault(key.track, []).append(asker)
         if before != self._askers:
@@ -115,7 +124,7 @@ class _Asker:
         web: _Web,
         on_change: OnChange,
         clock: Callable[[], float],
-        kept: GateResult | None,
+        since: float | None,
     ) -> None:
         self.key = key
         self.gate = gate
@@ -123,9 +132,8 @@ class _Asker:
         self._web = web
         self._on_change = on_change
         self._clock = clock
-        goes_on = kept is not None and kept.verdict is not Verdict.FAILED
-        self._asked_since = kept.asked_since if kept and goes_on else clock()
-        self._waits_since = kept.at if kept and kept.verdict is Verdict.PASSED else self._asked_since
+        self.since = clock() if since is None else since
+        self._waits_since = self.since
 
     async def run(self) -> None:
         pause = random.uniform(0.0, self.gate.interval)  # noqa: S311  # gates that begin together spread, once
@@ -146,11 +154,11 @@ class _Asker:
         now = self._clock()
         if opinion.passed:
             self._waits_since = now
-            return GateResult(Verdict.PASSED, now, self._asked_since, opinion.message)
+            return GateResult(Verdict.PASSED, now, self.since, opinion.message)
         if now - self._waits_since < self.gate.patience:
-            return GateResult(Verdict.WAITING, now, self._asked_since, opinion.message)
+            return GateResult(Verdict.WAITING, now, self.since, opinion.message)
         message = f"did not pass within {format_duration(self.gate.patience)}: {opinion.message}"
-        return GateResult(Verdict.FAILED, now, self._asked_since, message)
+        return GateResult(Verdict.FAILED, now, self.since, message)
 
 
 class _Web:

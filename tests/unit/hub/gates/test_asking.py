@@ -14,7 +14,7 @@ from typing import TypeVar
 import pytest
 
 from hub.fleet.strategy import ApprovalGate, Gate, HttpGate, PrometheusGate
-from hub.gates.asking import Gates, Question
+from hub.gates.asking import Asked, Gates, Question
 from hub.rollout.model import GateResult, Track, Verdict
 from hub.sources.secrets import SecretFolder
 from tests.servers.web import Request, Response, WebServer
@@ -41,6 +41,9 @@ class World:
         self.now = 1000.0
         self.changes: list[Track] = []
         self.gates = Gates(secrets, self.changes.append, clock=lambda: self.now)
+
+    def ask(self, wanted: Mapping[Question, Gate], known: GateResult | None = None) -> None:
+        self.gates.ask({question: Asked(gate, known) for question, gate in wanted.items()})
 
     async def until(self, what: Callable[[], T | None]) -> T:
         async with asyncio.timeout(SECONDS):
@@ -80,7 +83,7 @@ async def test_a_gate_is_asked_until_it_passes_and_says_meanwhile_why_not() -> N
     ready = threading.Event()
     with WebServer(lambda _: Response(200 if ready.is_set() else 503)) as server:
         async with running() as world:
-            world.gates.ask({key(): http(f"{server.url}/healthz?token=hidden")})
+            world.ask({key(): http(f"{server.url}/healthz?token=hidden")})
             waiting = await world.answer(Verdict.WAITING)
             assert waiting.message == f"{server.url}/healthz answered HTTP 503 Service Unavailable; wanted is 200"
             ready.set()
@@ -93,7 +96,7 @@ async def test_a_gate_is_asked_until_it_passes_and_says_meanwhile_why_not() -> N
 async def test_patience_ends_with_what_was_seen_last_and_then_nobody_asks() -> None:
     with WebServer(lambda _: Response(500)) as server:
         async with running() as world:
-            world.gates.ask({key(): http(server.url, patience=60.0)})
+            world.ask({key(): http(server.url, patience=60.0)})
             await world.answer(Verdict.WAITING)
             world.now += 61
             failed = await world.answer(Verdict.FAILED)
@@ -108,7 +111,7 @@ async def test_who_can_not_be_reached_is_waited_for_and_named() -> None:
     with WebServer(lambda _: Response()) as server:
         gone = server.url
     async with running() as world:
-        world.gates.ask({key(): http(f"{gone}/x?token=hidden", patience=60.0)})
+        world.ask({key(): http(f"{gone}/x?token=hidden", patience=60.0)})
         waiting = await world.answer(Verdict.WAITING)
         assert waiting.message == f"{gone}/x can't be asked: Connection refused"
         world.now += 60
@@ -119,7 +122,7 @@ async def test_a_gate_that_passed_counts_only_for_as_long_as_it_does() -> None:
     broken = threading.Event()
     with WebServer(lambda _: Response(500 if broken.is_set() else 200)) as server:
         async with running() as world:
-            world.gates.ask({key(): http(server.url, patience=60.0)})
+            world.ask({key(): http(server.url, patience=60.0)})
             await world.answer(Verdict.PASSED)
             world.now += 3600
             await world.until(lambda: _at(world, world.now))
@@ -136,9 +139,9 @@ def _at(world: World, when: float) -> bool | None:
 async def test_an_answer_about_another_release_is_none_about_this_one() -> None:
     with WebServer(lambda _: Response(200)) as server:
         async with running() as world:
-            world.gates.ask({key(): http(server.url)})
+            world.ask({key(): http(server.url)})
             await world.answer(Verdict.PASSED)
-            world.gates.ask({key(release=8): http(server.url)})
+            world.ask({key(release=8): http(server.url)})
             assert world.gates.answers(SHOP, 7) == {}
             assert world.gates.answers(SHOP, 8) == {}
             await world.answer(Verdict.PASSED, key(release=8))
@@ -147,13 +150,13 @@ async def test_an_answer_about_another_release_is_none_about_this_one() -> None:
 async def test_what_is_no_longer_wanted_is_not_asked_and_what_is_changed_begins_anew() -> None:
     with WebServer(lambda request: Response(200 if request.path == "/a" else 500)) as server:
         async with running() as world:
-            world.gates.ask({key(): http(f"{server.url}/a"), key(CART): ApprovalGate("smoke")})
+            world.ask({key(): http(f"{server.url}/a"), key(CART): ApprovalGate("smoke")})
             await world.answer(Verdict.PASSED)
             assert world.gates.answers(CART, 7) == {}  # an approval is people's
-            world.gates.ask({key(): http(f"{server.url}/b")})
+            world.ask({key(): http(f"{server.url}/b")})
             assert world.gates.answers(SHOP, 7) == {}
             await world.answer(Verdict.WAITING)
-            world.gates.ask({})
+            world.ask({})
             await asyncio.sleep(0.05)  # one that is under way may still arrive
             asked = len(server.requests)
             await asyncio.sleep(0.1)
@@ -163,18 +166,26 @@ async def test_what_is_no_longer_wanted_is_not_asked_and_what_is_changed_begins_
 async def test_a_hub_that_was_restarted_has_no_more_patience_than_the_one_before() -> None:
     with WebServer(lambda _: Response(500)) as server:
         async with running() as world:
-            kept = GateResult(Verdict.WAITING, at=990.0, asked_since=500.0)
-            world.gates.ask({key(): http(server.url, patience=499.0)}, {key(): kept})
+            known = GateResult(Verdict.WAITING, at=990.0, asked_since=500.0)
+            world.ask({key(): http(server.url, patience=499.0)}, known)
             assert (await world.answer(Verdict.FAILED)).asked_since == 500.0
 
 
-async def test_a_gate_that_failed_begins_anew_when_it_is_asked_again() -> None:
+async def test_a_gate_that_failed_begins_anew_only_when_it_is_asked_anew() -> None:
     with WebServer(lambda _: Response(500)) as server:
         async with running() as world:
-            gate = http(server.url, patience=60.0)
-            failed = GateResult(Verdict.FAILED, at=990.0, asked_since=500.0)
-            world.gates.ask({key(): gate}, {key(): failed})
-            assert (await world.answer(Verdict.WAITING)).asked_since == 1000.0
+            wanted: dict[Question, Gate] = {key(): http(server.url, patience=60.0)}
+            world.ask(wanted)
+            await world.answer(Verdict.WAITING)
+            world.now += 61
+            failed = await world.answer(Verdict.FAILED)
+            world.ask(wanted, failed)
+            asked = len(server.requests)
+            await asyncio.sleep(0.1)
+            assert len(server.requests) == asked
+            world.now += 100
+            world.ask(wanted, GateResult(Verdict.WAITING, at=world.now, asked_since=world.now))
+            assert (await world.answer(Verdict.WAITING)).asked_since == world.now
 
 
 async def test_slow_gates_of_one_rollout_do_not_hold_up_another() -> None:
@@ -190,9 +201,9 @@ async def test_slow_gates_of_one_rollout_do_not_hold_up_another() -> None:
             slow: dict[Question, Gate] = {
                 key(gate=f"g{n}"): HttpGate(f"g{n}", f"{server.url}/slow", timeout=SECONDS) for n in range(200)
             }
-            world.gates.ask(slow)
+            world.ask(slow)
             await world.until(lambda: len(server.requests) >= 4 or None)
-            world.gates.ask({**slow, key(CART): http(f"{server.url}/fast")})
+            world.ask({**slow, key(CART): http(f"{server.url}/fast")})
             await world.answer(Verdict.PASSED, key(CART))
             assert sum(request.path == "/slow" for request in server.requests) == 4
             go.set()
@@ -206,7 +217,7 @@ async def test_one_request_takes_no_longer_than_its_timeout_however_it_drips() -
 
     with WebServer(lambda _: Response(200, drip())) as server:
         async with running() as world:
-            world.gates.ask({key(): http(server.url, contains="ok", timeout=0.2)})
+            world.ask({key(): http(server.url, contains="ok", timeout=0.2)})
             waiting = await world.answer(Verdict.WAITING)
     assert waiting.message == f"{server.url}: no answer within 0.2 s"
 
@@ -222,9 +233,9 @@ async def test_no_more_is_read_than_a_gate_needs() -> None:
 
     with WebServer(lambda _: Response(200, endless())) as server:
         async with running() as world:
-            world.gates.ask({key(): http(server.url, contains="ok", timeout=SECONDS)})
+            world.ask({key(): http(server.url, contains="ok", timeout=SECONDS)})
             await world.answer(Verdict.WAITING, says="the first 1 MiB")
-            world.gates.ask({key(gate="head"): HttpGate("head", server.url)})
+            world.ask({key(gate="head"): HttpGate("head", server.url)})
             await world.answer(Verdict.PASSED, key(gate="head"))
     assert sent < 64 << 20
 
@@ -233,7 +244,7 @@ async def test_a_compressed_answer_is_not_unpacked() -> None:
     packed = gzip.compress(b"ok" * 1000)
     with WebServer(lambda _: Response(200, packed, {"Content-Encoding": "gzip"})) as server:
         async with running() as world:
-            world.gates.ask({key(): http(server.url, contains="ok")})
+            world.ask({key(): http(server.url, contains="ok")})
             await world.answer(Verdict.WAITING, says="answered compressed")
     assert server.requests[0].headers["accept-encoding"] == "identity"
 
@@ -249,7 +260,7 @@ async def test_redirects_are_followed_within_the_web_only() -> None:
         async with running() as world:
             gates = {name: http(f"{server.url}/{name}", contains="here") for name in ("a", "file", "ftp", "loop")}
             gates["final"] = http(f"{server.url}/a", statuses=(302,))
-            world.gates.ask({key(gate=name): gate for name, gate in gates.items()})
+            world.ask({key(gate=name): gate for name, gate in gates.items()})
             await world.answer(Verdict.PASSED, key(gate="a"))
             await world.answer(Verdict.PASSED, key(gate="final"))
             await world.answer(Verdict.WAITING, key(gate="file"), "from http to file; refused")
@@ -266,7 +277,7 @@ async def test_a_secret_is_shown_to_the_host_that_the_gate_names_and_to_no_other
         WebServer(lambda _: Response(302, headers={"Location": f"{other.url}/x"})) as server,
     ):
         async with running(secret(tmp_path, bearerToken="s3cret\n")) as world:
-            world.gates.ask({key(): http(server.url, secret="probe")})
+            world.ask({key(): http(server.url, secret="probe")})
             await world.answer(Verdict.PASSED)
     assert server.requests[0].headers["authorization"] == "Bearer s3cret"
     assert "authorization" not in other.requests[0].headers
@@ -285,7 +296,7 @@ async def test_a_query_is_posted_with_basic_authorization_and_not_sent_elsewhere
         async with running(secret(tmp_path, username="me", password="s3cret")) as world:
             query = PrometheusGate("smoke", server.url, "1 + 1", "==", 1.0, interval=0.01, secret="probe")
             moved = PrometheusGate("moved", f"{server.url}/moved", "1", "==", 1.0, interval=0.01)
-            world.gates.ask({key(): query, key(gate="moved"): moved})
+            world.ask({key(): query, key(gate="moved"): moved})
             assert (await world.answer(Verdict.PASSED)).message == "1 is == 1"
             await world.answer(Verdict.WAITING, key(gate="moved"), "a query is not sent on")
     asked = next(request for request in server.requests if request.path == "/api/v1/query")
@@ -304,7 +315,7 @@ async def test_a_query_is_posted_with_basic_authorization_and_not_sent_elsewhere
 async def test_a_secret_that_can_not_be_used_is_an_answer(tmp_path: Path, values: Mapping[str, str], says: str) -> None:
     with WebServer(lambda _: Response(200)) as server:
         async with running(secret(tmp_path, **values) if values else tmp_path) as world:
-            world.gates.ask({key(): http(server.url, secret="probe")})
+            world.ask({key(): http(server.url, secret="probe")})
             waiting = await world.answer(Verdict.WAITING, says=says)
     assert "s3cret" not in waiting.message
     assert not server.requests
