@@ -27,7 +27,9 @@ from felloe.errors import StoreError
 from felloe.tracing import tracer
 from hub.api.app import ApiApp
 from hub.api.credentials import open_secrets, publish_admin
+from hub.api.people import People
 from hub.api.serve import ApiServer, serve
+from hub.audit import AuditLog
 from hub.config import Address, HubConfig
 from hub.link.enrolment import Enrolment
 from hub.link.server import LinkServer
@@ -47,7 +49,7 @@ from hub.sources.url import UrlRewriter
 from hub.status.board import Board
 from hub.status.events import EventLog
 from hub.steward import Steward
-from hub.store import FolderBlobs, SqliteStore
+from hub.store import FolderBlobs, SqliteStore, Store
 
 log = logging.getLogger(__name__)
 
@@ -163,11 +165,14 @@ async def _open(config: HubConfig, stack: AsyncExitStack) -> _Hub:
     )
     reporter.on_lack, reporter.on_membership = planner.publish_again, planner.noticed
     comparer = Comparer(planner, link, blobs)
-    steward = Steward(planner, reporter, enrolment, store, blobs, board, events, settings.fleet_source, comparer, link)
+    audit = AuditLog(store)
+    steward = Steward(
+        planner, reporter, enrolment, store, blobs, board, events, settings.fleet_source, comparer, link, audit
+    )
     planner.recall()
     reporter.recall()
 
-    api = await _start_api(config, steward, metrics, authority, stack)
+    api = await _start_api(config, steward, store, audit, metrics, authority, stack)
     port = await link.start(str(config.grpc), config.advertise)
     stack.push_async_callback(link.stop)
     steward.listening = True
@@ -179,7 +184,13 @@ async def _open(config: HubConfig, stack: AsyncExitStack) -> _Hub:
 
 
 async def _start_api(
-    config: HubConfig, steward: Steward, metrics: HubMetrics, authority: Authority, stack: AsyncExitStack
+    config: HubConfig,
+    steward: Steward,
+    store: Store,
+    audit: AuditLog,
+    metrics: HubMetrics,
+    authority: Authority,
+    stack: AsyncExitStack,
 ) -> ApiServer:
     secrets = open_secrets(config.data)
     key, chain = authority.server([config.http.host, *config.advertise])
@@ -193,7 +204,8 @@ async def _start_api(
     app = ApiApp(
         steward,
         metrics.registry,
-        admin_token_sha256=secrets.admin_token_sha256,
+        people=People(store, audit, secrets.admin_token_sha256),
+        store=store,
         webhook_secret=secrets.webhook_secret,
     )
     api = await serve(app, config.http.host, config.http.port, certificate_file, key_file)

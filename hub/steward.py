@@ -22,6 +22,7 @@ from felloe.k8syaml import JsonValue
 from felloe.substitute import substitute
 from felloe.v1 import adopt_pb2, diff_pb2
 from hub.api.control import IssuedToken, RenderedWorkload
+from hub.audit import Action, AuditLog
 from hub.fleet.durations import format_duration
 from hub.link.enrolment import Enrolment
 from hub.link.server import LinkServer
@@ -35,6 +36,10 @@ from hub.status.events import EventLog
 from hub.store import Approval, Blobs, Mark, Store
 
 _ADOPTION_SECONDS: Final = 300.0
+_ADOPTIONS: Final = {
+    adopt_pb2.FluxAdoption.ACTION_ADOPT: Action.FLUX_ADOPTED,
+    adopt_pb2.FluxAdoption.ACTION_UNDO: Action.FLUX_RETURNED,
+}
 
 
 class Rollouts(Protocol):
@@ -64,6 +69,7 @@ class Steward:
         fleet_source: GitSpec,
         comparer: Comparer,
         link: LinkServer,
+        audit: AuditLog,
         rollouts: Rollouts | None = None,
     ) -> None:
         self._planner = planner
@@ -76,6 +82,7 @@ class Steward:
         self._fleet_source = fleet_source
         self._comparer = comparer
         self._link = link
+        self._audit = audit
         self._rollouts = rollouts
         self.listening = False
         """Set once spokes can connect."""
@@ -94,9 +101,17 @@ class Steward:
         """Return what keeps the hub from serving."""
         return () if self.listening else ("the link does not listen yet",)
 
-    async def create_token(self, cluster: str, labels: Mapping[str, str], ttl: timedelta) -> IssuedToken:
+    async def create_token(self, cluster: str, labels: Mapping[str, str], ttl: timedelta, *, who: str) -> IssuedToken:
         """Make a one-time join token."""
-        token = self._enrolment.create_token(cluster, labels, ttl.total_seconds())
+        with self._store.batch():
+            self._audit.record(
+                who,
+                Action.TOKEN_CREATED,
+                clusters=[cluster],
+                labels=dict(labels),
+                ttl=round(ttl.total_seconds()),
+            )
+            token = self._enrolment.create_token(cluster, labels, ttl.total_seconds())
         good_for = format_duration(ttl.total_seconds())
         self._reporter.event(cluster, "Normal", "TokenCreated", f"a join token was made, good for {good_for}")
         return IssuedToken(token, cluster, datetime.now(UTC) + ttl)
@@ -133,8 +148,18 @@ class Steward:
         """Compare a cluster with what it should be, or would be at a revision."""
         return self._comparer.compare(cluster, workload, revision)
 
-    async def adopt_flux(self, cluster: str, asked: adopt_pb2.FluxAdoption) -> Sequence[adopt_pb2.FluxAnswer]:
+    async def adopt_flux(
+        self, cluster: str, asked: adopt_pb2.FluxAdoption, *, who: str, reason: str = ""
+    ) -> Sequence[adopt_pb2.FluxAnswer]:
         """Have a cluster's spoke take it over from Flux, or give it back, or say what that would do."""
+        action = _ADOPTIONS.get(asked.action)
+        if action is None:
+            return await self._ask_adoption(cluster, asked)
+        number = self._audit.record(who, action, clusters=[cluster], reason=reason, frozen=asked.frozen)
+        with self._audit.failing(number, who, [cluster]):
+            return await self._ask_adoption(cluster, asked)
+
+    async def _ask_adoption(self, cluster: str, asked: adopt_pb2.FluxAdoption) -> Sequence[adopt_pb2.FluxAnswer]:
         question = asked.SerializeToString()
         try:
             async with self._link.ask(cluster, queries.ADOPT_FLUX, question, timeout=_ADOPTION_SECONDS) as answer:
@@ -144,8 +169,9 @@ class Steward:
                 f"what cluster {cluster} says about its adoption can't be read: update its spoke"
             ) from error
 
-    async def reconcile_source(self, kind: str, namespace: str, name: str) -> str:
+    async def reconcile_source(self, kind: str, namespace: str, name: str, *, who: str) -> str:
         """Look at a source now and plan with what is there; return its revision."""
+        self._audit.record(who, Action.SOURCE_RECONCILED, source=f"{kind}/{namespace}/{name}")
         states = await self._planner.refresh(SourceKey(namespace, name))
         if not states:
             raise SourceError(f"{kind} {namespace}/{name} is not followed")
@@ -158,21 +184,36 @@ class Steward:
             raise ConfigError(plans.problem)
         return ", ".join(sorted({state.fetched.revision for state in states if state.fetched}))
 
-    async def reconcile_workload(self, workload: WorkloadId, clusters: Collection[str]) -> None:
+    async def reconcile_workload(
+        self, workload: WorkloadId, clusters: Collection[str], *, who: str, reason: str = ""
+    ) -> None:
         """Have a workload applied again."""
         now = datetime.now(UTC).isoformat()
-        await self._mark(workload, clusters, requested_at=now)
+        with self._store.batch():
+            self._acted(who, Action.WORKLOAD_RECONCILED, workload, clusters, reason)
+            self._mark(workload, clusters, requested_at=now)
+        await self._in_force()
         self._reporter.asked("ReconcileRequested", "asked to be applied again", workload, clusters)
 
-    async def suspend_workload(self, workload: WorkloadId, clusters: Collection[str], *, suspended: bool) -> None:
+    async def suspend_workload(
+        self, workload: WorkloadId, clusters: Collection[str], *, suspended: bool, who: str, reason: str = ""
+    ) -> None:
         """Suspend or resume a workload."""
-        await self._mark(workload, clusters, suspended=suspended)
+        action = Action.WORKLOAD_SUSPENDED if suspended else Action.WORKLOAD_RESUMED
+        with self._store.batch():
+            self._acted(who, action, workload, clusters, reason)
+            self._mark(workload, clusters, suspended=suspended)
+        await self._in_force()
         reason, message = ("Suspended", "left as it is until resumed") if suspended else ("Resumed", "goes on")
         self._reporter.asked(reason, message, workload, clusters)
 
-    async def approve_prune(self, workload: WorkloadId, cluster: str, prune: str, who: str) -> None:
+    async def approve_prune(
+        self, workload: WorkloadId, cluster: str, prune: str, *, who: str, reason: str = ""
+    ) -> None:
         """Let a spoke delete what it asks about."""
-        self._store.approve(Approval(cluster, workload, prune, who, datetime.now(UTC).timestamp()))
+        with self._store.batch():
+            self._acted(who, Action.PRUNE_APPROVED, workload, [cluster], reason, prune)
+            self._store.approve(Approval(cluster, workload, prune, who, datetime.now(UTC).timestamp()))
         self._reporter.asked("PruneApproved", f"{who} approved the deletion {prune}", workload, [cluster])
         await self._in_force()
 
@@ -191,7 +232,41 @@ class Steward:
             raise ConfigError("this hub gives every release to all clusters at once: it has no rollouts to act on")
         return self._rollouts
 
-    async def _mark(
+    async def revoke_cluster(self, cluster: str, *, who: str, reason: str = "") -> bool:
+        """Make every certificate and join token of a cluster worthless, and end its stream."""
+        number = self._audit.record(who, Action.CLUSTER_REVOKED, clusters=[cluster], reason=reason)
+        with self._audit.failing(number, who, [cluster]):
+            member = self._link.revoke(cluster)
+        self._reporter.event(cluster, "Warning", "ClusterRevoked", f"{who} revoked the cluster")
+        self._planner.noticed(cluster)
+        return member
+
+    async def remove_cluster(self, cluster: str, *, who: str, reason: str = "") -> bool:
+        """Revoke a cluster and forget it."""
+        if self._store.cluster(cluster) is None:
+            return False
+        number = self._audit.record(who, Action.CLUSTER_REMOVED, clusters=[cluster], reason=reason)
+        with self._audit.failing(number, who, [cluster]):
+            self._link.remove(cluster)
+        self._reporter.event(cluster, "Warning", "ClusterRemoved", f"{who} removed the cluster")
+        self._planner.noticed(cluster)
+        return True
+
+    def _acted(
+        self,
+        who: str,
+        action: Action,
+        workload: WorkloadId,
+        clusters: Collection[str],
+        reason: str,
+        prune: str | None = None,
+    ) -> None:
+        name = f"{workload.namespace}/{workload.name}"
+        self._audit.record(
+            who, action, clusters=clusters, reason=reason, workload=name, kind=workload.kind, prune=prune
+        )
+
+    def _mark(
         self,
         workload: WorkloadId,
         clusters: Collection[str],
@@ -200,18 +275,16 @@ class Steward:
         requested_at: str | None = None,
     ) -> None:
         marks = self._store.marks()
-        with self._store.batch():
-            for cluster in clusters:
-                before = marks.get((cluster, workload), Mark(workload, cluster))
-                self._store.mark(
-                    Mark(
-                        workload,
-                        cluster,
-                        before.suspended if suspended is None else suspended,
-                        before.requested_at if requested_at is None else requested_at,
-                    )
+        for cluster in clusters:
+            before = marks.get((cluster, workload), Mark(workload, cluster))
+            self._store.mark(
+                Mark(
+                    workload,
+                    cluster,
+                    before.suspended if suspended is None else suspended,
+                    before.requested_at if requested_at is None else requested_at,
                 )
-        await self._in_force()
+            )
 
     async def _in_force(self) -> None:
         await self._planner.settled()

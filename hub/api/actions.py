@@ -12,7 +12,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from felloe.identity import WorkloadId
-from hub.api.body import read_object
+from hub.api.auth import who
+from hub.api.body import read_object, reason_of
 from hub.api.control import Control
 from hub.api.errors import ApiError
 from hub.api.lists import check_cluster
@@ -21,8 +22,6 @@ from hub.status.resource import Collection, Resource, timestamp
 
 _LABEL_KEY: Final = re.compile(r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-\w.]{0,61}[A-Za-z0-9])?")
 _LABEL_VALUE: Final = re.compile(r"([A-Za-z0-9]([-\w.]{0,61}[A-Za-z0-9])?)?")
-_ADMIN: Final = "the admin"
-"""Who acts through the API: there is one credential."""
 _LONGEST_TTL: Final = timedelta(days=30)
 
 
@@ -35,7 +34,7 @@ class Actions:
     async def create_token(self, request: Request) -> Response:
         """Answer ``POST /api/v1/tokens`` {cluster, labels, ttlSeconds}."""
         asked = await read_object(request, frozenset({"cluster", "labels", "ttlSeconds"}))
-        issued = await self._control.create_token(_cluster_name(asked), _labels(asked), _ttl(asked))
+        issued = await self._control.create_token(_cluster_name(asked), _labels(asked), _ttl(asked), who=who(request))
         answer = {
             "kind": "JoinToken",
             "cluster": issued.cluster,
@@ -74,26 +73,26 @@ class Actions:
         if len(found) > 1:
             kinds = ", ".join(source.kind for source in found)
             raise ApiError(409, f"{namespace}/{name} is the name of several sources ({kinds}): say which kind")
-        revision = await self._control.reconcile_source(found[0].kind, namespace, name)
+        revision = await self._control.reconcile_source(found[0].kind, namespace, name, who=who(request))
         return JSONResponse({"kind": found[0].kind, "namespace": namespace, "name": name, "revision": revision})
 
     async def reconcile_workload(self, request: Request) -> Response:
-        """Answer ``POST /api/v1/workloads/{namespace}/{name}/reconcile`` [{cluster, kind}]."""
-        workload, clusters = await self._workload(request)
-        await self._control.reconcile_workload(workload, clusters)
+        """Answer ``POST /api/v1/workloads/{namespace}/{name}/reconcile`` [{cluster, kind, reason}]."""
+        workload, clusters, reason = await self._workload(request)
+        await self._control.reconcile_workload(workload, clusters, who=who(request), reason=reason)
         return _told(workload, clusters)
 
     async def suspend_workload(self, request: Request) -> Response:
-        """Answer ``POST /api/v1/workloads/{namespace}/{name}/suspend`` [{cluster, kind}]."""
+        """Answer ``POST /api/v1/workloads/{namespace}/{name}/suspend`` [{cluster, kind, reason}]."""
         return await self._suspend(request, "suspend")
 
     async def resume_workload(self, request: Request) -> Response:
-        """Answer ``POST /api/v1/workloads/{namespace}/{name}/resume`` [{cluster, kind}]."""
+        """Answer ``POST /api/v1/workloads/{namespace}/{name}/resume`` [{cluster, kind, reason}]."""
         return await self._suspend(request, "resume")
 
     async def approve_prune(self, request: Request) -> Response:
-        """Answer ``POST /api/v1/workloads/{namespace}/{name}/approve-prune`` {cluster, prune, [kind]}."""
-        asked = await read_object(request, frozenset({"cluster", "kind", "prune"}))
+        """Answer ``POST /api/v1/workloads/{namespace}/{name}/approve-prune`` {cluster, prune, [kind, reason]}."""
+        asked = await read_object(request, frozenset({"cluster", "kind", "prune", "reason"}))
         if not isinstance(asked.get("cluster"), str) or not isinstance(asked.get("prune"), str):
             raise ApiError(422, "cluster, prune: the cluster and the name of the deletion are needed, as texts")
         found = self._found(request, asked)
@@ -103,20 +102,39 @@ class Actions:
         if name != asked["prune"]:
             waits = f"the deletion {name} waits, not {asked['prune']}: look again" if name else "no deletion waits"
             raise ApiError(409, f"{workload} on cluster {asked['cluster']!r}: {waits}")
-        await self._control.approve_prune(workload, found[0].cluster, str(name), _ADMIN)
+        await self._control.approve_prune(
+            workload, found[0].cluster, str(name), who=who(request), reason=reason_of(asked)
+        )
         return _told(workload, [found[0].cluster])
 
+    async def revoke_cluster(self, request: Request) -> Response:
+        """Answer ``POST /api/v1/clusters/{name}/revoke`` [{reason}], also for one that has only join tokens."""
+        asked = await read_object(request, frozenset({"reason"}))
+        cluster = check_cluster_name(request.path_params["name"])
+        member = await self._control.revoke_cluster(cluster, who=who(request), reason=reason_of(asked))
+        return JSONResponse({"kind": "Cluster", "name": cluster, "wasMember": member})
+
+    async def remove_cluster(self, request: Request) -> Response:
+        """Answer ``POST /api/v1/clusters/{name}/remove`` [{reason}]."""
+        asked = await read_object(request, frozenset({"reason"}))
+        cluster = request.path_params["name"]
+        if not await self._control.remove_cluster(cluster, who=who(request), reason=reason_of(asked)):
+            raise ApiError(404, f"no cluster {cluster!r} has ever joined this hub")
+        return JSONResponse({"kind": "Cluster", "name": cluster})
+
     async def _suspend(self, request: Request, verb: Literal["suspend", "resume"]) -> Response:
-        workload, clusters = await self._workload(request)
-        await self._control.suspend_workload(workload, clusters, suspended=verb == "suspend")
+        workload, clusters, reason = await self._workload(request)
+        await self._control.suspend_workload(
+            workload, clusters, suspended=verb == "suspend", who=who(request), reason=reason
+        )
         return _told(workload, clusters)
 
-    async def _workload(self, request: Request) -> tuple[WorkloadId, list[str]]:
-        """Return the workload that a request names, and the clusters that have it and are meant."""
-        asked = await read_object(request, frozenset({"cluster", "kind"}))
+    async def _workload(self, request: Request) -> tuple[WorkloadId, list[str], str]:
+        """Return the workload that a request names, the clusters that have it and are meant, and why."""
+        asked = await read_object(request, frozenset({"cluster", "kind", "reason"}))
         found = self._found(request, asked)
         name = f"{request.path_params['namespace']}/{request.path_params['name']}"
-        return _one(found, name), sorted(resource.cluster for resource in found)
+        return _one(found, name), sorted(resource.cluster for resource in found), reason_of(asked)
 
     def _found(self, request: Request, asked: Mapping[str, object]) -> list[Resource]:
         """Return the workload that a request names, on every cluster that is meant. Raise ApiError for none."""

@@ -10,7 +10,8 @@ from starlette.responses import JSONResponse, Response
 
 from felloe.bundle import object_id_from_proto, workload_id_from_proto
 from felloe.v1 import adopt_pb2 as pb
-from hub.api.body import read_object
+from hub.api.auth import who
+from hub.api.body import read_object, reason_of
 from hub.api.control import Control
 from hub.api.errors import ApiError
 from hub.api.lists import check_cluster
@@ -40,8 +41,8 @@ class Adoption:
         return JSONResponse(_shown(answers), headers=_NO_STORE)
 
     async def act(self, request: Request) -> Response:
-        """Answer ``POST /api/v1/clusters/{name}/adopt/flux`` [{undo, frozen, leftovers}] once it is done."""
-        body = await read_object(request, frozenset({"undo", "frozen", "leftovers"}))
+        """Answer ``POST /api/v1/clusters/{name}/adopt/flux`` [{undo, frozen, leftovers, reason}] once it is done."""
+        body = await read_object(request, frozenset({"undo", "frozen", "leftovers", "reason"}))
         undo, frozen = (body.get(name, False) for name in ("undo", "frozen"))
         leftovers = body.get("leftovers", "")
         for name, value in (("undo", undo), ("frozen", frozen)):
@@ -54,12 +55,12 @@ class Adoption:
             leftovers=_LEFTOVERS[leftovers],
             frozen=bool(frozen),
         )
-        return JSONResponse(_shown(await self._ask(request, asked)), headers=_NO_STORE)
+        return JSONResponse(_shown(await self._ask(request, asked, reason_of(body))), headers=_NO_STORE)
 
-    async def _ask(self, request: Request, asked: pb.FluxAdoption) -> Iterable[pb.FluxAnswer]:
+    async def _ask(self, request: Request, asked: pb.FluxAdoption, reason: str = "") -> Iterable[pb.FluxAnswer]:
         cluster = request.path_params["name"]
         check_cluster(self._control.board, cluster)
-        return await self._control.adopt_flux(cluster, asked)
+        return await self._control.adopt_flux(cluster, asked, who=who(request), reason=reason)
 
 
 def _switch(text: str, name: str) -> bool:

@@ -15,6 +15,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 
 from felloe.errors import FelloeError
+from hub.api.access import Access
 from hub.api.actions import Actions
 from hub.api.adoption import Adoption
 from hub.api.auth import BearerAuth
@@ -23,7 +24,10 @@ from hub.api.diffs import Diffs
 from hub.api.errors import on_bug, on_felloe_error, on_http_exception
 from hub.api.hooks import GitHook
 from hub.api.lists import Lists
+from hub.api.people import People
+from hub.api.records import Records
 from hub.api.rollouts import Rollouts
+from hub.store import Store
 
 
 class ApiApp(Starlette):
@@ -34,12 +38,13 @@ class ApiApp(Starlette):
         control: Control,
         registry: CollectorRegistry,
         *,
-        admin_token_sha256: bytes,
+        people: People,
+        store: Store,
         webhook_secret: str,
         heartbeat: float = 15.0,
     ) -> None:
         self.closing = asyncio.Event()
-        guard = Middleware(BearerAuth, token_sha256=admin_token_sha256)
+        guard = Middleware(BearerAuth, people=people)
         versioned = _versioned(
             Actions(control),
             Adoption(control),
@@ -47,9 +52,10 @@ class ApiApp(Starlette):
             Lists(control, self.closing, heartbeat),
             Rollouts(control),
         )
+        recorded = _recorded(Access(people), Records(store))
         super().__init__(
             routes=[
-                Mount("/api/v1", routes=versioned, middleware=[guard]),
+                Mount("/api/v1", routes=[*recorded, *versioned], middleware=[guard]),
                 Route("/hooks/git", GitHook(control, webhook_secret).receive, methods=["POST"]),
                 Route("/healthz", _healthz),
                 Route("/readyz", _readyz(control)),
@@ -69,6 +75,8 @@ def _versioned(actions: Actions, adoption: Adoption, diffs: Diffs, lists: Lists,
         Route("/tokens", actions.create_token, methods=["POST"]),
         Route("/clusters/{name}/adopt/flux", adoption.plan),
         Route("/clusters/{name}/adopt/flux", adoption.act, methods=["POST"]),
+        Route("/clusters/{name}/revoke", actions.revoke_cluster, methods=["POST"]),
+        Route("/clusters/{name}/remove", actions.remove_cluster, methods=["POST"]),
         Route("/clusters/{name}/diff", diffs.diff),
         Route("/clusters/{name}/render", actions.render),
         Route("/sources/{namespace}/{name}/reconcile", actions.reconcile_source, methods=["POST"]),
@@ -77,6 +85,16 @@ def _versioned(actions: Actions, adoption: Adoption, diffs: Diffs, lists: Lists,
         Route(f"{workload}/suspend", actions.suspend_workload, methods=["POST"]),
         Route(f"{workload}/resume", actions.resume_workload, methods=["POST"]),
         Route("/{collection}", lists.resources),
+    ]
+
+
+def _recorded(access: Access, records: Records) -> list[BaseRoute]:
+    return [
+        Route("/audit", records.audit),
+        Route("/whoami", access.whoami),
+        Route("/credentials", access.listed),
+        Route("/credentials", access.create, methods=["POST"]),
+        Route("/credentials/{name}/revoke", access.revoke, methods=["POST"]),
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Final
 
 import orjson
@@ -12,6 +13,7 @@ from hub.api.errors import ApiError
 
 PATIENCE: Final = 30.0
 """Seconds that a body may take to arrive."""
+LONGEST_REASON: Final = 1000
 
 
 async def read_body(request: Request, limit: int, patience: float = PATIENCE) -> bytes:
@@ -54,3 +56,11 @@ async def read_object(request: Request, known: frozenset[str], limit: int = 64 *
     if unknown := sorted(value.keys() - known):
         raise ApiError(422, f"unknown field {unknown[0]!r}; known are {', '.join(sorted(known))}")
     return value
+
+
+def reason_of(asked: Mapping[str, object]) -> str:
+    """Return why something is asked for, in a person's own words; empty where they don't say. Raise ApiError (422)."""
+    reason = asked.get("reason", "")
+    if not isinstance(reason, str) or len(reason) > LONGEST_REASON:
+        raise ApiError(422, f"reason: must be a text of at most {LONGEST_REASON} characters")
+    return reason.strip()

@@ -1,4 +1,7 @@
-"""What the API asks of the hub. The API decides who may ask and whether what is named exists; the hub acts."""
+"""What the API asks of the hub. The API decides who may ask and whether what is named exists; the hub acts.
+
+`who` is the name of the person who asks and `reason` their own words for why, both for the audit log.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +53,7 @@ class Control(Protocol):
         """Return what keeps the hub from serving, in words; empty once the state is open and the link listens."""
         ...
 
-    async def create_token(self, cluster: str, labels: Mapping[str, str], ttl: timedelta) -> IssuedToken:
+    async def create_token(self, cluster: str, labels: Mapping[str, str], ttl: timedelta, *, who: str) -> IssuedToken:
         """Make a one-time join token for a cluster, whose labels it gets where no Cluster object declares it."""
         ...
 
@@ -67,23 +70,31 @@ class Control(Protocol):
         """
         ...
 
-    async def adopt_flux(self, cluster: str, asked: adopt_pb2.FluxAdoption) -> Sequence[adopt_pb2.FluxAnswer]:
+    async def adopt_flux(
+        self, cluster: str, asked: adopt_pb2.FluxAdoption, *, who: str, reason: str = ""
+    ) -> Sequence[adopt_pb2.FluxAnswer]:
         """Have a cluster (it is on the board) taken over from Flux or given back, or ask what that would do."""
         ...
 
-    async def reconcile_source(self, kind: str, namespace: str, name: str) -> str:
+    async def reconcile_source(self, kind: str, namespace: str, name: str, *, who: str) -> str:
         """Fetch a source (it is on the board) now; return the revision it has then. Raise SourceError."""
         ...
 
-    async def reconcile_workload(self, workload: WorkloadId, clusters: Collection[str]) -> None:
+    async def reconcile_workload(
+        self, workload: WorkloadId, clusters: Collection[str], *, who: str, reason: str = ""
+    ) -> None:
         """Have a workload applied again on these clusters (they have it on the board), whether it changed or not."""
         ...
 
-    async def suspend_workload(self, workload: WorkloadId, clusters: Collection[str], *, suspended: bool) -> None:
+    async def suspend_workload(
+        self, workload: WorkloadId, clusters: Collection[str], *, suspended: bool, who: str, reason: str = ""
+    ) -> None:
         """Suspend or resume a workload on these clusters (they have it on the board), until the opposite is asked."""
         ...
 
-    async def approve_prune(self, workload: WorkloadId, cluster: str, prune: str, who: str) -> None:
+    async def approve_prune(
+        self, workload: WorkloadId, cluster: str, prune: str, *, who: str, reason: str = ""
+    ) -> None:
         """Let a spoke delete what it asks about (it is on the board, under this name), in the name of a person."""
         ...
 
@@ -103,6 +114,14 @@ class Control(Protocol):
         `revision` is a commit or its beginning; empty is what the environment before runs. Raise FelloeError where
         there is no such track, or the release has not been healthy in the environment before.
         """
+        ...
+
+    async def revoke_cluster(self, cluster: str, *, who: str, reason: str = "") -> bool:
+        """Make every certificate and join token of a cluster worthless, at once; return whether it was a member."""
+        ...
+
+    async def remove_cluster(self, cluster: str, *, who: str, reason: str = "") -> bool:
+        """Revoke a cluster and forget all that is known of it; return whether it was known."""
         ...
 
     async def announce_urls(self, urls: Collection[str], ref: str) -> Sequence[str]:

@@ -12,7 +12,8 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from hub.api.body import read_object
+from hub.api.auth import who
+from hub.api.body import read_object, reason_of
 from hub.api.control import Control
 from hub.api.errors import ApiError
 from hub.rollout.model import Act, Track
@@ -20,8 +21,6 @@ from hub.status.board import Board
 from hub.status.resource import Collection, Key, Resource
 from hub.status.rollouts import rollout_key
 
-_ADMIN: Final = "admin"
-_LONGEST_REASON: Final = 1000
 _MOST_NAMES: Final = 20
 _WITH_REASON: Final = frozenset({Act.APPROVE, Act.ABORT, Act.UNDO, Act.SKIP_SOAK})
 _OF_A_STAGE: Final = frozenset({Act.APPROVE, Act.SKIP_SOAK})
@@ -46,7 +45,7 @@ class Rollouts:
         if stage or act in _OF_A_STAGE:
             _check_stage(rollout, stage, gate, approval=act is Act.APPROVE)
         await self._control.act_on_rollout(
-            Track.named(name), act, who=_ADMIN, reason=reason, stage=stage, gate=gate, release=release
+            Track.named(name), act, who=who(request), reason=reason, stage=stage, gate=gate, release=release
         )
         return JSONResponse({"kind": "Rollout", "name": name, "act": act.value})
 
@@ -58,7 +57,7 @@ class Rollouts:
             raise ApiError(422, "track: NAME@ENVIRONMENT is needed, the environment being the one to promote to")
         _check_environment(self._control.board, track.environment)
         revision, reason = _text(asked, "revision"), _reason(asked, needed=True)
-        await self._control.promote(track, revision, who=_ADMIN, reason=reason)
+        await self._control.promote(track, revision, who=who(request), reason=reason)
         return JSONResponse({"kind": "Promotion", "track": str(track), "revision": revision})
 
 
@@ -109,11 +108,9 @@ def _release(asked: Mapping[str, object], rollout: Resource) -> int:
 
 
 def _reason(asked: Mapping[str, object], *, needed: bool) -> str:
-    reason = _text(asked, "reason").strip()
+    reason = reason_of(asked)
     if needed and not reason:
         raise ApiError(422, "reason: say why; it is kept in the audit log")
-    if len(reason) > _LONGEST_REASON:
-        raise ApiError(422, f"reason: is longer than {_LONGEST_REASON} characters")
     return reason
 
 

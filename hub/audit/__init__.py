@@ -5,8 +5,8 @@ refuses to change or remove one, and each line holds the sha256 of the line befo
 the file all the same can be found out with nothing but an export.
 """
 
-from hub.audit.actions import Action, policy
+from hub.audit.actions import HUB, Action, policy
 from hub.audit.chain import Chain
 from hub.audit.log import AuditLog
 
-__all__ = ["Action", "AuditLog", "Chain", "policy"]
+__all__ = ["HUB", "Action", "AuditLog", "Chain", "policy"]

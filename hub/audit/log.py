@@ -61,7 +61,7 @@ class AuditLog:
                 "track": track,
                 "workload": workload,
                 "clusters": [*sorted(clusters)],
-                "detail": detail,
+                "detail": {key: value for key, value in detail.items() if value is not None},
                 "previous": digest_of(before.entry) if before else BEGINNING,
             }
             entry = orjson.dumps({key: value for key, value in told.items() if value}).decode()

@@ -70,7 +70,7 @@ def test_a_commit_that_deletes_most_of_a_workload_waits_for_approval(fleet: Flee
     fleet.wait(sha)
     assert notes(fleet) == 0
     events = fleet.hub.felloe("events", "--cluster", "dev")
-    assert "the admin approved" in events
+    assert "admin approved" in events
     assert "no workload on cluster 'dev'" in fleet.hub.felloe("approve", "prune", "--cluster", "dev", expect=1)
 
 

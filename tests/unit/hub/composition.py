@@ -19,6 +19,7 @@ from felloe.identity import WorkloadId
 from felloe.jointoken import decode_token
 from felloe.tracing import OFF, Tracer
 from felloe.v1 import enrolment_pb2, status_pb2
+from hub.audit import AuditLog
 from hub.link.enrolment import Enrolment
 from hub.link.server import LinkServer
 from hub.metrics import HubMetrics
@@ -90,6 +91,7 @@ class Inside:
             self.source,
             Comparer(self.planner, self.link, self.blobs),
             self.link,
+            AuditLog(self.store),
         )
 
     @asynccontextmanager

@@ -24,7 +24,9 @@ from felloe.v1 import adopt_pb2, diff_pb2
 from hub.api.app import ApiApp
 from hub.api.control import IssuedToken, RenderedWorkload
 from hub.api.credentials import ApiSecrets, open_secrets, publish_admin
+from hub.api.people import People
 from hub.api.serve import ApiServer, serve
+from hub.audit import AuditLog
 from hub.link.queries import AwayError
 from hub.metrics import HubMetrics
 from hub.rollout.model import Act, Track
@@ -33,6 +35,7 @@ from hub.status.events import EventLog
 from hub.status.facts import Condition, EventFacts, SourceFacts
 from hub.status.members import build_source
 from hub.status.resource import CLUSTER_LABEL, Collection, Resource
+from hub.store import SqliteStore
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 COMMIT = "1234abcd" * 5
@@ -45,6 +48,9 @@ class InMemoryHub:
     board: Board = field(default_factory=Board)
     events: EventLog = field(default_factory=EventLog)
     calls: list[tuple[object, ...]] = field(default_factory=list)
+    told: list[tuple[str, str]] = field(default_factory=list)
+    """Who asked for each of the calls that change something, and why."""
+    members: tuple[str, ...] = ("dev-1", "prod-1", "prod-2")
     reasons: list[str] = field(default_factory=list)
     source_error: str = ""
     adoption: list[adopt_pb2.FluxAnswer] = field(default_factory=list)
@@ -54,8 +60,9 @@ class InMemoryHub:
     def unready(self) -> Sequence[str]:
         return self.reasons
 
-    async def create_token(self, cluster: str, labels: Mapping[str, str], ttl: timedelta) -> IssuedToken:
+    async def create_token(self, cluster: str, labels: Mapping[str, str], ttl: timedelta, *, who: str) -> IssuedToken:
         self.calls.append(("token", cluster, dict(labels), ttl))
+        self.told.append((who, ""))
         return IssuedToken("felloe1.secret", cluster, NOW + ttl)
 
     async def render(self, cluster: str, workload: WorkloadId | None) -> Sequence[RenderedWorkload]:
@@ -80,26 +87,49 @@ class InMemoryHub:
         if self.diff_error:
             raise self.diff_error
 
-    async def adopt_flux(self, cluster: str, asked: adopt_pb2.FluxAdoption) -> Sequence[adopt_pb2.FluxAnswer]:
+    async def adopt_flux(
+        self, cluster: str, asked: adopt_pb2.FluxAdoption, *, who: str, reason: str = ""
+    ) -> Sequence[adopt_pb2.FluxAnswer]:
+        self.told.append((who, reason))
         self.calls.append(("adopt", cluster, asked.action, asked.leftovers, asked.frozen))
         if asked.action in (adopt_pb2.FluxAdoption.ACTION_ADOPT, adopt_pb2.FluxAdoption.ACTION_UNDO):
             return [adopt_pb2.FluxAnswer(done="taken over: flux-system/apps")]
         return self.adoption
 
-    async def reconcile_source(self, kind: str, namespace: str, name: str) -> str:
+    async def reconcile_source(self, kind: str, namespace: str, name: str, *, who: str) -> str:
+        self.told.append((who, ""))
         self.calls.append(("fetch", kind, namespace, name))
         if self.source_error:
             raise SourceError(self.source_error)
         return REVISION
 
-    async def reconcile_workload(self, workload: WorkloadId, clusters: Names[str]) -> None:
+    async def reconcile_workload(
+        self, workload: WorkloadId, clusters: Names[str], *, who: str, reason: str = ""
+    ) -> None:
+        self.told.append((who, reason))
         self.calls.append(("apply", workload, tuple(clusters)))
 
-    async def suspend_workload(self, workload: WorkloadId, clusters: Names[str], *, suspended: bool) -> None:
+    async def suspend_workload(
+        self, workload: WorkloadId, clusters: Names[str], *, suspended: bool, who: str, reason: str = ""
+    ) -> None:
+        self.told.append((who, reason))
         self.calls.append(("suspend" if suspended else "resume", workload, tuple(clusters)))
 
-    async def approve_prune(self, workload: WorkloadId, cluster: str, prune: str, who: str) -> None:
-        self.calls.append(("approve", workload, cluster, prune, who))
+    async def approve_prune(
+        self, workload: WorkloadId, cluster: str, prune: str, *, who: str, reason: str = ""
+    ) -> None:
+        self.told.append((who, reason))
+        self.calls.append(("approve", workload, cluster, prune))
+
+    async def revoke_cluster(self, cluster: str, *, who: str, reason: str = "") -> bool:
+        self.told.append((who, reason))
+        self.calls.append(("revoke", cluster))
+        return cluster in self.members
+
+    async def remove_cluster(self, cluster: str, *, who: str, reason: str = "") -> bool:
+        self.told.append((who, reason))
+        self.calls.append(("remove", cluster))
+        return cluster in self.members
 
     async def act_on_rollout(
         self, track: Track, act: Act, *, who: str, reason: str, stage: str, gate: str, release: int
@@ -236,6 +266,8 @@ class Served:
     hub: InMemoryHub
     app: ApiApp
     server: ApiServer
+    store: SqliteStore
+    people: People
     secrets: ApiSecrets
     credential: Path
     url: str
@@ -250,10 +282,13 @@ async def served(
     secrets = open_secrets(folder)
     registry = CollectorRegistry()
     HubMetrics(registry).spokes_connected(2)
+    store = SqliteStore(folder / "hub.db")
+    people = People(store, AuditLog(store), secrets.admin_token_sha256)
     app = ApiApp(
         hub,
         registry,
-        admin_token_sha256=secrets.admin_token_sha256,
+        people=people,
+        store=store,
         webhook_secret=secrets.webhook_secret,
         heartbeat=heartbeat,
     )
@@ -262,9 +297,10 @@ async def served(
     credential = publish_admin(folder, secrets, server=url, ca=ca)
     assert credential is not None
     try:
-        yield Served(hub, app, server, secrets, credential, url, ca)
+        yield Served(hub, app, server, store, people, secrets, credential, url, ca)
     finally:
         await asyncio.wait_for(server.stop(), 10)
+        store.close()
 
 
 class Threaded:

@@ -10,7 +10,10 @@ from prometheus_client import CollectorRegistry
 from felloe.errors import ConfigError, StoreError
 from hub.api.app import ApiApp
 from hub.api.credentials import open_secrets, publish_admin, webhook_secret
+from hub.api.people import People
 from hub.api.serve import serve
+from hub.audit import AuditLog
+from hub.store import SqliteStore
 from tests.unit.hub.api.inmemory import InMemoryHub
 
 
@@ -59,10 +62,12 @@ def test_damaged_secrets_are_told_not_replaced(tmp_path: Path) -> None:
 
 async def test_an_address_in_use_and_a_missing_certificate_are_told(tmp_path: Path, certificates: Path) -> None:
     secrets = open_secrets(tmp_path)
+    store = SqliteStore(tmp_path / "hub.db")
     app = ApiApp(
         InMemoryHub(),
         CollectorRegistry(),
-        admin_token_sha256=secrets.admin_token_sha256,
+        people=People(store, AuditLog(store), secrets.admin_token_sha256),
+        store=store,
         webhook_secret=secrets.webhook_secret,
     )
     server = await serve(app, "127.0.0.1", 0, certificates / "cert.pem", certificates / "key.pem")

@@ -72,7 +72,7 @@ async def test_every_act_reaches_the_hub_with_who_and_why(running: Served, admin
         ("explode", {}, 404, "there are pause, resume, approve, abort, undo, retry, skip-soak"),
         ("undo", {}, 422, "reason: say why"),
         ("abort", {"reason": "  "}, 422, "reason: say why"),
-        ("undo", {"reason": "x" * 1001}, 422, "longer than 1000"),
+        ("undo", {"reason": "x" * 1001}, 422, "at most 1000"),
         ("undo", {"reason": "no", "release": 11}, 409, "at release 12 now, not at 11"),
         ("undo", {"reason": "no", "release": "12"}, 422, "release: must be"),
         ("approve", {"reason": "y", "gate": "ok"}, 422, "stage: say which one; there are: canary, rest"),

@@ -89,7 +89,7 @@ def test_a_deletion_is_shown_and_approved_only_when_that_is_said(hub: Threaded, 
         0,
         "approved: 12 objects of workload flux-system/apps are deleted on dev-1",
     )
-    assert hub.hub.calls == [("approve", APPS, "dev-1", "abc", "the admin")]
+    assert (hub.hub.calls, hub.hub.told) == ([("approve", APPS, "dev-1", "abc")], [("admin", "")])
 
 
 @pytest.mark.parametrize("arguments", [["--workload", "quiet"], ["--workload", "nothing"]])

@@ -112,7 +112,7 @@ async def test_a_fleet_that_does_not_load_stops_neither_other_sources_nor_people
         assert "fleet/broken.yaml" in hub.plans.problem
         assert (hub.plans.revision, hub.plans.attempted != good) == (good, True)
         assert hub.objects("a", APPS) == {"app": {"v": "2"}}
-        await hub.steward.suspend_workload(APPS, ["a"], suspended=True)
+        await hub.steward.suspend_workload(APPS, ["a"], suspended=True, who="anna")
         assert hub.workload("a", APPS).options.suspend
         world.repository.commit({"fleet/broken.yaml": None})
         await hub.look()
@@ -206,7 +206,7 @@ async def test_a_revoked_cluster_goes_and_comes_back_with_what_it_had(world: Wor
         hub.join("a")
         await hub.look()
         before = hub.desired("a")
-        await hub.steward.suspend_workload(SYNC, ["a"], suspended=True)
+        await hub.steward.suspend_workload(SYNC, ["a"], suspended=True, who="anna")
         hub.link.revoke("a")
         await hub.planner.settled()
         assert "a" not in hub.plans.clusters
@@ -217,7 +217,7 @@ async def test_a_revoked_cluster_goes_and_comes_back_with_what_it_had(world: Wor
         await hub.planner.settled()
         assert hub.objects("a") == {"settings": {"v": "1"}}
         assert hub.workload("a").options.suspend
-        await hub.steward.suspend_workload(SYNC, ["a"], suspended=False)
+        await hub.steward.suspend_workload(SYNC, ["a"], suspended=False, who="anna")
         assert hub.desired("a").root == before.root
 
 
@@ -327,8 +327,8 @@ async def test_a_suspension_goes_with_its_workload_and_not_for_a_passing_failure
     async with world.hub() as hub:
         hub.join("a")
         await hub.look()
-        await hub.steward.suspend_workload(APPS, ["a"], suspended=True)
-        await hub.steward.reconcile_workload(APPS, ["a"])
+        await hub.steward.suspend_workload(APPS, ["a"], suspended=True, who="anna")
+        await hub.steward.reconcile_workload(APPS, ["a"], who="anna")
         assert hub.workload("a", APPS).options.suspend
         apps.commit({"apps/app.yaml": "kind: ["})
         await hub.look()
