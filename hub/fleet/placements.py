@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from felloe.digest import canonical_json
 from felloe.errors import ConfigError
 from felloe.expansion import VARIABLE_NAME, has_expressions
 from felloe.identity import WorkloadId
@@ -92,7 +93,7 @@ def _override(override: Spec, unsupported: tuple[UnsupportedField, ...]) -> Over
         cluster_names=override.texts("clusterNames"),
         variables=tuple(sorted(override.text_map("variables").items())),
         patches=tuple(
-            Patch(patch.text("patch"), read_target(patch.record("target")) if "target" in patch else None)
+            Patch(_normal(patch.text("patch")), read_target(patch.record("target")) if "target" in patch else None)
             for patch in override.records("patches")
         ),
         images=tuple(
@@ -101,6 +102,12 @@ def _override(override: Spec, unsupported: tuple[UnsupportedField, ...]) -> Over
         ),
         unsupported=unsupported,
     )
+
+
+def _normal(patch: str) -> str:
+    """Return a patch as kustomize takes it: a JSON patch in YAML's short form, which it refuses, becomes plain JSON."""
+    documents = [document.value for document in load_all(patch, file="")]
+    return canonical_json(documents[0]).decode() if len(documents) == 1 and isinstance(documents[0], list) else patch
 
 
 def _below(unsupported: tuple[UnsupportedField, ...], path: str) -> tuple[UnsupportedField, ...]:

@@ -61,7 +61,8 @@ class Overlays:
     async def _render(self, want: RenderWant, content: Snapshot, commits: Commits) -> None:
         began, began_ns = time.perf_counter(), time.time_ns()
         try:
-            rendered = await self._renderer.render(RenderRequest(content.tree, want.path, want.target_namespace))
+            request = RenderRequest(content.tree, want.path, want.target_namespace, want.changes)
+            rendered = await self._renderer.render(request)
         except FelloeError as error:
             self._failed(want, error, time.perf_counter() - began)
             commits.rendered(want, began_ns, error=str(error))

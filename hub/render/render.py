@@ -12,11 +12,12 @@ import hashlib
 import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from felloe.digest import canonical_json
 from felloe.errors import RenderError, SandboxError
+from hub.render.changes import Changes, changed
 from hub.render.closure import Closure, ClosureCache, ParseCache, find_closure
 from hub.render.division import divide, unite
 from hub.render.kustomize import Kustomize, find_kustomize
@@ -36,6 +37,7 @@ class RenderRequest:
     tree: SourceTree
     path: str
     target_namespace: str | None = None
+    changes: Changes = field(default_factory=Changes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +97,13 @@ class Renderer:
 
     async def _result(self, request: RenderRequest, closure: Closure) -> tuple[str, Result, bool]:
         """Return the result of a closure with its key, and whether it was remembered: else it was built, or united."""
-        key = self._key(closure, request.target_namespace)
+        key = self._key(closure, request)
         async with self._flight(key):
             result = await asyncio.to_thread(self._memo.get, key)
             remembered = result is not None
             if result is None:
                 parts: tuple[Closure, ...] = (closure,)
-                if not request.target_namespace:
+                if not request.target_namespace and not request.changes:
                     parts = await asyncio.to_thread(divide, request.tree, closure)
                 built = self._build(key, request, closure) if len(parts) == 1 else self._united(request, closure, parts)
                 result = await built
@@ -127,10 +129,12 @@ class Renderer:
         return closure
 
     async def _build(self, key: str, request: RenderRequest, closure: Closure) -> Result:
+        root = changed(closure.kustomization, request.changes)
         async with self._slots:
             self.builds += 1
             try:
-                result = await self._kustomize.build(request.tree, closure, request.target_namespace)
+                built = replace(closure, kustomization=root)
+                result = await self._kustomize.build(request.tree, built, request.target_namespace)
             except SandboxError as error:  # not remembered: a limit of time may hold next time
                 raise SandboxError(f"{closure.file}: {error}") from None
             except RenderError as error:
@@ -151,10 +155,11 @@ class Renderer:
             if not flight.waiting:
                 self._flights.pop(key, None)
 
-    def _key(self, closure: Closure, target_namespace: str | None) -> str:
+    def _key(self, closure: Closure, request: RenderRequest) -> str:
         entries = sorted((path, entry.kind.value, entry.oid) for path, entry in closure.entries.items())
         resources = closure.kustomization.get("resources") if closure.generated else None
-        inputs = [_FORMAT, self._kustomize.version, closure.folder, closure.file, target_namespace, resources, entries]
+        about = [_FORMAT, self._kustomize.version, closure.folder, closure.file, request.target_namespace]
+        inputs = [*about, resources, entries, *([request.changes.canonical()] if request.changes else [])]
         return hashlib.sha256(canonical_json(inputs)).hexdigest()
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from felloe.errors import RenderError
 from felloe.identity import WorkloadId
 from hub.fleet.model import Fleet
+from hub.render.changes import Changes
 from hub.render.render import Rendered
 from hub.sources.spec import GitSpec
 from hub.sources.tree import SourceTree
@@ -25,12 +26,13 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class RenderWant:
-    """One overlay that has to be rendered: a normalized folder of a source at a revision."""
+    """One overlay that has to be rendered: a normalized folder of a source at a revision, and what is changed in it."""
 
     source: GitSpec
     revision: str
     path: str
     target_namespace: str | None = None
+    changes: Changes = field(default_factory=Changes)
 
 
 def as_it_is(url: str) -> str:

@@ -14,6 +14,7 @@ from felloe.bundle import ApplyOptions, Bundle, Workload
 from felloe.digest import Digest
 from felloe.identity import ObjectId, WorkloadId
 from hub.sources.spec import GitSpec
+from hub.targeting.clashes import DEFINED_TWICE, clash_holds
 from hub.targeting.holding import with_held
 from hub.targeting.inputs import Inputs, RenderWant, Resolution
 from hub.targeting.plan import CONFLICT, READY, UNSUPPORTED, ClusterPlan, Condition, WorkloadPlan
@@ -37,18 +38,30 @@ def resolve(inputs: Inputs, cache: RenderCache | None = None) -> Resolution:
     sources: dict[GitSpec, None] = {}
     renders: dict[RenderWant, None] = {}
     holds: dict[WorkloadId, Condition] = {}
+    clashes: dict[WorkloadId, Condition] = {}
     while True:
         walk = Walk(inputs, view, cache, holds)
         walk.run(roots.definitions)
         sources |= walk.wanted_sources
         renders |= walk.wanted_renders
         kept = _kept(inputs, walk)
-        found = _dependency_holds(walk, kept) or _claim_holds(walk, kept, inputs.previous)
+        found = clash_holds(inputs.cluster, walk.claims)
+        clashes |= found
+        if found.keys() <= holds.keys():
+            found = _dependency_holds(walk, kept) or _claim_holds(walk, kept, inputs.previous)
         if not found.keys() - holds.keys():
             break
         holds = found | holds
-    plan = _plan(inputs, view, roots, walk, kept)
+    plan = _plan(inputs, view, _told(roots, clashes), walk, kept)
     return Resolution(plan, tuple(sources), tuple(renders), tuple(walk.sources.values()))
+
+
+def _told(roots: Roots, clashes: Mapping[WorkloadId, Condition]) -> Roots:
+    """Return roots with a condition of the cluster about workloads that several units give it."""
+    if not clashes:
+        return roots
+    message = "; ".join(each.message for _, each in sorted(clashes.items()))
+    return replace(roots, conditions=(*roots.conditions, Condition(CONFLICT, "True", DEFINED_TWICE, message)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,18 +319,20 @@ def _as_it_was(workload: Workload, suspend: bool, inputs: Inputs) -> Workload:
 def _workload_plan(outcome: Outcome, before: _Kept | None, conflicts: Iterable[str]) -> WorkloadPlan:
     kept = before is not None and before.workload is not None
     definition = outcome.definition
+    clash = outcome.hold is not None and outcome.hold.reason == DEFINED_TWICE
+    owner = before.plan if before and clash else definition
     conditions = [outcome.hold] if outcome.hold else []
     if outcome.unsupported:
         message = f"not supported yet and left out: {'; '.join(outcome.unsupported)}"
         conditions.append(Condition(UNSUPPORTED, "True", NOT_SUPPORTED, message))
     conflict = "; ".join(conflicts)
     if conflict:
-        conditions.append(Condition(CONFLICT, "True", "DefinedTwice", conflict))
+        conditions.append(Condition(CONFLICT, "True", DEFINED_TWICE, conflict))
     revision = outcome.attempted if outcome.workload is not None else ""
     return WorkloadPlan(
         id=definition.id,
-        origin=definition.origin,
-        parent=definition.parent,
+        origin=owner.origin,
+        parent=owner.parent,
         source=outcome.source or (before.plan.source if before else ""),
         revision=before.plan.revision if before and kept else revision,
         attempted=outcome.attempted,

@@ -9,13 +9,13 @@ from typing import Final
 from felloe.errors import Place, SubstitutionError
 from felloe.identity import WorkloadId
 from felloe.substitute import substitute_text
-from hub.fleet.model import Kustomization, Override, Placement, SourceRef
+from hub.fleet.model import Kustomization, Placement, SourceRef
 from hub.targeting.holding import Held
 from hub.targeting.inputs import Inputs
+from hub.targeting.overriding import Numbered, overrides_of
 from hub.targeting.paths import folder_of, is_folder
 from hub.targeting.plan import PLACEMENT_ORIGIN, READY, SYNC_ORIGIN, Condition
-from hub.targeting.select import matches
-from hub.targeting.variables import ClusterView
+from hub.targeting.variables import ClusterView, means
 
 SYNC_ROOT: Final = WorkloadId("Kustomization", "flux-system", "flux-system")
 """The workload of the sync path: the name that Flux' bootstrap gives it."""
@@ -28,8 +28,8 @@ class Definition:
     """One workload that this cluster has, as somebody defined it.
 
     `hold` says why nothing new may be made of it (then `kustomization` can be missing). `templated`: it comes from a
-    Placement, so that its objects use the cluster's variables. `withheld` says why its rollout keeps the newest release
-    from it, empty where nothing does.
+    Placement, so that its objects use the cluster's variables; `overrides` are those of that Placement that mean this
+    cluster. `withheld` says why its rollout keeps the newest release from it, empty where nothing does.
     """
 
     id: WorkloadId
@@ -39,6 +39,7 @@ class Definition:
     templated: bool = False
     hold: Condition | None = None
     unsupported: tuple[str, ...] = ()
+    overrides: tuple[Numbered, ...] = ()
     withheld: str = ""
 
     @property
@@ -93,15 +94,6 @@ def _withheld(definitions: Iterable[Definition], held: Mapping[str, Held]) -> It
         if each.id not in staying:
             yield replace(each, withheld=held[each.origin].note) if each.origin in held else each
     yield from staying.values()
-
-
-def means(some: Placement | Override, view: ClusterView) -> bool:
-    """Tell whether a Placement, or one of its overrides, means a cluster: every condition that it gives must match."""
-    return (
-        (some.selector is None or matches(some.selector, view.labels))
-        and (not some.environments or any(name in some.environments for name in view.environments))
-        and (not some.cluster_names or view.name in some.cluster_names)
-    )
 
 
 def _sync_root(inputs: Inputs, view: ClusterView) -> Iterator[Definition]:
@@ -169,8 +161,9 @@ def _placed(
     where = Place(placement.place.file, placement.place.object)
     if kustomization is None:
         hold = Condition(READY, "False", "NotSupportedYet", f"{where}: {workload.kind} is not supported yet")
-    for override in placement.overrides:
-        for field_ in override.unsupported if means(override, view) else ():
+    overrides = overrides_of(placement, view)
+    for _, override in overrides:
+        for field_ in override.unsupported:
             message = f"{where}: {field_.field} is not supported yet, and without it something else would be applied"
             hold = Condition(READY, "False", "NotSupportedYet", message)
     return Definition(
@@ -179,4 +172,5 @@ def _placed(
         kustomization,
         templated=True,
         hold=hold,
+        overrides=overrides,
     )

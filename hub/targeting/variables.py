@@ -1,6 +1,7 @@
 """What a cluster is to the rest of targeting: its labels, its environment and the variables that it fills in.
 
-Later wins: labels, the built-in names, the Environment, the Cluster. Line breaks are taken out of values, as in Flux.
+Later wins: labels, the built-in names, the Environment, the Cluster (and, in the objects of a Placement, its overrides:
+`hub.targeting.overriding`). Line breaks are taken out of values, as in Flux.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from felloe.expansion import VARIABLE_NAME
-from hub.fleet.model import Cluster, Environment, Fleet
+from hub.fleet.model import Cluster, Environment, Fleet, Override, Placement
 from hub.targeting.select import matches
 
 
@@ -44,6 +45,15 @@ def view_cluster(name: str, joined_labels: Mapping[str, str], fleet: Fleet) -> C
     )
 
 
+def means(some: Placement | Override, view: ClusterView) -> bool:
+    """Tell whether a Placement, or one of its overrides, means a cluster: every condition that it gives must match."""
+    return (
+        (some.selector is None or matches(some.selector, view.labels))
+        and (not some.environments or any(name in some.environments for name in view.environments))
+        and (not some.cluster_names or view.name in some.cluster_names)
+    )
+
+
 def label_variables(labels: Mapping[str, str]) -> dict[str, str]:
     """Return labels as variables: ``-``, ``.`` and ``/`` in a key become ``_``; an exact name wins over such a one.
 
@@ -57,6 +67,11 @@ def label_variables(labels: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
+def without_line_breaks(value: str) -> str:
+    """Return a value as Flux fills it in."""
+    return value.replace("\n", "")
+
+
 def _variables(
     name: str, labels: Mapping[str, str], environment: Environment | None, declared: Cluster | None
 ) -> dict[str, str]:
@@ -66,4 +81,4 @@ def _variables(
         merged |= environment.variables
     if declared:
         merged |= declared.variables
-    return {key: value.replace("\n", "") for key, value in sorted(merged.items())}
+    return {key: without_line_breaks(value) for key, value in sorted(merged.items())}

@@ -25,12 +25,14 @@ from hub.render.render import Rendered
 from hub.sources.spec import GitSpec
 from hub.targeting.ignoring import ignoring
 from hub.targeting.inputs import DeclaredSource, Inputs, RenderWant, Snapshot
+from hub.targeting.overriding import changes_of, culprit, overridden
 from hub.targeting.paths import folder_of, is_empty_on_purpose, is_folder
-from hub.targeting.plan import PROGRESSING, READY, UNSUPPORTED, Condition
+from hub.targeting.plan import PLACEMENT_ORIGIN, PROGRESSING, READY, UNSUPPORTED, Condition
 from hub.targeting.prepare import FleetPart, Prepared, RenderCache, entries_for, read_part
 from hub.targeting.repositories import is_fleets_own, rewritten
 from hub.targeting.roots import Definition
 from hub.targeting.variables import ClusterView
+from hub.targeting.words import selection
 
 ARTIFACT_FAILED: Final = "ArtifactFailed"
 BUILD_FAILED: Final = "BuildFailed"
@@ -81,6 +83,7 @@ class Walk:
         self.outcomes: dict[WorkloadId, Outcome] = {}
         self.definitions: dict[WorkloadId, Definition] = {}
         self.conflicts: dict[WorkloadId, list[str]] = {}
+        self.claims: dict[WorkloadId, tuple[str, ...]] = {}
         self.wanted_sources: dict[GitSpec, None] = {}
         self.wanted_renders: dict[RenderWant, None] = {}
         self.sources: dict[GitSpec, DeclaredSource] = {}
@@ -114,6 +117,9 @@ class Walk:
         if known is None:
             self.definitions[definition.id] = definition
             self._waiting.append(definition.id)
+        elif known.origin != definition.origin:
+            claims = (*self.claims.get(definition.id, (known.origin,)), definition.origin)
+            self.claims[definition.id] = tuple(dict.fromkeys(claims))
         elif known.kustomization != definition.kustomization or known.templated != definition.templated:
             where = f"{definition.parent or definition.origin}"
             self.conflicts.setdefault(definition.id, []).append(
@@ -197,7 +203,7 @@ class Walk:
         """Return the path with the cluster's variables, as far as they are known, for people to see."""
         if definition.templated:
             with suppress(SubstitutionError):
-                return substitute_text(kustomization.path, self._view.variables, "spec.path")
+                return substitute_text(kustomization.path, self._variables(definition), "spec.path")
         return kustomization.path
 
     def _source(self, definition: Definition, source: SourceRef, *, fleet: bool) -> tuple[GitSpec, Snapshot] | None:
@@ -260,9 +266,9 @@ class Walk:
         trail.notes.extend(rendered.warnings)
         try:
             prepared = self._cache.prepare(rendered.key, rendered.objects, trail.path, templated=definition.templated)
-            variables = self._view.variables if definition.templated else {}
+            variables = self._variables(definition) if definition.templated else {}
             entries, blobs = entries_for(prepared, variables)
-            children = [self._filled_in(each, trail.path) for each in prepared.fleet_parts]
+            children = [_filled_in(each, trail.path, variables) for each in prepared.fleet_parts]
         except SubstitutionError as error:
             message = f"{trail.path or '.'}: cluster {self._view.name}: {error}"
             raise _Stop("SubstitutionFailed", _at(definition, "", message)) from None
@@ -282,8 +288,8 @@ class Walk:
         path, namespace = kustomization.path, kustomization.target_namespace
         if definition.templated:
             try:
-                path = substitute_text(path, self._view.variables, "spec.path")
-                namespace = substitute_text(namespace, self._view.variables, "spec.targetNamespace")
+                path = substitute_text(path, self._variables(definition), "spec.path")
+                namespace = substitute_text(namespace, self._variables(definition), "spec.targetNamespace")
             except SubstitutionError as error:
                 message = _at(definition, "", f"cluster {self._view.name}: {error}")
                 raise _Stop("SubstitutionFailed", message) from None
@@ -298,13 +304,10 @@ class Walk:
                 "`resources: []`"
             )
             raise _Stop(ARTIFACT_FAILED, _at(definition, "spec.path", message))
-        want = RenderWant(spec, snapshot.revision, folder, namespace or None)
-        self.wanted_renders[want] = None
-        result = self._inputs.renders.get(want)
-        if result is None:
-            raise _Stop(PROGRESSING, f"{path} is being rendered at {snapshot.revision}", "Unknown")
+        want = RenderWant(spec, snapshot.revision, folder, namespace or None, changes_of(definition.overrides))
+        result = self._render(want)
         if isinstance(result, RenderError):
-            raise _Stop(BUILD_FAILED, _at(definition, "", str(result)))
+            raise _Stop(BUILD_FAILED, self._build_failure(definition, want, result))
         if result.empty and not is_empty_on_purpose(snapshot.tree, folder):
             message = (
                 f"nothing renders from {path!r}, so nothing was changed; to remove every object on purpose, put a "
@@ -313,6 +316,27 @@ class Walk:
             raise _Stop(BUILD_FAILED, _at(definition, "", message))
         return result
 
+    def _render(self, want: RenderWant) -> Rendered | RenderError:
+        self.wanted_renders[want] = None
+        result = self._inputs.renders.get(want)
+        if result is None:
+            raise _Stop(PROGRESSING, f"{want.path or '.'} is being rendered at {want.revision}", "Unknown")
+        return result
+
+    def _build_failure(self, definition: Definition, want: RenderWant, error: RenderError) -> str:
+        """Return why there is no build, and which override is to blame for it."""
+        while isinstance(found := culprit(want, definition.overrides, self._inputs.renders), RenderWant):
+            self._render(found)
+        if found is None:
+            return _at(definition, "", str(error))
+        placement = self._inputs.fleet.placements[definition.origin.removeprefix(PLACEMENT_ORIGIN)]
+        place = Place(placement.place.file, placement.place.object, f"spec.overrides[{found.position}]")
+        return f"{place}: does not apply on cluster {self._view.name} (it is for {selection(found.override)}): {error}"
+
+    def _variables(self, definition: Definition) -> Mapping[str, str]:
+        """Return the variables of what a Placement gives the cluster."""
+        return overridden(self._view.variables, definition.overrides)
+
     def _workload(
         self,
         definition: Definition,
@@ -320,7 +344,7 @@ class Walk:
         content: tuple[str, Prepared, tuple[Entry, ...], Mapping[Digest, bytes]],
     ) -> Workload:
         key, prepared, entries, blobs = content
-        values = self._view.variables
+        values = self._variables(definition)
         variables = {name: values[name] for name in sorted(prepared.variables) if name in values}
         # Where an identity depends on the cluster, the entries do too, and their digests name them.
         own = tuple(each.digest for each in entries) if prepared.unnamed else ()
@@ -349,13 +373,6 @@ class Walk:
         )
 
     # --- from objects to workloads ------------------------------------------------------------------------------------
-
-    def _filled_in(self, part: FleetPart, folder: str) -> FleetPart:
-        if part.says is not None:
-            return part
-        manifest = substitute(part.rendered.manifest, self._view.variables)
-        filled = RenderedObject(object_id(manifest), manifest, part.rendered.file)
-        return FleetPart(filled, read_part(filled, folder))
 
     def _take_up(self, definition: Definition, children: list[FleetPart], trail: _Trail) -> bool:
         """Take up the fleet objects of a workload. Return True where it is to be looked at again, now with the
@@ -442,6 +459,14 @@ class Walk:
             above = self.definitions.get(parent)
             parent = above.parent if above else None
         return found
+
+
+def _filled_in(part: FleetPart, folder: str, variables: Mapping[str, str]) -> FleetPart:
+    if part.says is not None:
+        return part
+    manifest = substitute(part.rendered.manifest, variables)
+    filled = RenderedObject(object_id(manifest), manifest, part.rendered.file)
+    return FleetPart(filled, read_part(filled, folder))
 
 
 def _at(definition: Definition, field_: str, message: str) -> str:

@@ -45,7 +45,7 @@ def test_every_field_of_an_override_is_read() -> None:
             (("replicas", "3"),),
             (
                 Patch(
-                    "[{op: replace, path: /spec/replicas, value: '${replicas}'}]",
+                    '[{"op":"replace","path":"/spec/replicas","value":"${replicas}"}]',
                     Target(kind="Deployment", name="web.*"),
                 ),
             ),

@@ -195,10 +195,6 @@ def test_sync_path_and_placement_meet_in_one_bundle() -> None:
     got = plan(world, "d1", env="dev")
     assert objects(got, "own") == ["own"]
     assert objects(got, "shop") == ["shop"]
-    world.files["clusters/d1/own.yaml"] = kustomization("shop", "./apps/own")
-    got = plan(world, "d1", env="dev")
-    assert objects(got, "shop") == ["shop"], "the fleet's Placement counts"
-    assert why(got, "shop", "Conflict")[0] == "DefinedTwice"
 
 
 def test_what_is_wanted_is_told_before_it_is_there() -> None:

@@ -46,7 +46,7 @@ class MemoryTree:
 
 
 def render(tree: MemoryTree, want: RenderWant) -> Rendered | RenderError:
-    """Every manifest below a folder; one that says BROKEN does not build."""
+    """Every manifest below a folder; one that says BROKEN does not build, nor does a patch that says so."""
     prefix = f"{want.path}/" if want.path else ""
     content = {path: text for path, text in sorted(tree.files.items()) if path.startswith(prefix)}
     found: list[RenderedObject] = []
@@ -58,7 +58,10 @@ def render(tree: MemoryTree, want: RenderWant) -> Rendered | RenderError:
         for document in load_all(text, file=path):
             assert isinstance(document.value, dict)
             found.append(RenderedObject(object_id(document.value), document.value, path))
-    key = hashlib.sha256(repr([want.path, want.target_namespace, sorted(content.items())]).encode()).hexdigest()
+    if any("BROKEN" in patch.patch for patch in want.changes.patches):
+        return RenderError(f"{want.path}: does not build: no matches for Id")
+    about = [want.path, want.target_namespace, want.changes, sorted(content.items())]
+    key = hashlib.sha256(repr(about).encode()).hexdigest()
     return Rendered(key, tuple(sorted(found, key=lambda each: each.id)), frozenset())
 
 
