@@ -1,5 +1,32 @@
-"""Rollouts: which cluster may take which bundle now."""
+"""Rollouts: which cluster may take which release now."""
 
+from hub.rollout.acting import abort, approve, pause, resume, retry, skip_soak, undo
 from hub.rollout.admit import Candidate, admit
+from hub.rollout.engine import advance
+from hub.rollout.promotion import Promoted, PromotionState, observe, promote
+from hub.rollout.stages import stages_of
+from hub.rollout.state_json import promotion_json, promotion_of, state_json, state_of
+from hub.rollout.succession import succeed
 
-__all__ = ["Candidate", "admit"]
+__all__ = [
+    "Candidate",
+    "Promoted",
+    "PromotionState",
+    "abort",
+    "admit",
+    "advance",
+    "approve",
+    "observe",
+    "pause",
+    "promote",
+    "promotion_json",
+    "promotion_of",
+    "resume",
+    "retry",
+    "skip_soak",
+    "stages_of",
+    "state_json",
+    "state_of",
+    "succeed",
+    "undo",
+]

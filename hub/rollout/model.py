@@ -76,9 +76,9 @@ class Act(StrEnum):
 class Member:
     """A cluster of a rollout as it is now.
 
-    `target` is the slice of the rollout's release for it; `given` the one that it was given last (empty: none), of the
-    release number `release` (0: none), and `health` how it is with that one. `unresolved` says why the target
-    can't be made for it, empty where it can. `frozen`: a person paused the cluster.
+    `target` is the slice of the rollout's release for it (empty: the release has nothing for it); `given` the one that
+    it was given last (empty: none), of the release number `release` (0: none), and `health` how it is with that one.
+    `unresolved` says why the target can't be made for it, empty where it can. `frozen`: a person paused the cluster.
     """
 
     name: str
@@ -96,12 +96,12 @@ class Member:
     @property
     def on_target(self) -> bool:
         """Tell whether what it was given is what the release is for it, whichever release brought it."""
-        return bool(self.target) and self.given == self.target
+        return self.given == self.target and not self.unresolved
 
     @property
     def done(self) -> bool:
-        """Tell whether it has the target, and is healthy with it."""
-        return self.on_target and self.health is Health.HEALTHY
+        """Tell whether it has the target, and is healthy with it (which it is with nothing)."""
+        return self.on_target and (self.health is Health.HEALTHY or not self.target)
 
 
 class Verdict(StrEnum):
@@ -125,12 +125,16 @@ class GateResult:
 
 @dataclass(frozen=True, slots=True)
 class StageState:
-    """How far a stage is. `healthy_at` is since when all of it is healthy (its soak begins), None where it is not."""
+    """How far a stage is. `healthy_at` is since when all of it is healthy (its soak begins), None where it is not.
+
+    `healthy_at` goes on to be kept when the stage is done: it is then since when no cluster of it fell back.
+    """
 
     started_at: float | None = None
     healthy_at: float | None = None
     done_at: float | None = None
     gates: Mapping[str, GateResult] = field(default_factory=dict)
+    """By name; an answer that was given before `asked_since` is to an earlier question and says nothing."""
     soak_skipped: str = ""
     """Why the soak is left out, where it is."""
 
@@ -139,10 +143,16 @@ class StageState:
 class RolloutState:
     """Everything that outlives a step of the engine, and a restart of the hub.
 
-    `release` is where it goes, `base` the last release that completed (0: none), `queue` what follows. By cluster:
-    `assigned` the release that each is to run, `admitted_at` when it was given `release`, `stage_of` its stage, by
-    name, `healthy` the release that it last had healthy. `failed` are those that failed at this release, and
-    why. `reason` explains the phase, `who` caused it (empty: the engine).
+    `release` is where it goes, `base` the last release that completed (0: none; while the phase is COMPLETE that is
+    `release` itself), `former` the one before it, `queue` what follows. `reason` explains the phase, `who` caused it
+    (empty: the engine). By cluster: `assigned` the release that each is to run (missing: nothing, or what it has),
+    `stage_of` its stage, by name, `healthy` the release that it last had healthy before this one.
+
+    Of the clusters that are to run `release`: `admitted_at` is since when each is waited for (it was given the release,
+    or fell back to unhealthy; missing: it is not waited for), `slices` a checksum of the slice that this is about,
+    `done` are those that have been healthy with it. `failed` are those that failed at this release, and why;
+    `accepted` those of them in spite of which somebody went on, `retried` those whose failure is not held against them
+    until they have done something else than fail.
     """
 
     release: int
@@ -150,16 +160,26 @@ class RolloutState:
     began_at: float = 0.0
     ended_at: float | None = None
     base: int = 0
+    former: int = 0
     strategy: str = ""
     queue: tuple[int, ...] = ()
     stages: Mapping[str, StageState] = field(default_factory=dict)
     stage_of: Mapping[str, str] = field(default_factory=dict)
     assigned: Mapping[str, int] = field(default_factory=dict)
     admitted_at: Mapping[str, float] = field(default_factory=dict)
+    slices: Mapping[str, int] = field(default_factory=dict)
     healthy: Mapping[str, int] = field(default_factory=dict)
+    done: frozenset[str] = frozenset()
     failed: Mapping[str, str] = field(default_factory=dict)
+    accepted: frozenset[str] = frozenset()
+    retried: frozenset[str] = frozenset()
     reason: str = ""
     who: str = ""
+
+    @property
+    def over(self) -> bool:
+        """Tell whether it has come to an end, good or bad."""
+        return self.phase not in (Phase.PROGRESSING, Phase.PAUSED)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,243 @@
+"""One step of a rollout: which clusters may take the release now. Pure: same facts, same step.
+
+Stages come in order. One begins when the one before it is done (on this very release), its gates have passed and a
+window is open; then its clusters are admitted (`hub.rollout.admitting`). It is done when all of its clusters are done,
+failed (as many as may) or passed over, and stayed so for its soak. When more failed than may, nobody else is admitted
+and `onFailure` says what follows. A gate that fails counts as such a failure, but `Continue` pauses there: only a
+person lets a rollout past a gate.
+
+A rollout that is complete goes on to bring the release to clusters that join, within the limits of their stage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+
+from hub.fleet.strategy import OnFailure, Stage, Strategy
+from hub.rollout import telling
+from hub.rollout.admitting import admit
+from hub.rollout.draft import Draft
+from hub.rollout.gates import ask
+from hub.rollout.looking import View, look
+from hub.rollout.model import GateResult, Health, Member, Phase, Release, RolloutState, Step, Track
+from hub.rollout.stages import listed, place, stages_of
+from hub.rollout.windows import next_opening
+
+_RUNNING = frozenset((Phase.PROGRESSING, Phase.PAUSED, Phase.COMPLETE))
+_SHOWN_REASONS = 3
+
+
+def advance(
+    track: Track,
+    strategy: Strategy,
+    state: RolloutState,
+    release: Release,
+    members: Sequence[Member],
+    now: float,
+    *,
+    answers: Mapping[tuple[str, str], GateResult],
+    releases: Collection[int],
+) -> Step:
+    """Return what follows at `now` (seconds since the epoch) for the rollout of a track; `state.release` is `release`.
+
+    `answers` are the last words of gates, by stage and name; `releases` the numbers whose content is still kept (a
+    cluster can go back to no other). Calling it again with the state that it returned, and nothing new, changes nothing
+    and returns that very state. It raises nothing: what can't be done is said in the step.
+    """
+    if state.strategy != strategy.name:
+        state = replace(state, stages={}, stage_of={})
+    work = _Work(track, strategy, release, {member.name: member for member in members}, answers)
+    draft = Draft(state, strategy, now, releases)
+    work.prepare(draft)
+    if draft.phase in _RUNNING:
+        work.run(draft)
+    telling.explain(draft, work.stages, work.by_stage, work.views, work.blocked)
+    return draft.finish()
+
+
+class _Work:
+    """What one step knows besides the state, and its parts in the order in which they happen."""
+
+    def __init__(
+        self,
+        track: Track,
+        strategy: Strategy,
+        release: Release,
+        members: Mapping[str, Member],
+        answers: Mapping[tuple[str, str], GateResult],
+    ) -> None:
+        self.track = track
+        self.strategy = strategy
+        self.release = release
+        self.members = members
+        self.answers = answers
+        self.stages: tuple[Stage, ...] = ()
+        self.by_stage: dict[str, list[Member]] = {}
+        self.views: dict[str, View] = {}
+        """The stages that are open."""
+        self.blocked: dict[str, str] = {}
+        """Why a stage admits nobody (else) now, by its name."""
+        self.opening: float | None = None
+
+    # -- before the stages
+
+    def prepare(self, draft: Draft) -> None:
+        """Forget clusters that are gone, place those that are new, and learn what all of them have."""
+        draft.keep(self.members.keys())
+        every = stages_of(self.strategy)
+        placing = place(every, list(self.members.values()), draft.stage_of)
+        if not draft.stage_of:
+            for warning in placing.warnings:
+                draft.note("StageWarning", f"{self.track}: {warning}", warning=True)
+        draft.stage_of = placing.stage_of
+        self.by_stage = {stage.name: [] for stage in every}
+        for name, member in self.members.items():
+            self.by_stage[placing.stage_of[name]].append(member)
+            _learn(draft, member)
+        self.stages = every if self.by_stage[every[-1].name] or len(every) == 1 else every[:-1]
+        draft.stages = {stage.name: draft.stage(stage) for stage in self.stages}
+        self.opening = next_opening(self.strategy, draft.now)
+
+    # -- the stages
+
+    def run(self, draft: Draft) -> None:
+        """Go through the stages in order, as far as they are open."""
+        for stage in self.stages:
+            if draft.stage(stage).started_at is not None or draft.phase is Phase.COMPLETE:
+                self.see(draft, stage)
+            if draft.phase not in _RUNNING:
+                return
+        for stage in self.stages:
+            if stage.name not in self.views and not self.begin(draft, stage):
+                return
+            view = self.views[stage.name]
+            if why := admit(draft, view, self.opening, first=draft.phase is Phase.COMPLETE):
+                self.blocked[stage.name] = why
+            if not self.settle(draft, view):
+                return
+        if draft.phase is Phase.PROGRESSING:
+            self.complete(draft)
+
+    def see(self, draft: Draft, stage: Stage) -> None:
+        """Look at an open stage, and do what is to be done about its failures."""
+        before = set(draft.failed)
+        view = self.views[stage.name] = look(draft, stage, self.by_stage[stage.name])
+        if new := sorted(name for name in view.failed if name not in before):
+            reasons = "; ".join(f"{name}: {draft.failed[name]}" for name in new[:_SHOWN_REASONS])
+            message = f"{self.track}: {listed(new)} failed at release {draft.release}: {reasons}"
+            draft.note("ClusterFailed", message, stage=stage.name, clusters=new, warning=True)
+        counted = view.counted(draft)
+        if draft.phase is Phase.PROGRESSING and len(counted) > stage.max_failures:
+            limit = f"{len(counted)} failed, at most {stage.max_failures} may"
+            what = f"stage {stage.name!r}: {limit}: {listed(counted)}"
+            if stage.on_failure is not OnFailure.CONTINUE:
+                self.fail(draft, stage, what)
+
+    def fail(self, draft: Draft, stage: Stage, what: str) -> None:
+        """Do what a stage says is to follow a failure."""
+        if stage.on_failure not in (OnFailure.ROLL_BACK_STAGE, OnFailure.ROLL_BACK):
+            draft.end(Phase.PAUSED, what)
+            draft.note("RolloutPaused", f"{self.track}: paused: {what}", stage=stage.name, warning=True)
+            return
+        everywhere = stage.on_failure is OnFailure.ROLL_BACK
+        names = self.members.keys() if everywhere else {member.name for member in self.by_stage[stage.name]}
+        taken = sorted(name for name in names if draft.assigned.get(name) == draft.release)
+        stuck = draft.take_back(taken)
+        back = sorted(set(taken) - set(stuck))
+        draft.end(Phase.FAILED, what)
+        message = f"{self.track}: {what}; {len(back)} clusters go back to what they last had healthy"
+        if stuck:
+            message += f"; there is nothing that these could go back to: {listed(stuck)}"
+        draft.note("RolledBack", message, stage=stage.name, clusters=back, warning=True)
+
+    def begin(self, draft: Draft, stage: Stage) -> bool:
+        """Open a stage if it may be; tell whether the rollout goes on."""
+        if draft.phase is not Phase.PROGRESSING:
+            return False
+        asked = ask(draft, self.track, stage, self.answers, now_open=self.opening == draft.now)
+        if asked.failed:
+            self.blocked[stage.name] = asked.failed
+            self.fail(draft, stage, f"stage {stage.name!r}: {asked.failed}")
+            return False
+        if asked.waits or self.opening != draft.now:
+            waits = list(asked.waits)
+            if self.opening != draft.now:
+                waits.append(telling.closed(self.opening))
+                draft.wake(self.opening)
+            self.blocked[stage.name] = "; ".join(waits)
+            return False
+        draft.stages[stage.name] = replace(draft.stage(stage), started_at=draft.now)
+        message = f"{self.track}: stage {stage.name!r} begins with {len(self.by_stage[stage.name])} clusters"
+        draft.note("StageBegan", message, stage=stage.name, warning=False)
+        self.see(draft, stage)
+        return draft.phase is Phase.PROGRESSING
+
+    def settle(self, draft: Draft, view: View) -> bool:
+        """Record since when a stage is healthy, and whether it is done with its soak; tell whether it is."""
+        stage, known = view.stage, draft.stage(view.stage)
+        if draft.phase is Phase.COMPLETE and known.done_at is None:
+            known = replace(known, started_at=known.started_at or draft.ended_at, done_at=draft.ended_at or draft.now)
+        calm = view.settled if known.done_at is None else not view.fell_back
+        since = (known.healthy_at if known.healthy_at is not None else draft.now) if calm else None
+        known = replace(known, healthy_at=since)
+        if since is not None and known.done_at is None and draft.phase is Phase.PROGRESSING:
+            soak = stage.soak if view.done else 0.0
+            if soak > 0 and self.urgent(draft) and not known.soak_skipped:
+                known = replace(known, soak_skipped=f"urgent: {self.release.urgent}")
+                message = f"{self.track}: the soak of stage {stage.name!r} is left out: {self.release.urgent}"
+                draft.note("SoakSkipped", message, stage=stage.name, warning=False)
+            if known.soak_skipped or draft.now >= since + soak:
+                known = replace(known, done_at=draft.now)
+                self.passed(draft, view)
+            else:
+                draft.wake(since + soak)
+                self.blocked[stage.name] = f"it soaks until {telling.clock(since + soak)}"
+        draft.stages[stage.name] = known
+        return known.done_at is not None
+
+    def urgent(self, draft: Draft) -> bool:
+        """Tell whether the release says that soaks are to be left out."""
+        return bool(self.release.urgent) and self.release.number == draft.release
+
+    def passed(self, draft: Draft, view: View) -> None:
+        """Say that a stage is done, and whom it passed over."""
+        over = sorted(view.offline + view.frozen)
+        message = f"{self.track}: stage {view.stage.name!r} is done on release {draft.release}: {view.done} clusters"
+        if over:
+            message += f"; passed over: {listed(over)}"
+        untested = bool(over) and not view.done
+        draft.note("StageDone", message, stage=view.stage.name, clusters=over, warning=untested)
+
+    def complete(self, draft: Draft) -> None:
+        """End it: what it brought is from now on what a new cluster gets."""
+        draft.end(Phase.COMPLETE, "")
+        if draft.base != draft.release:
+            draft.former, draft.base = draft.base, draft.release
+        draft.accepted = set(draft.failed)
+        message = f"{self.track}: release {draft.release} is on all {len(self.members)} clusters"
+        if missing := sorted(name for name in self.members if draft.assigned.get(name) != draft.release):
+            message += f" but {listed(missing)}"
+        draft.note("RolloutComplete", message, warning=False)
+
+
+def _learn(draft: Draft, member: Member) -> None:
+    """Record what a cluster had healthy before, and say what one runs of which nobody said it yet."""
+    name = member.name
+    if (
+        member.health is Health.HEALTHY
+        and member.given
+        and member.online
+        and member.release not in (0, draft.release)
+        and not member.on_target
+    ):
+        draft.healthy[name] = member.release
+    assigned = draft.assigned.get(name, 0)
+    if assigned and (assigned in (draft.release, member.release) or assigned in draft.releases):
+        return
+    if member.given and member.release:
+        draft.assigned[name] = member.release
+    elif not member.given and draft.base != draft.release and draft.base in draft.releases:
+        draft.assigned[name] = draft.base
+    else:
+        draft.assigned.pop(name, None)

@@ -1,0 +1,150 @@
+"""Which cluster is in which stage of a rollout.
+
+Every cluster is in exactly one: the first stage that means it and still has room in its share. It stays there while the
+rollout lasts, whatever becomes of its labels, so that a label can't move it past a stage. A cluster that comes later
+goes where it matches, but never into a share, which was filled when the rollout began. Who is in none comes last, in a
+stage of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from hub.fleet.strategy import Order, OrderBy, Stage, Strategy
+from hub.rollout.model import Member
+from hub.targeting.select import matches
+
+REST: Final = "the rest"
+"""The stage of the clusters that no stage means."""
+
+_SHOWN: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Placing:
+    """The stage of each cluster, by name, and what people should know about how that came out."""
+
+    stage_of: Mapping[str, str]
+    warnings: tuple[str, ...] = ()
+
+
+def stages_of(strategy: Strategy) -> tuple[Stage, ...]:
+    """Return the stages in order, the one for the rest too. A name that comes twice gets a number."""
+    named: list[Stage] = []
+    names: set[str] = set()
+    for stage in (*strategy.stages, Stage(REST)):
+        name, number = stage.name, 2
+        while name in names:
+            name, number = f"{stage.name} {number}", number + 1
+        names.add(name)
+        named.append(stage if name == stage.name else replace(stage, name=name))
+    return tuple(named)
+
+
+def place(stages: Sequence[Stage], members: Sequence[Member], pinned: Mapping[str, str]) -> Placing:
+    """Return the stage of every member; `pinned` are those of this rollout that are placed (none: it begins).
+
+    `stages` are those that `stages_of` returns. A pinned cluster whose stage is none of them any more is placed anew.
+    """
+    names = {stage.name for stage in stages}
+    kept = {each.name: pinned[each.name] for each in members if pinned.get(each.name) in names}
+    newcomers = sorted((each for each in members if each.name not in kept), key=lambda each: each.name)
+    if not newcomers:
+        return Placing(kept)
+    if kept:
+        return Placing(kept | _join(stages, newcomers))
+    return _place_all(stages, newcomers)
+
+
+def in_order(order: Order, members: Iterable[Member]) -> list[Member]:
+    """Return members as they are lined up; at random means by a digest of seed and name, so always the same."""
+    return sorted(members, key=_key(order))
+
+
+def _key(order: Order) -> Callable[[Member], tuple[bool, str, str]]:
+    match order.by:
+        case OrderBy.LABEL:
+            label = order.label
+            return lambda each: (label not in each.labels, each.labels.get(label, ""), each.name)
+        case OrderBy.RANDOM:
+            seed = order.seed.encode() + b"\0"
+            return lambda each: (False, hashlib.sha256(seed + each.name.encode()).hexdigest(), each.name)
+        case _:
+            return lambda each: (False, each.name, "")
+
+
+def _means(stage: Stage, member: Member) -> bool:
+    return (
+        (stage.selector is None or matches(stage.selector, member.labels))
+        and (not stage.environments or member.environment in stage.environments)
+        and (not stage.clusters or member.name in stage.clusters)
+    )
+
+
+def _join(stages: Sequence[Stage], newcomers: Iterable[Member]) -> dict[str, str]:
+    open_ones = [stage for stage in stages if stage.share is None]
+    return {each.name: next(stage.name for stage in open_ones if _means(stage, each)) for each in newcomers}
+
+
+def _place_all(stages: Sequence[Stage], members: Sequence[Member]) -> Placing:
+    stage_of: dict[str, str] = {}
+    warnings: list[str] = []
+    left: Sequence[Member] = members
+    for stage in stages:
+        matching = [each for each in left if _means(stage, each)]
+        if stage.share is not None and matching:
+            taken = in_order(stage.order, matching)[: stage.share.part(len(matching))]
+            warnings += _rounded(stage, len(matching))
+        else:
+            taken = matching
+        stage_of.update((each.name, stage.name) for each in taken)
+        if not taken and stage is not stages[-1]:
+            warnings.append(_empty(stage, members))
+        left = [each for each in left if each.name not in stage_of]
+    warnings += _overlaps(stages, members, stage_of)
+    return Placing(stage_of, tuple(warnings))
+
+
+def _rounded(stage: Stage, total: int) -> list[str]:
+    share = stage.share
+    wanted = 0.0 if share is None else share.count if share.percent is None else total * share.percent / 100.0
+    if wanted >= 1:
+        return []
+    said = f"{share.percent:g}%" if share is not None and share.percent is not None else "0"
+    return [f"stage {stage.name!r}: {said} of {total} clusters is less than one cluster: it takes one"]
+
+
+def _empty(stage: Stage, members: Sequence[Member]) -> str:
+    if any(_means(stage, each) for each in members):
+        return f"stage {stage.name!r} has no clusters: those that it means are all in earlier stages"
+    return f"stage {stage.name!r} has no clusters: none of the {len(members)} of this rollout is meant by it"
+
+
+def _overlaps(stages: Sequence[Stage], members: Sequence[Member], stage_of: Mapping[str, str]) -> list[str]:
+    """Return what to say of stages of which both say whom they mean, and mean the same clusters.
+
+    A stage that takes a share leaves others on purpose, and one that means everybody takes what is left.
+    """
+    choosy = [stage for stage in stages if stage.selector is not None or stage.environments or stage.clusters]
+    found: dict[tuple[str, str], list[str]] = {}
+    taking = {stage.name for stage in choosy if stage.share is None}
+    for at, stage in enumerate(choosy):
+        earlier = {each.name for each in choosy[:at]} & taking
+        if earlier:
+            for member in members:
+                if stage_of.get(member.name) in earlier and _means(stage, member):
+                    found.setdefault((stage_of[member.name], stage.name), []).append(member.name)
+    return [
+        f"stages {first!r} and {second!r} overlap: {listed(names)} match both and go with {first!r}"
+        for (first, second), names in found.items()
+    ]
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names for a message, the first few where there are many."""
+    if len(names) <= _SHOWN:
+        return ", ".join(names)
+    return f"{', '.join(names[:_SHOWN])} and {len(names) - _SHOWN} more"

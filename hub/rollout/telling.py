@@ -1,0 +1,75 @@
+"""Why each cluster is not on the release, in words for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+from hub.fleet.strategy import Stage
+from hub.rollout.draft import Draft
+from hub.rollout.looking import View
+from hub.rollout.model import Member, Phase
+
+_ENDS: Final = {Phase.FAILED: "the rollout failed", Phase.ABORTED: "it was aborted", Phase.UNDONE: "it was undone"}
+
+
+def clock(at: float) -> str:
+    """Return a time as ISO 8601 in UTC, to the second."""
+    try:
+        return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (ValueError, OverflowError, OSError):
+        return "the end of time"
+
+
+def closed(opening: float | None) -> str:
+    """Say until when clusters may not move."""
+    if opening is None:
+        return "no window opens within two years: change the windows or freezes of the Rollout"
+    return f"no window is open until {clock(opening)}"
+
+
+def explain(
+    draft: Draft,
+    stages: Sequence[Stage],
+    by_stage: Mapping[str, Sequence[Member]],
+    views: Mapping[str, View],
+    blocked: Mapping[str, str],
+) -> None:
+    """Say of every cluster that is not done with the release what it waits for."""
+    end = _ENDS.get(draft.phase)
+    before = ""
+    for stage in stages:
+        members = by_stage[stage.name]
+        view = views.get(stage.name)
+        if end is not None:
+            why = f"{end}: {draft.reason}" if draft.reason else end
+            draft.waits.update((each.name, why) for each in members if draft.assigned.get(each.name) != draft.release)
+            continue
+        if view is not None:
+            _open(draft, view, blocked.get(stage.name, ""))
+            if not before and draft.stage(stage).done_at is None:
+                soaking = blocked.get(stage.name, "")
+                before = f"it waits for stage {stage.name!r}" + (f": {soaking}" if soaking and view.settled else "")
+            continue
+        own = blocked.get(stage.name) or ("the rollout is paused" if draft.phase is Phase.PAUSED else "")
+        why = before or own or f"stage {stage.name!r} has not begun"
+        draft.waits.update((each.name, _unless(each, why)) for each in members)
+        before = before or f"it waits for stage {stage.name!r}" + (f": {own}" if own else "")
+
+
+def _unless(member: Member, why: str) -> str:
+    if member.frozen:
+        return "the cluster is paused"
+    return member.unresolved or why
+
+
+def _open(draft: Draft, view: View, blocked: str) -> None:
+    waits = draft.waits
+    turn = blocked or "its turn comes later"
+    waits.update((name, draft.failed[name]) for name in view.failed)
+    waits.update((name, "it has the release, and is not healthy with it yet") for name in view.moving)
+    waits.update((each.name, turn) for each in view.candidates)
+    waits.update((name, "it is offline; the stage waits for it") for name in view.absent)
+    waits.update((name, "it is offline; it follows when it comes back") for name in view.offline)
+    waits.update((name, "the cluster is paused") for name in view.frozen)
