@@ -52,7 +52,7 @@ class ApiApp(Starlette):
             Lists(control, self.closing, heartbeat),
             Rollouts(control),
         )
-        recorded = _recorded(Access(people), Records(store))
+        recorded = _recorded(Access(people), Records(store, control))
         super().__init__(
             routes=[
                 Mount("/api/v1", routes=[*recorded, *versioned], middleware=[guard]),
@@ -91,6 +91,7 @@ def _versioned(actions: Actions, adoption: Adoption, diffs: Diffs, lists: Lists,
 def _recorded(access: Access, records: Records) -> list[BaseRoute]:
     return [
         Route("/audit", records.audit),
+        Route("/history", records.history),
         Route("/whoami", access.whoami),
         Route("/credentials", access.listed),
         Route("/credentials", access.create, methods=["POST"]),

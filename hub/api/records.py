@@ -1,4 +1,4 @@
-"""What was: the audit log, as JSON lines."""
+"""What was: the audit log, as JSON lines, and the history of clusters and workloads."""
 
 from __future__ import annotations
 
@@ -8,25 +8,31 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
+import orjson
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from hub.api.control import Control
 from hub.api.errors import ApiError
+from hub.api.lists import check_cluster
 from hub.audit import Action
 from hub.fleet.durations import parse_duration
+from hub.status.resource import timestamp
 from hub.store import AuditQuery, Store
 
 _AT_ONCE: Final = 50
 """Entries that are read together: one may name thousands of clusters."""
 _MOST: Final = 10_000
 _AUDIT: Final = frozenset({"after", "limit", "cluster", "action", "since"})
+_HISTORY: Final = frozenset({"cluster", "workload", "limit"})
 
 
 class Records:
     """The handlers."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, control: Control) -> None:
         self._store = store
+        self._control = control
 
     async def audit(self, request: Request) -> Response:
         """Answer ``GET /api/v1/audit?after=NUMBER&limit=N&cluster=NAME&action=ACTION&since=24h``.
@@ -56,6 +62,40 @@ class Records:
                 return
             yield "".join(f"{record.entry}\n" for record in found).encode()
             query = replace(query, after=found[-1].number, limit=query.limit - len(found))
+
+    async def history(self, request: Request) -> Response:
+        """Answer ``GET /api/v1/history?cluster=NAME&workload=[NAMESPACE/]NAME&limit=N``.
+
+        The newest publications that moved a cluster, oldest first: the revision of the fleet repository and the one
+        before, the workloads that changed, their authors, which rollouts let them through (`via`; none: the commits
+        went through as they came), and when the cluster had it applied and was healthy with it.
+        """
+        no_other(request, _HISTORY)
+        given = request.query_params
+        cluster = given.get("cluster", "")
+        namespace, _, workload = given.get("workload", "").rpartition("/")
+        limit = _number(request, "limit", 100, _MOST)
+        found = self._store.history(cluster=cluster, namespace=namespace, workload=workload, limit=limit)
+        if not found:
+            check_cluster(self._control.board, cluster)
+        items = [
+            {
+                "kind": "Publication",
+                "cluster": each.cluster,
+                "generation": each.generation,
+                "at": _time(each.at),
+                "appliedAt": _time(each.applied_at),
+                "healthyAt": _time(each.healthy_at),
+                **orjson.loads(each.detail),
+            }
+            for each in found
+        ]
+        body = orjson.dumps({"kind": "List", "apiVersion": "v1", "items": items})
+        return Response(body, media_type="application/json", headers={"Cache-Control": "no-store"})
+
+
+def _time(at: float | None) -> str | None:
+    return None if at is None else timestamp(datetime.fromtimestamp(at, UTC))
 
 
 def no_other(request: Request, known: frozenset[str]) -> None:

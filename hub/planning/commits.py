@@ -10,6 +10,7 @@ import time
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from felloe.tracing import Attribute, Span, Tracer
 from hub.metrics import HubMetrics
@@ -19,6 +20,8 @@ from hub.sources.secrets import SecretFolder
 from hub.sources.spec import GitSpec
 from hub.sources.url import UrlRewriter, shown
 from hub.targeting import RenderWant
+
+_AUTHORS_KEPT: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,7 @@ class Commits:
         self._revisions: dict[GitSpec, str] = {}
         self._in_force: dict[GitSpec, str] = {}
         self._open: list[Span] = []
+        self._authors: dict[str, str] = {}
 
     def take_up(self, states: Iterable[SourceState], looks: Mapping[GitSpec, Look]) -> None:
         """Begin a span for each source whose revision is new; `states` are those of all sources."""
@@ -86,6 +90,13 @@ class Commits:
                 continue
             self._revisions[state.spec] = state.fetched.revision
             self._open.append(self._begin(state, state.fetched, looks.get(state.spec)))
+            self._authors[state.fetched.revision] = state.fetched.commit.author
+            if len(self._authors) > _AUTHORS_KEPT:
+                del self._authors[next(iter(self._authors))]
+
+    def author(self, revision: str) -> str:
+        """Return who wrote the commit of a revision that was taken up lately; empty for others."""
+        return self._authors.get(revision, "")
 
     @property
     def parent(self) -> str:

@@ -22,6 +22,7 @@ from hub.link.frames import BlobMissingError
 from hub.link.server import LinkServer
 from hub.planning.commits import Commits
 from hub.planning.deliveries import Deliveries
+from hub.planning.history import Passage, changed_workloads, describe_move
 from hub.planning.plans import Plans
 from hub.store import Blobs, Desired, Publication, Store
 from hub.targeting import ClusterPlan, plan_from_json, plan_to_json
@@ -74,11 +75,17 @@ class Publisher:
         self._again &= set(members)
 
     async def publish(
-        self, plans: Sequence[ClusterPlan], members: Collection[str], revision: str, commits: Commits
+        self,
+        plans: Sequence[ClusterPlan],
+        members: Collection[str],
+        revision: str,
+        commits: Commits,
+        passages: Mapping[str, Collection[Passage]] | None = None,
     ) -> dict[str, str]:
         """Make these the plans of their clusters, and the desired states of those that are members.
 
-        Return by cluster why that could not be done: it keeps the plan that it has.
+        `passages` are, by cluster, what let the releases of its units through: for the history. Return by cluster why
+        it could not be done: it keeps the plan that it has.
         """
         moved, same = [], []
         for plan in plans:
@@ -96,11 +103,16 @@ class Publisher:
         troubles: dict[str, str] = {}
         due = moved + same
         for start in range(0, len(due), _AT_ONCE):
-            troubles |= await self._some(due[start : start + _AT_ONCE], members, revision, commits)
+            troubles |= await self._some(due[start : start + _AT_ONCE], members, revision, commits, passages or {})
         return troubles
 
     async def _some(
-        self, plans: Sequence[ClusterPlan], members: Collection[str], revision: str, commits: Commits
+        self,
+        plans: Sequence[ClusterPlan],
+        members: Collection[str],
+        revision: str,
+        commits: Commits,
+        passages: Mapping[str, Collection[Passage]],
     ) -> dict[str, str]:
         known = {plan.cluster: self._objects_before(plan.cluster, members) for plan in plans}
         again = self._again & known.keys()
@@ -113,7 +125,9 @@ class Publisher:
                 for plan in there:
                     if plan.cluster in members:
                         try:
-                            written.append(self._publish(plan, revision, commits, again=plan.cluster in again))
+                            through = passages.get(plan.cluster, ())
+                            published = self._publish(plan, revision, commits, through, again=plan.cluster in again)
+                            written.append(published)
                         except BlobMissingError as error:  # nothing was written
                             troubles[plan.cluster] = str(error)
         except StoreError as error:
@@ -153,9 +167,13 @@ class Publisher:
                 troubles[plan.cluster] = str(error)
         return troubles
 
-    def _publish(self, plan: ClusterPlan, revision: str, commits: Commits, *, again: bool) -> _Published:
+    def _publish(
+        self, plan: ClusterPlan, revision: str, commits: Commits, passages: Collection[Passage], *, again: bool
+    ) -> _Published:
         name, root = plan.cluster, plan.bundle.root
         before = self._published.get(name)
+        if again and self._store.desired(name) is None:  # it was removed and has joined again
+            before = None
         traceparent = before.traceparent if before else ""
         text = orjson.dumps(plan_to_json(plan)).decode()
         moves = before is None or before.plan.bundle.root != root
@@ -165,7 +183,14 @@ class Publisher:
             return _Published(plan.without_blobs(), revision, traceparent)
         if moves:
             traceparent = self._deliveries.begin(name, root, parent=commits.parent, links=commits.links)
-        self._link.publish(name, plan.bundle, revision=revision, plan=text, traceparent=traceparent)
+        generation = self._link.publish(name, plan.bundle, revision=revision, plan=text, traceparent=traceparent)
+        if moves:
+            changed = tuple(changed_workloads(before.plan if before else None, plan))
+            former = before.revision if before else ""
+            detail = describe_move(
+                changed, revision=revision, former=former, author_of=commits.author, passages=passages
+            )
+            self._store.add_history(name, generation, time.time(), detail, [each.id for each in changed])
         return _Published(plan.without_blobs(), revision, traceparent)
 
 

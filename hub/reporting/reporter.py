@@ -76,6 +76,8 @@ class Reporter:
         self._reported: dict[str, status_pb2.ClusterStatus] = {}
         self._roots: Revisions[str] = Revisions()
         self._digests: Revisions[tuple[str, WorkloadId]] = Revisions()
+        self._settled: dict[str, Digest] = {}
+        """The root with which each cluster was last seen healthy, as far as this hub has told the history."""
         self._stale: set[str] = set()
         self._due = asyncio.Event()
         self._summary_due = asyncio.Event()
@@ -206,16 +208,26 @@ class Reporter:
         self._due.set()
 
     def _progress(self, cluster: str, status: status_pb2.ClusterStatus) -> None:
-        """Tell the delivery how far the cluster has come, by what it says of the desired digests."""
+        """Tell the delivery and the history how far the cluster has come, by what it says of the desired digests."""
         plan = self._plans.clusters.get(cluster)
-        if plan is None or status.root != plan.bundle.root or not self._deliveries.awaits(cluster, plan.bundle.root):
+        if plan is None or status.root != plan.bundle.root:
+            return
+        if self._settled.get(cluster) == plan.bundle.root and not self._deliveries.awaits(cluster, plan.bundle.root):
             return
         wanted = {workload.id: workload.digest for workload in plan.bundle.workloads if not workload.options.suspend}
         said = {workload_id_from_proto(one.id): one for one in status.workloads}
         if all(identity in said and said[identity].applied_digest == digest for identity, digest in wanted.items()):
-            self._deliveries.reached(cluster, plan.bundle.root, "applied")
+            self._reached(cluster, plan.bundle.root, "applied")
             if all(said[identity].healthy_digest == digest for identity, digest in wanted.items()):
-                self._deliveries.reached(cluster, plan.bundle.root, "healthy")
+                self._reached(cluster, plan.bundle.root, "healthy")
+                self._settled[cluster] = plan.bundle.root
+
+    def _reached(self, cluster: str, root: Digest, stage: Literal["applied", "healthy"]) -> None:
+        self._deliveries.reached(cluster, root, stage)
+        try:
+            self._store.reached(cluster, root, time.time(), healthy=stage == "healthy")
+        except StoreError as error:
+            log.warning("can't keep that %s is %s: %s", cluster, stage, error)
 
     async def _show_stale(self) -> None:
         stale, self._stale = self._stale, set()
@@ -239,6 +251,7 @@ class Reporter:
         if not joined:
             self._reported.pop(name, None)
             self._connections.pop(name, None)
+            self._settled.pop(name, None)
         if plan is None and not joined:
             self._board.withdraw_cluster(name)
             self._roots.forget(name)

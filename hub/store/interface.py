@@ -20,6 +20,7 @@ from hub.store.records import (
     AuditRecord,
     Cluster,
     Desired,
+    HistoryRecord,
     Issued,
     Mark,
     Person,
@@ -123,6 +124,24 @@ class Store(Protocol):
 
     def refused(self, cluster: str, root: Digest, message: str) -> None:
         """Record why a spoke can't take the newest root; ignored for any other root."""
+        ...
+
+    # -- history
+
+    def add_history(
+        self, cluster: str, generation: int, at: float, detail: str, workloads: Collection[WorkloadId]
+    ) -> None:
+        """Keep what a publication moved, found by its cluster and by these workloads; the oldest of a cluster go."""
+        ...
+
+    def reached(self, cluster: str, root: Digest, at: float, *, healthy: bool) -> None:
+        """Record that a cluster has applied a root, or is healthy with it; the first time counts, the newest root."""
+        ...
+
+    def history(
+        self, *, cluster: str = "", namespace: str = "", workload: str = "", limit: int = 100
+    ) -> Sequence[HistoryRecord]:
+        """Return the newest publications, oldest first: of a cluster, of workloads of a name, or of all."""
         ...
 
     # -- status

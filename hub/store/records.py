@@ -152,6 +152,21 @@ class Person:
 
 
 @dataclass(frozen=True, slots=True)
+class HistoryRecord:
+    """A publication that moved a cluster to another root. `detail` is JSON of whoever plans: what moved, and why.
+
+    `applied_at` and `healthy_at` are when the cluster first reported this very root so.
+    """
+
+    cluster: str
+    generation: int
+    at: float
+    detail: str
+    applied_at: float | None = None
+    healthy_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class SourceState:
     """The last good state of a source. `detail` is JSON of whoever fetches."""
 

@@ -79,6 +79,19 @@ MIGRATIONS: Final = (
         name TEXT PRIMARY KEY, token_sha256 BLOB NOT NULL, created_at REAL NOT NULL, created_by TEXT NOT NULL,
         expires_at REAL
     ) WITHOUT ROWID;
+
+    CREATE TABLE moves (number INTEGER PRIMARY KEY, sha256 BLOB NOT NULL UNIQUE, detail TEXT NOT NULL);
+    CREATE TABLE moved_workloads (
+        name TEXT NOT NULL, namespace TEXT NOT NULL, kind TEXT NOT NULL,
+        move INTEGER NOT NULL REFERENCES moves (number), PRIMARY KEY (name, namespace, kind, move)
+    ) WITHOUT ROWID;
+    CREATE INDEX moved_workloads_move ON moved_workloads (move);
+    CREATE TABLE history (
+        number INTEGER PRIMARY KEY, cluster TEXT NOT NULL, generation INTEGER NOT NULL,
+        move INTEGER NOT NULL REFERENCES moves (number), at REAL NOT NULL, applied_at REAL, healthy_at REAL,
+        UNIQUE (cluster, generation)
+    );
+    CREATE INDEX history_move ON history (move);
     """,
 )
 

@@ -11,6 +11,7 @@ import hmac
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +26,7 @@ from hub.store.records import (
     AuditRecord,
     Cluster,
     Desired,
+    HistoryRecord,
     Issued,
     Mark,
     Person,
@@ -36,6 +38,8 @@ from hub.store.records import (
 )
 
 FORMER_KEPT: Final = 8
+HISTORY_KEPT: Final = 200
+"""Generations of a cluster that its history goes back."""
 TOKENS_KEPT: Final = 86400.0
 """Seconds that an expired token stays known, so that its refusal can say why."""
 
@@ -48,6 +52,12 @@ _AUDIT = (
     "SELECT number, at, who, action, entry FROM audit"
     " WHERE number > ?1 AND at >= ?2 AND (?3 = '' OR action = ?3)"
     " AND (?4 = '' OR number IN (SELECT number FROM audit_clusters WHERE cluster = ?4)) ORDER BY number LIMIT ?5"
+)
+_HISTORY = (
+    "SELECT cluster, generation, at, detail, applied_at, healthy_at FROM history JOIN moves ON moves.number = move"
+    " WHERE history.number IN (SELECT number FROM history WHERE (?1 = '' OR cluster = ?1) AND (?2 = '' OR move IN"
+    " (SELECT move FROM moved_workloads WHERE name = ?2 AND (?3 = '' OR namespace = ?3)))"
+    " ORDER BY number DESC LIMIT ?4) ORDER BY history.number DESC"
 )
 
 
@@ -174,6 +184,7 @@ class SqliteStore:
                 self._db.write(f"DELETE FROM {table} WHERE cluster = ?", name)  # noqa: S608 -- the names stand above
             if newest is not None:
                 self._forget_former(name, newest.generation)
+                self._forget_history(name, newest.generation)
                 self._drop_bundles([newest.root])
 
     def seen(self, name: str, at: float, facts: Mapping[str, str] | None = None) -> None:
@@ -261,6 +272,57 @@ class SqliteStore:
         self._db.write(
             "UPDATE desired SET refusal = ? WHERE cluster = ? AND root = ?", message, cluster, root, durable=False
         )
+
+    # -- history
+
+    def add_history(
+        self, cluster: str, generation: int, at: float, detail: str, workloads: Collection[WorkloadId]
+    ) -> None:
+        """Keep what a publication moved."""
+        name = sha256(detail.encode()).digest()
+        with self._db.transaction():
+            row = self._db.row("SELECT number FROM moves WHERE sha256 = ?", name)
+            move = row[0] if row else self._add_move(name, detail, workloads)
+            self._db.insert(
+                "INSERT INTO history (cluster, generation, move, at) VALUES (?, ?, ?, ?)", cluster, generation, move, at
+            )
+            self._forget_history(cluster, generation - HISTORY_KEPT)
+
+    def _add_move(self, name: bytes, detail: str, workloads: Collection[WorkloadId]) -> int:
+        move = self._db.insert("INSERT INTO moves (sha256, detail) VALUES (?, ?)", name, detail)
+        for each in workloads:
+            values = (each.name, each.namespace, each.kind, move)
+            self._db.insert("INSERT INTO moved_workloads VALUES (?, ?, ?, ?)", *values)
+        return move
+
+    def _forget_history(self, cluster: str, up_to: int) -> None:
+        """Forget what moved a cluster up to a generation, and the moves that nothing names any more."""
+        which = "FROM history WHERE cluster = ? AND generation <= ?"
+        moves = self._db.rows(f"SELECT DISTINCT move {which}", cluster, up_to)
+        if not moves:
+            return
+        self._db.write(f"DELETE {which}", cluster, up_to)
+        for (move,) in moves:
+            if self._db.row("SELECT 1 FROM history WHERE move = ? LIMIT 1", move) is None:
+                self._db.write("DELETE FROM moved_workloads WHERE move = ?", move)
+                self._db.write("DELETE FROM moves WHERE number = ?", move)
+
+    def reached(self, cluster: str, root: Digest, at: float, *, healthy: bool) -> None:
+        """Record that a cluster has applied a root, or is healthy with it."""
+        column = "healthy_at" if healthy else "applied_at"
+        self._db.write(
+            f"UPDATE history SET {column} = ? WHERE {column} IS NULL AND cluster = ?"  # noqa: S608 -- one of two names
+            " AND generation = (SELECT generation FROM desired WHERE cluster = ? AND root = ?)",
+            *(at, cluster, cluster, root),
+            durable=False,
+        )
+
+    def history(
+        self, *, cluster: str = "", namespace: str = "", workload: str = "", limit: int = 100
+    ) -> Sequence[HistoryRecord]:
+        """Return the newest publications, oldest first."""
+        rows = self._db.rows(_HISTORY, cluster, workload, namespace, limit)
+        return [HistoryRecord(*row) for row in reversed(rows)]
 
     # -- status, events
 

@@ -29,6 +29,7 @@ from hub.store import (
     StatusRecord,
     Token,
 )
+from hub.store.sqlite import HISTORY_KEPT
 from tests.unit.hub.link.samples import ENVIRONMENT
 
 NOW = 1_000_000.0
@@ -276,3 +277,20 @@ def test_killed_at_any_point_it_comes_up_with_the_same_roots_and_members(tmp_pat
         assert store.epoch == 2 * attempt + 2
         store.close()
     assert len(authorities) == 1
+
+
+def test_the_history_of_a_cluster_is_bounded_and_shares_what_many_clusters_have(store: SqliteStore) -> None:
+    last = HISTORY_KEPT + 5
+    for generation in range(1, last + 1):
+        for cluster in ("dev", "other") if generation == 1 else ("dev",):
+            store.add_history(cluster, generation, NOW + generation, f"{{{generation}}}", [APPS])
+    kept = [(record.generation, record.detail) for record in store.history(cluster="dev", limit=1000)]
+    assert kept == [(generation, f"{{{generation}}}") for generation in range(6, last + 1)]
+    assert [(record.cluster, record.detail) for record in store.history(cluster="other")] == [("other", "{1}")]
+    assert len(store.history(workload="apps", namespace="flux-system", limit=1000)) == HISTORY_KEPT + 1
+    assert [record.generation for record in store.history(workload="apps", limit=2)] == [last - 1, last]
+    assert store.history(workload="other") == []
+    details = [row[0] for row in store._db.rows("SELECT detail FROM moves ORDER BY number")]
+    assert details == ["{1}", *(detail for _, detail in kept)], "what nobody has any more is gone"
+    moved = store._db.rows("SELECT COUNT(*) FROM moved_workloads")
+    assert moved == [(len(details),)]
