@@ -70,6 +70,7 @@ def _versioned(actions: Actions, adoption: Adoption, diffs: Diffs, lists: Lists,
     return [
         Route("/events", lists.events),
         Route("/fleet", lists.fleet),
+        Route("/top", lists.top),
         Route("/promotions", rollouts.promote, methods=["POST"]),
         Route("/rollouts/{name}/{act}", rollouts.act, methods=["POST"]),
         Route("/tokens", actions.create_token, methods=["POST"]),

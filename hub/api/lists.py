@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Final
 
 import orjson
@@ -24,12 +25,14 @@ from hub.status.board import Board
 from hub.status.events import EventLog
 from hub.status.fleet import fleet_view
 from hub.status.resource import Collection, Key, Resource
+from hub.status.top import Top, batches, top
 
 Match = Callable[[Resource], bool]
 
 INITIAL_EVENTS_END: Final = "k8s.io/initial-events-end"
 _MOST_NAMES: Final = 20
 _FLEET: Final = (Collection.ENVIRONMENTS, Collection.CLUSTERS, Collection.ROLLOUTS)
+_MOST_RANKED: Final = 1000
 _LEAST_PAUSE: Final = 0.25
 _PAUSE_SHARE: Final = 9
 _PARAMETERS: Final = frozenset({"labelSelector", "name", "namespace", "cluster", "watch"})
@@ -81,6 +84,19 @@ class Lists:
         if _flag(request, "watch"):
             return _stream(self._watch_fleet())
         return _json(_fleet(self._control.board))
+
+    async def top(self, request: Request) -> Response:
+        """Answer ``GET /api/v1/top?limit=10&labelSelector=…``: the slowest, most drifted and failing workloads."""
+        _no_other(request, frozenset({"limit", "labelSelector"}))
+        limit = request.query_params.get("limit", "10")
+        if not limit.isdecimal() or not 1 <= int(limit) <= _MOST_RANKED:
+            raise ApiError(400, f"limit={limit!r} is no number from 1 to {_MOST_RANKED}")
+        selects = parse_selector(request.query_params.get("labelSelector", ""))
+        found, now = Top(), datetime.now(UTC)
+        for portion in batches(list(self._control.board.resources(Collection.WORKLOADS).values())):
+            found = top([one for one in portion if selects(one.labels)], int(limit), now, found)
+            await asyncio.sleep(0)
+        return _json(found.as_json())
 
     async def _watch_fleet(self) -> AsyncIterator[bytes]:
         """Tell the fleet whenever it shows something else, for a small share of the time however large it is."""

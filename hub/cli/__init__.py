@@ -10,9 +10,10 @@ import typer
 
 def register(app: typer.Typer) -> None:
     """Add the commands of the hub's side."""
-    from hub.cli import acting, adopt, configuring, looking, serving
+    from hub.cli import acting, adopt, configuring, looking, rolling, serving
 
     looking.register(app)
+    rolling.register(app)
     acting.register(app)
     adopt.register(app)
     serving.register(app)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 
 import typer
 
+from hub.cli.asking import meant
 from hub.cli.client import HubClient
 from hub.cli.errors import NotFoundError
 from hub.cli.get import Query, not_found
@@ -33,12 +33,8 @@ def confirmed(pending: Sequence[Json], cluster: str, *, yes: bool) -> bool:
     """Show what would be deleted and return whether that is meant: said by `yes`, else asked at a terminal."""
     for line in _lines(pending, cluster):
         typer.echo(line)
-    if yes:
-        return True
-    if not sys.stdin.isatty():
-        typer.echo("\nNothing was approved: --yes does it.", err=True)
-        return False
-    return typer.confirm(f"\nDelete {sum(_count(one) for one in pending)} objects on cluster {cluster}?")
+    question = f"Delete {sum(_count(one) for one in pending)} objects on cluster {cluster}?"
+    return meant(question, yes=yes, otherwise="Nothing was approved")
 
 
 async def approve(client: HubClient, pending: Sequence[Json], cluster: str) -> None:

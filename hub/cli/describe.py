@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 
 import typer
 
+from hub.cli import rollout
 from hub.cli.client import HubClient
 from hub.cli.get import Query, not_found
 from hub.cli.human import age, labels, revision, shortened
 from hub.cli.kinds import Kind
-from hub.cli.table import Row, Screen, Table, one_line
+from hub.cli.table import Row, Screen, fields, one_line, section
 from hub.cli.view import Json, flag, full_name, mapping, number, objects, text, texts
 
 _EVENTS = 20
@@ -28,15 +29,18 @@ async def describe(client: HubClient, kind: Kind, query: Query, screen: Screen) 
     for index, resource in enumerate(found):
         if index:
             typer.echo("")
-        on = text(resource, "cluster") or text(resource, "metadata", "name")
-        events = await client.list("events", {"cluster": on})
-        if kind.plural == "clusters":
-            workloads = await client.list("workloads", {"cluster": on})
-            lines = _cluster(resource, workloads, events, now, screen)
-        else:
-            lines = _workload(resource, events, now, screen)
-        for line in lines:
+        for line in await _lines(client, kind, resource, now, screen):
             typer.echo(line)
+
+
+async def _lines(client: HubClient, kind: Kind, resource: Json, now: datetime, screen: Screen) -> Iterator[str]:
+    if kind.plural == "rollouts":
+        return rollout.lines(resource, now, screen, most=None)
+    on = text(resource, "cluster") or text(resource, "metadata", "name")
+    events = await client.list("events", {"cluster": on})
+    if kind.plural == "clusters":
+        return _cluster(resource, await client.list("workloads", {"cluster": on}), events, now, screen)
+    return _workload(resource, events, now, screen)
 
 
 def _cluster(
@@ -44,7 +48,7 @@ def _cluster(
 ) -> Iterator[str]:
     connected = flag(cluster, "status", "connected")
     since = text(cluster, "status", "connectedSince" if connected else "lastSeen")
-    yield from _fields(
+    yield from fields(
         ("Name", full_name(cluster)),
         ("Labels", labels(mapping(cluster, "metadata", "labels"))),
         ("Environment", text(cluster, "spec", "environment")),
@@ -69,15 +73,15 @@ def _cluster(
         ]
         for one in objects(cluster, "status", "workloads")
     ]
-    yield from _section("Workloads", ["NAME", "READY", "REVISION", "MESSAGE"], rows, screen)
+    yield from section("Workloads", ["NAME", "READY", "REVISION", "MESSAGE"], rows, screen)
     problems = [[full_name(one), *row] for one in workloads for row in _problem_rows(one)]
-    yield from _section("Failing objects", ["WORKLOAD", "OBJECT", "REASON", "MESSAGE"], problems, screen)
+    yield from section("Failing objects", ["WORKLOAD", "OBJECT", "REASON", "MESSAGE"], problems, screen)
     yield from _events(events, now, screen)
 
 
 def _workload(workload: Json, events: Sequence[Json], now: datetime, screen: Screen) -> Iterator[str]:
     cluster = text(workload, "cluster")
-    yield from _fields(
+    yield from fields(
         ("Name", full_name(workload)),
         ("Kind", text(workload, "kind")),
         ("Cluster", cluster),
@@ -98,7 +102,7 @@ def _workload(workload: Json, events: Sequence[Json], now: datetime, screen: Scr
     yield from _conditions(workload, now, screen)
     yield from _notes(workload)
     problems = _problem_rows(workload)
-    yield from _section("Failing objects", ["OBJECT", "REASON", "MESSAGE"], problems, screen)
+    yield from section("Failing objects", ["OBJECT", "REASON", "MESSAGE"], problems, screen)
     more = number(workload, "status", "problemCount") - len(problems)
     if more > 0:
         yield f"  and {more} more"
@@ -126,12 +130,6 @@ def _moment(stamp: str, now: datetime) -> str:
     return f"{_FRACTION.sub('', stamp)} ({age(stamp, now)} ago)" if stamp else ""
 
 
-def _fields(*fields: tuple[str, str]) -> Iterator[str]:
-    width = max(len(name) for name, _ in fields) + 3
-    for name, value in fields:
-        yield f"{name + ':':<{width}}{value or '-'}"
-
-
 def _conditions(resource: Json, now: datetime, screen: Screen) -> Iterator[str]:
     rows = [
         [
@@ -143,7 +141,7 @@ def _conditions(resource: Json, now: datetime, screen: Screen) -> Iterator[str]:
         ]
         for one in objects(resource, "status", "conditions")
     ]
-    yield from _section("Conditions", ["TYPE", "STATUS", "REASON", "SINCE", "MESSAGE"], rows, screen)
+    yield from section("Conditions", ["TYPE", "STATUS", "REASON", "SINCE", "MESSAGE"], rows, screen)
 
 
 def _notes(resource: Json) -> Iterator[str]:
@@ -162,7 +160,7 @@ def _problem_rows(workload: Json) -> list[Row]:
 
 def _events(events: Sequence[Json], now: datetime, screen: Screen) -> Iterator[str]:
     rows = [event_row(event, now) for event in events[-_EVENTS:]]
-    yield from _section("Events", EVENT_HEAD, rows, screen)
+    yield from section("Events", EVENT_HEAD, rows, screen)
 
 
 EVENT_HEAD: Row = ("LAST SEEN", "TYPE", "REASON", "CLUSTER", "OBJECT", "MESSAGE")
@@ -182,12 +180,3 @@ def event_row(event: Json, now: datetime) -> Row:
         about or "-",
         message.removeprefix(about).lstrip(": ") if about else message,
     ]
-
-
-def _section(title: str, head: Row, rows: Sequence[Row], screen: Screen) -> Iterator[str]:
-    if not rows:
-        yield f"{title}: none"
-        return
-    narrower = Screen(screen.width - 2 if screen.width else None, screen.colour)
-    yield f"{title}:"
-    yield from (f"  {line}" for line in Table(head, narrower).lines(rows))

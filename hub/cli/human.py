@@ -13,15 +13,26 @@ _COMMIT = re.compile(r"(sha1|sha256):([0-9a-f]{8})[0-9a-f]+")
 
 
 def age(since: str, now: datetime) -> str:
-    """Return how long ago an RFC 3339 time was, as kubectl does: 45s, 12m, 3m20s, 5h, 2d; ``-`` for no time.
+    """Return how long ago an RFC 3339 time was, as `span` says it; ``-`` for no time."""
+    at = moment(since)
+    return span((now - at).total_seconds()) if at else "-"
+
+
+def moment(stamp: str) -> datetime | None:
+    """Return an RFC 3339 time, None for what is none."""
+    try:
+        at = datetime.fromisoformat(stamp)
+    except ValueError:
+        return None
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+def span(length: float) -> str:
+    """Return a length of time in seconds as kubectl does: 45s, 12m, 3m20s, 5h, 2d; what is negative as 0s.
 
     The steps are those of ``k8s.io/apimachinery/pkg/util/duration.HumanDuration``.
     """
-    try:
-        moment = datetime.fromisoformat(since)
-    except ValueError:
-        return "-"
-    seconds = max(int((now - (moment if moment.tzinfo else moment.replace(tzinfo=UTC))).total_seconds()), 0)
+    seconds = max(int(length), 0)
     minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86400
     if seconds < 120:
         return f"{seconds}s"

@@ -70,6 +70,10 @@ def _revision(*path: str) -> Callable[[Json, datetime], str]:
     return lambda resource, now: revision(text(resource, *path))
 
 
+def _age(*path: str) -> Callable[[Json, datetime], str]:
+    return lambda resource, now: age(text(resource, *path), now)
+
+
 def _connected(resource: Json, now: datetime) -> str:
     return "yes" if flag(resource, "status", "connected") else "no"
 
@@ -97,6 +101,15 @@ def _healed(resource: Json, now: datetime) -> str:
 
 def _placed(resource: Json, now: datetime) -> str:
     return ",".join(texts(resource, "spec", "workloads"))
+
+
+def _done(resource: Json, now: datetime) -> str:
+    stages = objects(resource, "status", "stages")
+    return f"{sum(number(one, 'done') for one in stages)}/{sum(number(one, 'clusters') for one in stages)}"
+
+
+def _release(resource: Json, now: datetime) -> str:
+    return str(number(resource, "status", "release"))
 
 
 _NAMESPACE = Column("NAMESPACE", _at("metadata", "namespace"))
@@ -187,6 +200,23 @@ KINDS: Final = (
             Column("HEALED", _healed, wide=True),
             Column("SOURCE", _at("spec", "source"), wide=True),
             Column("PATH", _at("spec", "path"), wide=True),
+            _MESSAGE,
+        ),
+    ),
+    Kind(
+        "rollouts",
+        "rollout",
+        ("ro",),
+        (
+            _NAME,
+            Column("PHASE", _at("status", "phase")),
+            Column("RELEASE", _release),
+            Column("REVISION", _revision("status", "revision")),
+            Column("DONE", _done),
+            Column("AGE", _age("status", "beganAt")),
+            Column("STRATEGY", _at("spec", "strategy"), wide=True),
+            Column("BEFORE", _revision("status", "baseRevision"), wide=True),
+            Column("AUTHOR", _at("status", "author"), wide=True),
             _MESSAGE,
         ),
     ),

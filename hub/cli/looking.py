@@ -19,13 +19,13 @@ from hub.cli.words import Goal, Output
 if TYPE_CHECKING:
     from hub.cli.kinds import Kind
 
-_WHAT = "clusters, sources, environments, placements or workloads"
+_WHAT = "clusters, sources, environments, placements, workloads or rollouts"
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command(short_help="Show clusters, workloads, sources …")(get)
-    app.command(short_help="Show all about a cluster or workload.")(describe)
+    app.command(short_help="Show all about a cluster, workload or rollout.")(describe)
     app.command(short_help="Print what a cluster would get, as YAML.")(render)
     app.command(short_help="Show what would change in a cluster.")(diff)
     app.command(short_help="Wait until clusters are applied or healthy.")(wait)
@@ -80,19 +80,20 @@ def get(
 
 
 def describe(
-    what: Annotated[Literal["cluster", "workload"], typer.Argument(metavar="cluster|workload")],
+    what: Annotated[Literal["cluster", "workload", "rollout"], typer.Argument(metavar="cluster|workload|rollout")],
     name: Annotated[
         str,
         typer.Argument(metavar="NAME", help="NAME or NAMESPACE/NAME.", autocompletion=complete_kind_and_name),
     ],
     cluster: Cluster = "",
 ) -> None:
-    """Show all about a cluster or workload: conditions, failing objects with their errors, the last events.
+    """Show all about a cluster, workload or rollout: conditions, failing objects with their errors, the last events.
 
     \b
     Examples:
       felloe describe cluster shop-1
       felloe describe workload flux-system/apps --cluster shop-1
+      felloe describe rollout shop@production
     """
     from hub.cli import describe as describing
     from hub.cli.contexts import environment

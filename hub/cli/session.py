@@ -58,6 +58,16 @@ def complete_workload(incomplete: str) -> list[str]:
     return complete("workloads", incomplete)
 
 
+def complete_rollout(incomplete: str) -> list[str]:
+    """Complete the name of a rollout."""
+    return complete("rollouts", incomplete)
+
+
+def complete_environment(incomplete: str) -> list[str]:
+    """Complete the name of an environment."""
+    return complete("environments", incomplete)
+
+
 def complete_kind_and_name(context: typer.Context, incomplete: str) -> list[str]:
     """Complete a name of the kind that the word before it says."""
     from hub.cli.kinds import BY_WORD

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import typer
 
 Row = Sequence[str]
 
-_COLOURS = {"True": "green", "False": "red", "Unknown": "yellow", "Warning": "yellow"}
+_COLOURS = {
+    **dict.fromkeys(("True", "Complete", "Done", "Passed"), "green"),
+    **dict.fromkeys(("False", "Failed", "Aborted", "Undone"), "red"),
+    **dict.fromkeys(("Unknown", "Warning", "Progressing", "Moving", "Paused", "Offline"), "yellow"),
+}
 _GAP = "   "
 _NARROWEST = 20
 
@@ -35,7 +39,7 @@ def screen(environ: Mapping[str, str]) -> Screen:
 class Table:
     """A table that may grow: its columns never get narrower, so that later rows of a watch stay aligned.
 
-    The last column is the one that is cut on a narrow terminal; a column of conditions' states is coloured.
+    The last column is the one that is cut on a narrow terminal; states are coloured.
     """
 
     header: Row
@@ -70,3 +74,20 @@ def _coloured(cell: str) -> str:
 def one_line(message: str) -> str:
     """Return a message without line breaks."""
     return " ".join(message.split())
+
+
+def fields(*named: tuple[str, str]) -> Iterator[str]:
+    """Return a line for each named value, aligned."""
+    width = max(len(name) for name, _ in named) + 3
+    for name, value in named:
+        yield f"{name + ':':<{width}}{value or '-'}"
+
+
+def section(title: str, head: Row, rows: Sequence[Row], screen: Screen) -> Iterator[str]:
+    """Return a table under a title."""
+    if not rows:
+        yield f"{title}: none"
+        return
+    narrower = Screen(screen.width - 2 if screen.width else None, screen.colour)
+    yield f"{title}:"
+    yield from (f"  {line}" for line in Table(head, narrower).lines(rows))

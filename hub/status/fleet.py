@@ -127,7 +127,7 @@ def _waits(rollout: Resource) -> Iterator[dict[str, object]]:
             yield from _waits_of_stage(rollout, stage)
     upcoming = _object(rollout.status, "next")
     if message := _text(upcoming, "message"):
-        approval = _object(rollout.spec, "promotesFrom").get("approval") is True
+        approval = upcoming.get("needsApproval") is True
         unit, _, environment = rollout.name.partition("@")
         command = f'felloe promote {unit} --to {environment} --reason "…"' if approval else ""
         what = f"release {upcoming.get('release', '')} waits: {message}"

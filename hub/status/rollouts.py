@@ -43,7 +43,7 @@ class RolloutFacts:
 
     `strategy` is the one that it goes by now; `releases` has those that `state` names; `waits` and `wake_at` are the
     newest step's. `promotion` is what the environment's promotesFrom says. `upcoming` is the newest release that has
-    to wait (0: none), and `upcoming_waits` for what, in words.
+    to wait (0: none), `upcoming_waits` for what, in words, and `upcoming_asks` whether now only for a person's word.
     """
 
     track: Track
@@ -56,6 +56,7 @@ class RolloutFacts:
     promotion: Promotion | None = None
     upcoming: int = 0
     upcoming_waits: str = ""
+    upcoming_asks: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +131,7 @@ def _about(facts: RolloutFacts) -> dict[str, object]:
         "revision": release.revision if release else "",
         "subject": release.subject if release else "",
         "author": release.author if release else "",
+        "pins": dict(release.pins) if release else {},
         "baseRelease": state.base,
         "baseRevision": base.revision if base else "",
         "queue": list(state.queue),
@@ -148,6 +150,7 @@ def _about(facts: RolloutFacts) -> dict[str, object]:
             "revision": upcoming.revision if upcoming else "",
             "subject": upcoming.subject if upcoming else "",
             "message": facts.upcoming_waits,
+            "needsApproval": facts.upcoming_asks,
         }
     return about
 

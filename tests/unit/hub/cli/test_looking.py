@@ -96,7 +96,7 @@ def test_a_name_that_nothing_has_says_what_there_is(hub: Threaded, felloe: Fello
 def test_an_unknown_kind_is_a_usage_error(hub: Threaded, felloe: Felloe) -> None:
     done = felloe("get", "pods")
     assert done.code == 2
-    assert "clusters, sources, environments, placements or workloads" in done.err
+    assert "clusters, sources, environments, placements, workloads or rollouts" in done.err
     assert felloe("get").code == 2
     assert felloe("get", "clusters", "-o", "xml").code == 2
 

@@ -217,7 +217,9 @@ def test_what_waits_for_the_environment_before_is_stuck_only_where_one_must_appr
     behind = replace(FACTS, state=complete, upcoming=12, upcoming_waits="staging soaks for 20m more")
     by_itself = replace(behind, promotion=Promotion("staging", 3600.0))
     assert waits(by_itself) == [("Promotion", False)]
-    (wait,) = view([replace(behind, promotion=Promotion("staging", approval=True))])["waits"]
+    asked = replace(behind, promotion=Promotion("staging", approval=True), upcoming_asks=True)
+    (wait,) = view([asked])["waits"]
+    assert wait["stuck"] is True
     assert wait["command"] == 'felloe promote shop --to production --reason "…"'
     assert wait["message"] == "release 12 waits: staging soaks for 20m more"
 
