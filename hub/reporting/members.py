@@ -74,6 +74,7 @@ def environment_facts(fleet: Fleet, plans: Mapping[str, ClusterPlan]) -> list[En
             each.name,
             selector=_selector(each.selector),
             variables=each.variables,
+            promoted_from=each.promotes_from.environment if each.promotes_from else "",
             clusters=tuple(name for name, plan in sorted(plans.items()) if matches(each.selector, plan.labels)),
         )
         for each in fleet.environments.values()

@@ -6,7 +6,7 @@ import os
 import pty
 import re
 import sys
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,7 +17,7 @@ from hub.cli.client import Change
 from hub.cli.errors import UnreachableError
 from hub.cli.estimate import estimate
 from hub.cli.fleet import FleetView
-from hub.cli.follow import follow
+from hub.cli.follow import Known, follow
 from hub.cli.rollout import RolloutView, bar
 from hub.cli.table import Screen
 from hub.rollout.model import GateResult, Phase, StageState, Verdict
@@ -82,18 +82,31 @@ async def test_elsewhere_than_on_a_terminal_each_change_is_a_line(capsys: pytest
 
 async def test_on_a_terminal_it_is_drawn_over_what_was_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
+    drawn = asyncio.Event()
+
+    class Watched(RolloutView):
+        def lines(self, known: Known, now: datetime, screen: Screen) -> Iterable[str]:
+            drawn.set()
+            return super().lines(known, now, screen)
+
+    async def script() -> AsyncGenerator[Change]:
+        yield told(FACTS)
+        yield END
+        await drawn.wait()
+        yield told(COMPLETE)
+        await asyncio.Event().wait()
+
     main, slave = pty.openpty()
     with os.fdopen(main, "rb", buffering=0) as terminal, os.fdopen(slave, "w") as writing:
         monkeypatch.setattr(sys, "stdout", writing)
-        script = Script([told(FACTS), END, told(CANARY_DONE), told(COMPLETE)])
         async with asyncio.timeout(10):
-            await follow(script, RolloutView(NAME), Screen(80))
+            await follow(script, Watched(NAME), Screen(80))
         writing.flush()
         monkeypatch.undo()
-        drawn = os.read(terminal.fileno(), 1 << 20).decode()
-    assert "\x1b[1A" in drawn, "nothing was drawn over"
-    assert drawn.index("Progressing") < drawn.index("\x1b[1A") < drawn.index("Complete")
-    assert drawn.rfind("\x1b[?25h") > drawn.rfind("\x1b[?25l")
+        os.set_blocking(terminal.fileno(), False)
+        seen = b"".join(iter(lambda: terminal.read(4096) or b"", b"")).decode()
+    assert seen.index("Progressing") < seen.index("\x1b[1A") < seen.index("Complete")
+    assert seen.rindex("\x1b[?25h") > seen.rindex("\x1b[?25l"), "the cursor is hidden"
 
 
 async def test_a_hub_that_goes_away_is_waited_for(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hub.fleet.labels import LabelSelector, Requirement
 from hub.fleet.model import Environment, Fleet, Placement
+from hub.fleet.strategy import Promotion
 from hub.reporting.members import environment_facts, placement_facts, source_facts
 from hub.sources.follow import SourceState
 from hub.sources.spec import GitRef, GitSpec
@@ -58,7 +59,7 @@ def test_why_a_fetch_failed_is_its_condition() -> None:
 def test_environments_and_placements_name_their_clusters_and_their_selectors() -> None:
     selector = LabelSelector((("env", "dev"),), (Requirement("tier", "In", ("a", "b")),))
     fleet = Fleet(
-        environments={"dev": Environment("dev", selector)},
+        environments={"dev": Environment("dev", selector, promotes_from=Promotion("test"))},
         placements={"shop": Placement("shop", (), None, ("dev",))},
     )
     plans = {
@@ -67,7 +68,7 @@ def test_environments_and_placements_name_their_clusters_and_their_selectors() -
         "c": ClusterPlan("c", labels={"env": "dev", "tier": "c"}),
     }
     (environment,) = environment_facts(fleet, plans)
-    assert environment.clusters == ("a", "b")
+    assert (environment.clusters, environment.promoted_from) == (("a", "b"), "test")
     assert environment.selector == {
         "matchLabels": {"env": "dev"},
         "matchExpressions": [{"key": "tier", "operator": "In", "values": ["a", "b"]}],
