@@ -8,15 +8,17 @@ from collections.abc import Mapping
 from typing import Final
 
 from felloe.errors import StoreError
-from felloe.identity import WorkloadId
+from felloe.identity import ObjectId, WorkloadId
 from felloe.labels import GROUP
-from spoke.apply.inventory import Inventory, decode, encode
+from spoke.apply.inventory import CHANGES, Inventory, Item, decode, encode, encode_changes
 from spoke.cluster.namespace import CONFIG_MAPS, OwnNamespace, next_page
 
 _LABEL: Final = f"{GROUP}/inventory"
 _WORKLOAD: Final = f"{GROUP}/inventory-of"
 _KEY: Final = "inventory.json.zst"
 _PAGE: Final = 10
+_CHANGES_AT_MOST: Final = 64
+_SHARE_THAT_CHANGED: Final = 0.25
 
 
 class Inventories:
@@ -26,6 +28,9 @@ class Inventories:
         self._namespace = namespace
         self._written: dict[WorkloadId, set[str]] = {}
         self._unsure: set[WorkloadId] = set()
+        self._serials: dict[WorkloadId, int] = {}
+        self._known: dict[WorkloadId, Mapping[ObjectId, Item]] = {}
+        """What the whole record says, apart from what was changed since."""
 
     async def load(self) -> Mapping[WorkloadId, Inventory]:
         """Return every inventory of the cluster. Raise StoreError where one is damaged: then nothing may be pruned."""
@@ -50,18 +55,31 @@ class Inventories:
         return inventories
 
     async def write(self, inventory: Inventory) -> None:
-        """Make the cluster's record of a workload this one."""
+        """Make the cluster's record of a workload this one: whole, or in what differs where that is little."""
+        known, unsure = self._known.get(inventory.id), inventory.id in self._unsure
         self._unsure.add(inventory.id)
-        inventory.serial += 1
+        # A draft that was given up had a serial too.
+        self._serials[inventory.id] = inventory.serial = max(inventory.serial, self._serials.get(inventory.id, 0)) + 1
+        if known is None or unsure or (differing := _differing(known, inventory.items)) is None:
+            await self._write_whole(inventory)
+        else:
+            name, data = f"{inventory.name}-{CHANGES}", encode_changes(inventory, *differing)
+            self._written[inventory.id].add(name)
+            await self._put(name, inventory.id, data)
+        self._unsure.discard(inventory.id)
+
+    async def _write_whole(self, inventory: Inventory) -> None:
+        items = dict(inventory.items)
+        self._known.pop(inventory.id, None)
         written = self._written.setdefault(inventory.id, set())
         pieces = encode(inventory)
         for name, data in pieces.items():
             written.add(name)  # before: a write that is given up half way may have come through
             await self._put(name, inventory.id, data)
-        for name in written - pieces.keys():
+        for name in written - pieces.keys() - {f"{inventory.name}-{CHANGES}"}:  # that one is outdated by now
             await self._namespace.delete(CONFIG_MAPS, name)
             written.discard(name)
-        self._unsure.discard(inventory.id)
+        self._known[inventory.id] = items
 
     def unsure(self, identity: WorkloadId) -> bool:
         """Return whether a record may say something else than is thought, for a write was cut short or refused.
@@ -73,8 +91,9 @@ class Inventories:
     async def delete(self, identity: WorkloadId) -> None:
         """Forget a workload that has no objects any more."""
         self._unsure.add(identity)
+        self._known.pop(identity, None)
         written = self._written.get(identity, set())
-        for name in sorted(written):
+        for name in sorted(written):  # the changes last: what they correct must not be what is left
             await self._namespace.delete(CONFIG_MAPS, name)
             written.discard(name)
         self._written.pop(identity, None)
@@ -93,3 +112,14 @@ class Inventories:
             "binaryData": {_KEY: base64.b64encode(data).decode("ascii")},
         }
         await self._namespace.apply(CONFIG_MAPS, name, manifest)
+
+
+def _differing(
+    known: Mapping[ObjectId, Item], items: Mapping[ObjectId, Item]
+) -> tuple[list[ObjectId], list[ObjectId]] | None:
+    """Return which items are new or others, and which are no more; None where these are so many that all is written."""
+    changed = [identity for identity, item in items.items() if known.get(identity) is not item]
+    gone = [identity for identity in known if identity not in items] if len(items) < len(known) + len(changed) else []
+    if len(changed) + len(gone) > min(_CHANGES_AT_MOST, len(items) * _SHARE_THAT_CHANGED):
+        return None
+    return changed, gone

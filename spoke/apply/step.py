@@ -142,7 +142,8 @@ class Step:
                 new[entry.id] = Item(entry.version, entry.wave)
             elif item.applied not in (b"", self._keys[entry.id]):
                 changing[entry.id] = replace(item, applied=b"")
-        if not new and not changing and not self._context.inventories.unsure(self._workload.id):
+        unsure = self._context.inventories.unsure(self._workload.id)
+        if not new and not changing and not unsure:
             return
         for identity in [identity for identity in new if identity[:2] == NAMESPACE]:
             there = await self._context.objects.exists(identity, new[identity].version)
@@ -156,7 +157,8 @@ class Step:
             service_account=self._context.service_account,
             parting=Parting.of(self._workload.options),
         )
-        await self._context.record.recorded()
+        if new or unsure:  # changes of objects that are there need not wait, see spoke.cluster.recorder
+            await self._context.record.recorded()
         await self._context.inventories.write(draft)
         self._state.inventory = draft
         self._context.peers.changed()

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
+from dataclasses import replace
 
 import pytest
 from aiohttp import web
 
 from felloe.errors import KubernetesError
-from felloe.identity import WorkloadId
+from felloe.identity import ObjectId, WorkloadId
 from spoke.apply.inventories import Inventories
-from spoke.apply.inventory import Inventory
+from spoke.apply.inventory import Inventory, Item
 from spoke.cluster.namespace import OwnNamespace
 from tests.spoke.apiserver import serving, status
 
@@ -50,3 +52,75 @@ async def test_a_record_that_was_refused_is_not_known() -> None:
         with pytest.raises(KubernetesError):
             await inventories.write(Inventory(APPS))
         assert inventories.unsure(APPS)
+
+
+class _Pieces:
+    """Keeps ConfigMaps, and counts what is written of them."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, dict[str, object]] = {}
+        self.written: list[str] = []
+
+    async def __call__(self, request: web.Request) -> web.Response:
+        name = request.path.rpartition("/")[2]
+        if request.method == "PATCH":
+            self.kept[name] = json.loads(await request.read())
+            self.written.append(name)
+        elif request.method == "DELETE":
+            self.kept.pop(name, None)
+        elif name == "configmaps":
+            return web.json_response({"items": list(self.kept.values())})
+        elif name not in self.kept:
+            return status(404, "NotFound", name)
+        return web.json_response({"metadata": {"name": name, "uid": name}})
+
+    async def loaded(self, namespace: OwnNamespace) -> Inventory | None:
+        return (await Inventories(namespace).load()).get(APPS)
+
+
+def _item(number: int) -> ObjectId:
+    return ObjectId("", "ConfigMap", "shop", f"item-{number}")
+
+
+async def test_little_that_changed_is_written_alone_until_it_is_much() -> None:
+    pieces = _Pieces()
+    async with serving(pieces) as client:
+        namespace = OwnNamespace(client)
+        inventories, inventory = Inventories(namespace), Inventory(APPS)
+        inventory.items = {_item(number): Item("v1", 1, b"a") for number in range(1000)}
+        await inventories.write(inventory)
+        (whole,) = pieces.written
+        for number in range(200):
+            inventory = replace(inventory, items=dict(inventory.items), applied_at=float(number))
+            inventory.items[_item(number)] = Item("v1", 1, b"b")
+            del inventory.items[_item(999 - number)]
+            inventory.items[_item(1000 + number)] = Item("v1", 1)
+            await inventories.write(inventory)
+            if number % 20 == 0:
+                assert await pieces.loaded(namespace) == inventory
+        assert await pieces.loaded(namespace) == inventory
+        assert 5 <= pieces.written.count(whole) <= 20
+        await inventories.delete(APPS)
+        assert not pieces.kept
+
+
+async def test_after_a_start_and_after_a_write_that_failed_all_is_written() -> None:
+    pieces = _Pieces()
+    failing = False
+
+    async def handler(request: web.Request) -> web.Response:
+        return status(403, "Forbidden", "no") if failing else await pieces(request)
+
+    async with serving(handler) as client:
+        namespace = OwnNamespace(client)
+        inventory = Inventory(APPS, {_item(number): Item("v1", 1, b"a") for number in range(100)})
+        await Inventories(namespace).write(inventory)
+        inventories = Inventories(namespace)
+        inventory = (await inventories.load())[APPS]
+        for fails in (False, False, True, False):
+            inventory.items[_item(0)] = Item("v1", 1, b"b")
+            failing = fails
+            with contextlib.suppress(KubernetesError):
+                await inventories.write(inventory)
+        assert [name.rpartition("-")[2] for name in pieces.written] == ["0", "0", "changes", "0"]
+        assert await pieces.loaded(namespace) == inventory

@@ -7,7 +7,7 @@ import pytest
 from felloe.digest import Digest
 from felloe.errors import StoreError
 from felloe.identity import ObjectId, WorkloadId
-from spoke.apply.inventory import Inventory, Item, decode, encode
+from spoke.apply.inventory import Inventory, Item, decode, encode, encode_changes
 from spoke.apply.origin import Origin
 
 ID = WorkloadId("Kustomization", "flux-system", "apps")
@@ -51,6 +51,47 @@ def test_after_a_crash_between_pieces_nothing_is_lost_and_the_later_one_wins() -
     assert read.prune
     whole = decode([*encode(new).items(), *encode(old).items()])[ID]
     assert whole.items[changed].applied == b"new"
+
+
+def named(number: int) -> ObjectId:
+    return ObjectId("apps", "Deployment", "shop", f"web-{number}")
+
+
+def test_changes_count_where_they_are_newer_than_the_piece_that_has_the_object() -> None:
+    whole, later = inventory(20_000, serial=4), inventory(20_000, serial=5, prune=True)
+    later.items[named(1)] = Item("v1", 3, b"changed")
+    later.items[named(20_000)] = Item("v1", 3)
+    del later.items[named(2)]
+    changes = "changes", encode_changes(later, [named(1), named(20_000)], [named(2)])
+    assert decode([*encode(whole).items(), changes]) == {ID: later}
+    assert decode([changes, *encode(whole).items()]) == {ID: later}
+
+
+def test_outdated_changes_bring_nothing_back() -> None:
+    earlier, whole = inventory(3, serial=5), inventory(2, serial=6)
+    changes = "changes", encode_changes(earlier, [named(2)], [named(1)])
+    assert decode([changes, *encode(whole).items()]) == {ID: whole}
+    whole.serial = 5  # two spokes counted on from the same record: the whole is right
+    assert decode([changes, *encode(whole).items()]) == {ID: whole}
+
+
+def test_after_a_crash_between_pieces_changes_still_count_for_those_not_written_anew() -> None:
+    old, changed, new = inventory(20_000, serial=1), inventory(20_000, serial=2), inventory(20_000, serial=3)
+    for number in range(40):
+        changed.items[named(number)] = Item("v1", 3, b"changed")
+        del new.items[named(number)]
+    changes = "changes", encode_changes(changed, map(named, range(40)), [])
+    written = dict(list(encode(new).items())[:1])
+    read = decode([*(encode(old) | written).items(), changes])[ID].items
+    still = {named(number) for number in range(40) if named(number) in read}
+    assert 0 < len(still) < 40
+    assert {read[identity].applied for identity in still} == {b"changed"}
+    assert read.keys() - still == new.items.keys()
+
+
+def test_a_piece_of_another_number_of_pieces_takes_over_what_it_has() -> None:
+    old, new = inventory(9_000, serial=1), inventory(7_000, serial=2)
+    assert decode([*encode(old).items(), *encode(new).items()]) == {ID: new}
 
 
 def test_workloads_are_kept_apart() -> None:
