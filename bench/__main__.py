@@ -17,13 +17,14 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import kubernetes
 import psutil
 
 from bench import raw
+from bench.figures import Figure, report, say
 from bench.polite import polite
+from bench.quiet import quiet
 from tests.cluster import binaries
 from tests.cluster.controlplane import ControlPlane
 from tests.fleet.fleet import Fleet
@@ -34,15 +35,6 @@ OBJECTS = 1000
 EDITS = 100
 CHANGES = 20
 SYNCED = 5000
-
-
-class Figure(NamedTuple):
-    """One measured line of the result."""
-
-    what: str
-    felloe: str
-    beside: str
-    target: str
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -102,7 +94,7 @@ def measure(fleet: Fleet, cluster: ControlPlane, kustomize: Path, count: int, qu
     figures.append(whole_build(fleet, files, kustomize))
     edits = [healed(fleet, number) for number in range(EDITS)]
     figures.append(Figure("manual edit to healed", spread(edits), "Flux 41.5 s", "<= 300 ms"))
-    figures.append(quiet(fleet, cluster, spoke, quiet_minutes))
+    figures.append(quiet(cluster, spoke, quiet_minutes))
     figures.append(memory(fleet, spoke, count))
     return figures
 
@@ -225,39 +217,6 @@ def watched(
         yield future.result
 
 
-def quiet(fleet: Fleet, cluster: ControlPlane, spoke: Spoke, minutes: float) -> Figure:
-    """Count the spoke's requests and its share of a core while pods come and go and nothing of ours changes."""
-    time.sleep(5)
-    process = psutil.Process(spoke.process.pid)
-    mark, before = cluster.audit_mark(), process.cpu_times()
-    say(f"counting requests for {minutes:g} minutes of quiet, with pods that come and go")
-    begin, pods, core = time.monotonic(), 0, fleet.core("bench")
-    while (passed := time.monotonic() - begin) < minutes * 60:
-        churn(core, pods)
-        pods += 1
-        time.sleep(0.5)
-    after = process.cpu_times()
-    share = (after.user + after.system - before.user - before.system) / passed
-    events = [event for event in cluster.audit_since(mark, user_agent="felloe") if event.stage == "ResponseComplete"]
-    asked = [event for event in events if event.verb != "watch" and event.resource != "leases"]
-    watches = sum(event.verb == "watch" for event in events)
-    return Figure(
-        f"requests of the spoke in {minutes:g} minutes without a change, {pods} pods made and deleted meanwhile",
-        f"{len(asked)} (and {watches} watches that were opened again), {share:.2%} of a core",
-        "Flux 2,010 an interval",
-        "0 besides watches and leases, <= 0.3 % of a core",
-    )
-
-
-def churn(core: Any, number: int) -> None:
-    """Make a pod that is nobody's of ours, and delete the one before."""
-    container = {"name": "main", "image": "example.com/x"}
-    spec = {"containers": [container], "automountServiceAccountToken": False}
-    core.create_namespaced_pod("default", {"metadata": {"name": f"pod-{number}"}, "spec": spec})
-    if number:
-        core.delete_namespaced_pod(f"pod-{number - 1}", "default", grace_period_seconds=0)
-
-
 def memory(fleet: Fleet, spoke: Spoke, count: int) -> Figure:
     """Return the resident memory of hub and spoke."""
     spoke_mib = psutil.Process(spoke.process.pid).memory_info().rss / 2**20
@@ -274,18 +233,6 @@ def spread(seconds: Sequence[float]) -> str:
     """Return median and 95th percentile."""
     p95 = statistics.quantiles(seconds, n=20)[-1]
     return f"median {statistics.median(seconds) * 1000:.0f} ms, p95 {p95 * 1000:.0f} ms (n={len(seconds)})"
-
-
-def report(figures: Sequence[Figure]) -> None:
-    """Print the figures as a Markdown table."""
-    sys.stdout.write("\n| what | Felloe | beside | target |\n|---|---|---|---|\n")
-    for figure in figures:
-        sys.stdout.write(f"| {' | '.join(figure)} |\n")
-
-
-def say(text: str) -> None:
-    """Tell what is being done."""
-    sys.stderr.write(f"{text}\n")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import psutil
 
-from bench.__main__ import Figure, fleet_objects, report, say
+from bench.__main__ import fleet_objects
+from bench.figures import Figure, report, say
 from tests.cluster import binaries
 from tests.cluster.controlplane import ControlPlane
 from tests.fleet.fleet import Fleet

@@ -26,9 +26,9 @@ from spoke.apply.judgement import Judgement
 from spoke.apply.milestones import Milestones
 from spoke.apply.plan import leftovers
 from spoke.apply.pruning import Outcome, prune
-from spoke.apply.release import released
 from spoke.apply.schedule import FIRST_RETRY_SECONDS, Schedule
 from spoke.apply.standing import Failure, Standing, Verdict
+from spoke.apply.standstill import held, suspended
 from spoke.apply.state import State
 from spoke.apply.step import Step
 from spoke.drift.arrivals import Arrival
@@ -147,9 +147,9 @@ class WorkloadTask:
     async def run(self) -> None:
         """Work until cancelled."""
         if self._hold is not None:
-            await self._held(self._hold)
+            await held(self._context, self._state, self._hold, self._publish)
         if self.workload.options.suspend:
-            await self._suspended()
+            await suspended(self._context, self._state, self._publish)
         try:
             async with asyncio.TaskGroup() as watches:
                 self._health.follow(watches)
@@ -304,32 +304,6 @@ class WorkloadTask:
             known = live.get(entry.id)
             if known is not None and entry.id in self._wanted and known.rule != peers.rule_of(entry.id):
                 await self._context.objects.look(entry.id, entry.version)
-
-    async def _held(self, hold: Hold) -> None:
-        """Leave it to the one who applies it, having given back what there is of it if that is asked for."""
-        self._publish(Verdict(standing.FALSE, "AppliedByFlux", hold.reason))
-        if hold.release:
-            await released(self._context, self._state, hold)
-            self._publish(Verdict(standing.FALSE, "AppliedByFlux", hold.reason))
-            self._context.peers.changed()
-        await asyncio.Event().wait()
-
-    async def _suspended(self) -> None:
-        """Do nothing, and see to it that this is remembered should the workload leave the bundle."""
-        self._context.peers.changed()
-        unsure = self._context.inventories.unsure
-        while self._state.inventory.items and (not self._state.inventory.suspend or unsure(self.workload.id)):
-            draft = replace(self._state.inventory, suspend=True)
-            try:
-                await self._context.inventories.write(draft)
-                self._state.inventory = draft
-            except KubernetesError as error:
-                _log.warning("event=suspend-not-recorded workload=%s error=%r", self.workload.id, str(error))
-                await asyncio.sleep(_LONGEST_OUTAGE_PAUSE_SECONDS)
-        known = self._state.standing.conditions.get("Ready")
-        verdict = Verdict(standing.UNKNOWN, "Suspended", "reconciliation is suspended")
-        self._publish(Verdict(known.status, known.reason, known.message) if known else verdict)
-        await asyncio.Event().wait()
 
     # -- health
 
