@@ -3,22 +3,20 @@
 Every request that a spoke makes may be made twice: reads, server-side apply with force, deletes that name a uid, and
 those that are refused the second time.
 
-A connection whose other end is gone without a word is noticed by TCP's own probes within half a minute, which cost the
-API server nothing; a watch in which nothing arrives for three minutes, not even the bookmark that an API server sends
-every minute, is opened again.
+A watch in which nothing arrives for three minutes, not even the bookmark that an API server sends every minute, is
+opened again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from urllib.parse import urlencode
 
 import orjson
@@ -27,6 +25,7 @@ from felloe import __version__
 from felloe.errors import KubernetesError
 from felloe.labels import FIELD_MANAGER
 from spoke.kube.access import Access, Credentials
+from spoke.kube.connections import Connections, Request, Stream
 from spoke.kube.errors import (
     OVERLOAD,
     UNAUTHORIZED,
@@ -37,10 +36,6 @@ from spoke.kube.errors import (
 from spoke.kube.pace import Gate, Pace
 from spoke.kube.turns import Turns
 
-if TYPE_CHECKING:
-    import aiohttp
-    import yarl
-
 Json = dict[str, object]
 Check = Callable[[], Awaitable[None]]
 
@@ -50,9 +45,7 @@ _OURS: Final = urlencode({"fieldManager": FIELD_MANAGER})
 _APPLY: Final = urlencode({"fieldManager": FIELD_MANAGER, "force": "true"})
 # The API server itself gives up after 60 s, and says so.
 _TIMEOUT_SECONDS: Final = 65.0
-_CONNECT_SECONDS: Final = 10.0
 _SILENT_SECONDS: Final = 180.0
-_KEEPALIVE_IDLE_SECONDS, _KEEPALIVE_EVERY_SECONDS, _KEEPALIVE_PROBES = 15, 5, 3
 _FIRST_PAUSE_SECONDS: Final = 0.1
 _LONGEST_PAUSE_SECONDS: Final = 5.0
 _ATTEMPTS: Final = 5
@@ -91,25 +84,21 @@ async def connect(access: Access, silent_seconds: float = _SILENT_SECONDS) -> As
 
     A watch in which nothing arrives for `silent_seconds` is taken to be broken.
     """
-    import aiohttp
-
-    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=30, socket_factory=_socket)
-    timeout = aiohttp.ClientTimeout(total=_TIMEOUT_SECONDS, connect=_CONNECT_SECONDS)
-    headers = {"User-Agent": USER_AGENT}
-    async with aiohttp.ClientSession(connector=connector, headers=headers, timeout=timeout) as session:
-        client = KubeClient(access, session, Pace(), silent_seconds)
-        try:
-            yield client
-        finally:
-            await client.close()
+    connections = Connections(access.server)
+    client = KubeClient(access, connections, Pace(), silent_seconds)
+    try:
+        yield client
+    finally:
+        await client.close()
+        await connections.close()
 
 
 class KubeClient:
     """The requests of one spoke to its API server. Errors are KubernetesError, status 0 for no connection."""
 
-    def __init__(self, access: Access, session: aiohttp.ClientSession, pace: Pace, silent_seconds: float) -> None:
+    def __init__(self, access: Access, connections: Connections, pace: Pace, silent_seconds: float) -> None:
         self._access = access
-        self._session = session
+        self._connections = connections
         self._pace = pace
         self._gate = Gate(pace)
         self._turns = Turns()
@@ -126,7 +115,7 @@ class KubeClient:
         (system:serviceaccounts, those of its namespace, system:authenticated), and then the spoke needs the right to
         impersonate service accounts, and none to impersonate groups.
         """
-        client = KubeClient(self._access, self._session, self._pace, self._silent_seconds)
+        client = KubeClient(self._access, self._connections, self._pace, self._silent_seconds)
         client._gate, client._turns, client._user, client._check = self._gate, self._turns, user, check
         return client
 
@@ -233,28 +222,21 @@ class KubeClient:
     @asynccontextmanager
     async def stream(
         self, path: str, params: Mapping[str, str], *, accept: str, seconds: float
-    ) -> AsyncIterator[aiohttp.StreamReader]:
+    ) -> AsyncIterator[Stream]:
         """Yield the body of a watch that ends by itself after `seconds`; it is none of the requests in flight."""
-        import aiohttp
-
         if self._check is not None:
             await self._check()
-        timeout = aiohttp.ClientTimeout(total=seconds + 30, connect=_CONNECT_SECONDS, sock_read=self._silent_seconds)
         credentials = self._access.credentials()
+        target = f"{path}?{urlencode(params)}"
+        request = Request("GET", target, self._headers(credentials, accept), tls=credentials.tls)
         try:
-            async with self._session.get(
-                self._url(path, urlencode(params)),
-                headers=self._headers(credentials, accept),
-                ssl=credentials.tls or True,
-                timeout=timeout,
-                allow_redirects=False,
-            ) as answer:
+            async with self._connections.stream(request, seconds + 30, self._silent_seconds) as answer:
                 if answer.status >= _HTTP_SUCCESS_ENDS:
                     if answer.status == UNAUTHORIZED:
                         self._access.look()
-                    raise from_answer(answer.status, await answer.read(), answer.headers.get("Retry-After", ""))
-                yield answer.content
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                    raise from_answer(answer.status, await answer.read(), answer.headers.get("retry-after", ""))
+                yield answer
+        except OSError as error:
             self._access.look()
             raise self._unreachable("watch", path, error) from error
 
@@ -270,7 +252,7 @@ class KubeClient:
     ) -> Answer:
         if self._check is not None:
             await self._check()
-        url = self._url(path, query)
+        target = f"{path}?{query}" if query else path
         attempt = 0
         while True:
             try:
@@ -279,7 +261,7 @@ class KubeClient:
                     headers = self._headers(credentials, accept)
                     if body is not None:
                         headers["Content-Type"] = content_type
-                    once = partial(self._once, method, path, url, body, headers, credentials)
+                    once = partial(self._once, path, Request(method, target, headers, body, credentials.tls))
                     if method in _IN_TURN:
                         return await self._turns.take(path, once)
                     if method == "GET":
@@ -293,37 +275,23 @@ class KubeClient:
                     raise
                 await asyncio.sleep(_pause(error, attempt))
 
-    async def _once(
-        self, method: str, path: str, url: yarl.URL, body: bytes | None, headers: dict[str, str], used: Credentials
-    ) -> Answer:
-        import aiohttp
-
+    async def _once(self, path: str, request: Request) -> Answer:
         begin = time.perf_counter()
         try:
-            async with self._session.request(
-                method, url, data=body, headers=headers, ssl=used.tls or True, allow_redirects=False
-            ) as answer:
-                content = await answer.read()
-                status, after = answer.status, answer.headers.get("Retry-After", "")
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            reply = await self._connections.ask(request, _TIMEOUT_SECONDS)
+        except OSError as error:
             self._pace.refused()
-            raise self._unreachable(method, path, error) from error
-        if status in OVERLOAD:
+            raise self._unreachable(request.method, path, error) from error
+        if reply.status in OVERLOAD:
             self._pace.refused()
-        elif what := _comparable(method, path, url):
+        elif what := _comparable(request):
             self._pace.answered(what, time.perf_counter() - begin)
-        if status >= _HTTP_SUCCESS_ENDS:
-            raise from_answer(status, content, after)
-        return Answer(content, status == _HTTP_CREATED)
-
-    def _url(self, path: str, query: str) -> yarl.URL:
-        import yarl
-
-        whole = f"{self._access.server}{path}?{query}" if query else self._access.server + path
-        return yarl.URL(whole, encoded=True)
+        if reply.status >= _HTTP_SUCCESS_ENDS:
+            raise from_answer(reply.status, reply.body, reply.headers.get("retry-after", ""))
+        return Answer(reply.body, reply.status == _HTTP_CREATED)
 
     def _headers(self, credentials: Credentials, accept: str) -> dict[str, str]:
-        headers = {"Accept": accept}
+        headers = {"User-Agent": USER_AGENT, "Accept": accept}
         if credentials.token:
             headers["Authorization"] = f"Bearer {credentials.token}"
         if self._user:
@@ -350,20 +318,9 @@ def _pause(error: KubernetesError, attempt: int) -> float:
     return random.uniform(0, min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2**attempt))  # noqa: S311
 
 
-def _comparable(method: str, path: str, url: yarl.URL) -> str:
+def _comparable(request: Request) -> str:
     """Return what requests that should take equally long have in common, nothing for those that list."""
-    if method == "GET" and url.raw_query_string:
+    path, _, query = request.target.partition("?")
+    if request.method == "GET" and query:
         return ""
-    return f"{method} {path.split('/')[-2]}"
-
-
-def _socket(address: tuple[object, ...]) -> socket.socket:
-    """Return a socket that notices when the other end is gone, at rest and while it waits for acknowledgements."""
-    made = socket.socket(*address[:3])  # type: ignore[arg-type]
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _KEEPALIVE_IDLE_SECONDS)
-    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _KEEPALIVE_EVERY_SECONDS)
-    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _KEEPALIVE_PROBES)
-    longest = _KEEPALIVE_IDLE_SECONDS + _KEEPALIVE_EVERY_SECONDS * _KEEPALIVE_PROBES
-    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, longest * 1000)
-    return made
+    return f"{request.method} {path.split('/')[-2]}"

@@ -7,7 +7,6 @@ its own: the core of a spoke, on a state folder and an API server, and a socket 
 from __future__ import annotations
 
 import asyncio
-import importlib
 import json
 import os
 import signal
@@ -143,7 +142,6 @@ def _die_in_commit(store: BundleStore, at: int) -> None:
 
 
 def _nurse() -> None:
-    importlib.import_module("aiohttp")  # what a spoke imports late, its forks need not
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     for line in sys.stdin:
         start = Start(**json.loads(line))

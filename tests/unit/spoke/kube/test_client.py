@@ -200,8 +200,9 @@ async def test_a_watch_in_which_nothing_arrives_any_more_ends() -> None:
 
     async def follow(client: KubeClient) -> None:
         async with client.stream("/api/v1/x", {}, accept="application/json", seconds=300) as content:
-            assert await content.readline() == b"{}\n"
-            await content.readline()
+            parts = content.iter_any()
+            assert await anext(parts) == b"{}\n"
+            await anext(parts)
 
     async with serving(handler, silent_seconds=0.2) as client, asyncio.timeout(20):
         with pytest.raises(KubernetesError, match="can't be reached"):
