@@ -18,6 +18,7 @@ from felloe.tracing import Tracer
 from spoke.adopt import Adoption, FluxGate
 from spoke.apply.engine import Engine
 from spoke.apply.untouched import FAILED, HELD, tell
+from spoke.cluster.facts import keep_learning
 from spoke.cluster.identity import IdentitySecret
 from spoke.cluster.lease import Holder, Lease, Times
 from spoke.cluster.namespace import OwnNamespace
@@ -31,7 +32,6 @@ from spoke.link import Handler
 from spoke.report.reporter import Reporter
 from spoke.state import BundleStore, Identity, StoredBundle
 
-_FACTS_PAUSE_SECONDS: Final = 30.0
 _LONGEST_PAUSE_SECONDS: Final = 15.0
 _BEFORE_THE_LINK_SECONDS: Final = 5.0
 _log = logging.getLogger(__name__)
@@ -126,7 +126,7 @@ class Agent:
     async def run(self) -> None:
         """Work until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._learn_facts())
+            tasks.create_task(keep_learning(self._client, self.reporter.learned))
             tasks.create_task(self._gate.run(self._engine.look_again))
             tasks.create_task(self._with_the_lease())
 
@@ -237,23 +237,6 @@ class Agent:
         async with aclosing(answer(self.adoption, question)) as messages:
             async for message in messages:
                 yield message
-
-    async def _learn_facts(self) -> None:
-        """Ask the cluster once who it is."""
-        while True:
-            try:
-                self.reporter.learned(await facts(self._client))
-            except KubernetesError as error:
-                _log.warning("event=cluster-unreachable error=%r", str(error))
-                await asyncio.sleep(_FACTS_PAUSE_SECONDS)
-            else:
-                return
-
-
-async def facts(client: KubeClient) -> Mapping[str, str]:
-    """Return what a cluster says of itself: kubernetes_version."""
-    version = await client.get("/version")
-    return {"kubernetes_version": str(version.get("gitVersion", ""))}
 
 
 @asynccontextmanager

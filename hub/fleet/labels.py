@@ -50,3 +50,19 @@ def version_of(text: str) -> tuple[int, ...] | None:
     while len(parts) > 1 and not parts[-1]:
         parts.pop()
     return tuple(parts)
+
+
+def compares(value: str | None, operator: str, to: str) -> bool:
+    """Tell whether a label's value is to another as one of `COMPARISONS` says; what is missing or no version is not."""
+    left, right = version_of(value or ""), version_of(to)
+    if left is None or right is None:
+        return False
+    match operator:
+        case "Gt":
+            return left > right
+        case "Gte":
+            return left >= right
+        case "Lt":
+            return left < right
+        case _:
+            return left <= right

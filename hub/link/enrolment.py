@@ -16,7 +16,9 @@ import grpc
 
 from felloe.errors import ConfigError, EnrolmentError
 from felloe.jointoken import encode_token
+from felloe.labels import FACTS_PREFIX
 from felloe.v1 import enrolment_pb2 as pb
+from hub.fleet.labels import RESERVED_LABEL
 from hub.pki import SKEW, Authority, Peer, Role, SignedCertificate, check_cluster_name
 from hub.store import Issued, Spending, Store, Token
 
@@ -53,9 +55,13 @@ class Enrolment:
         """Return a new join token for `cluster`, good once and for `ttl` seconds.
 
         It is the only copy: the store keeps a hash. A token for a cluster that is a member already lets a reinstalled
-        spoke replace it. Raise ConfigError where the name is none or `ttl` is not within (0, 30 days].
+        spoke replace it. Raise ConfigError where the name is none, a label is reserved, or `ttl` is not within
+        (0, 30 days].
         """
         check_cluster_name(cluster)
+        for label in labels:
+            if label.startswith(FACTS_PREFIX):
+                raise ConfigError(f"{label} {RESERVED_LABEL}")
         if not 0 < ttl <= MAX_TTL:
             raise ConfigError(f"a join token can't live {ttl:g} seconds: use more than 0 and at most 30 days")
         token_id, secret = secrets.token_hex(8), secrets.token_bytes(32)

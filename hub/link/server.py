@@ -357,8 +357,7 @@ class LinkServer:
             self._listener.event(session.cluster, "Warning", "StreamReplaced", message)
             old[0].end(grpc.StatusCode.ABORTED, f"{message}: is the spoke running twice?")
             old[1].close()
-        facts = dict(session.hello.facts) if session.hello else None
-        self._store.seen(session.cluster, stream.heard_at, facts)
+        self._store.seen(session.cluster, stream.heard_at)
 
     def _leave(self, cluster: str, stream: _Stream) -> None:
         live = self._live.get(cluster)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -52,6 +52,10 @@ class Listener(Protocol):
 
     def status(self, cluster: str, status: status_pb2.ClusterStatus) -> None:
         """Take what a spoke reported; `full` replaces all that was known. Events may arrive twice."""
+        ...
+
+    def learned(self, cluster: str) -> None:
+        """Take note that a cluster says something else of itself than before; the store has it."""
         ...
 
     def delivered(self, cluster: str, generation: int, root: Digest) -> None:
@@ -180,14 +184,13 @@ class Session:
             )
         if hello.credit < MIN_CREDIT:
             raise ProtocolError(grpc.StatusCode.INVALID_ARGUMENT, f"the first credit is below {MIN_CREDIT} bytes")
-        if sum(len(name) + len(value) for name, value in hello.facts.items()) > _MAX_FACTS:
-            raise ProtocolError(grpc.StatusCode.INVALID_ARGUMENT, f"more than {_MAX_FACTS} characters of facts")
         if hello.ByteSize() > _MAX_HELLO:  # it is kept for as long as the stream lasts
             raise ProtocolError(grpc.StatusCode.INVALID_ARGUMENT, f"a Hello of more than {_MAX_HELLO} bytes")
         self.hello = hello
         self._welcome = True
         self._on_credit(hello.credit)
         self.held = _root(hello.root) if hello.root else None
+        self._learn(hello.facts)
         self._listener.connected(self.cluster, hello)
 
     def _on_credit(self, more: int) -> None:
@@ -230,7 +233,24 @@ class Session:
     def _on_status(self, status: status_pb2.ClusterStatus) -> None:
         self._confirm = max(self._confirm, status.sequence)
         if status.ByteSize():  # an empty one is a heartbeat
+            learned = self._learn(status.facts)
             self._listener.status(self.cluster, status)
+            if learned:
+                self._listener.learned(self.cluster)
+
+    def _learn(self, facts: Mapping[str, str]) -> bool:
+        """Keep what the cluster says of itself; return whether that is new.
+
+        What it does not mention stays as it was: a spoke that has just started knows nothing yet, and what the cluster
+        gets may depend on it.
+        """
+        if sum(len(name) + len(value) for name, value in facts.items()) > _MAX_FACTS:
+            raise ProtocolError(grpc.StatusCode.INVALID_ARGUMENT, f"more than {_MAX_FACTS} characters of facts")
+        known = self._store.cluster(self.cluster)
+        if known is None or dict(facts).items() <= dict(known.facts).items():
+            return False
+        self._store.seen(self.cluster, time.time(), {**known.facts, **facts})
+        return True
 
     def _on_answer(self, message: pb.SpokeMessage) -> None:
         try:

@@ -36,6 +36,7 @@ from hub.sources.follow import SourceManager, SourceState
 from hub.sources.spec import SourceKey
 from hub.store import Blobs, Mark, Store
 from hub.targeting import ClusterPlan, DeclaredSource, RenderWant, Resolution
+from hub.targeting.facts import with_facts
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +121,7 @@ class Planner:
         """Have everything planned again where a cluster is not the member that it was planned for."""
         try:
             member = self._store.cluster(cluster)
-            joined = member.labels if member and not member.revoked else None
+            joined = with_facts(member.labels, member.facts) if member and not member.revoked else None
             lacks = joined is not None and self._store.desired(cluster) is None
         except StoreError:
             self.poke()
@@ -207,7 +208,7 @@ class Planner:
         states = self.sources.states()
         self._commits.take_up(states, self._git.looks)
         members = {cluster.name: cluster for cluster in self._store.clusters() if not cluster.revoked}
-        self._planned_for = {name: cluster.labels for name, cluster in members.items()}
+        self._planned_for = {name: with_facts(one.labels, one.facts) for name, one in members.items()}
         this = Round(in_force, members, self._marks(), self._approved(), self._contents.of(states))
         self._last = this
         names = sorted(members.keys() | in_force.fleet.clusters.keys())

@@ -20,6 +20,7 @@ from hub.planning.publishing import stored_plan
 from hub.sources.spec import GitSpec
 from hub.store import Cluster, Mark, Store
 from hub.targeting import Inputs, RenderCache, RenderWant, Resolution, Snapshot, resolve
+from hub.targeting.facts import with_facts
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +61,7 @@ class Resolver:
             fleet=this.in_force.fleet,
             fleet_source=self._settings.fleet_source,
             fleet_snapshot=this.in_force.snapshot,
-            labels=member.labels if member else {},
+            labels=with_facts(member.labels, member.facts) if member else {},
             default_sync_path=self._settings.sync_path or None,
             snapshots=this.contents,
             renders=self._overlays.results,

@@ -37,6 +37,7 @@ from hub.status.resource import Collection
 from hub.status.revisions import Revisions
 from hub.store import Cluster, Store
 from hub.targeting import ClusterPlan, WorkloadPlan
+from hub.targeting.facts import with_facts
 from hub.targeting.plan import SYNC_ORIGIN
 from hub.targeting.roots import SYNC_ROOT
 
@@ -69,7 +70,8 @@ class Reporter:
         self._deliveries = deliveries
         self._metrics = metrics
         self.on_membership: Callable[[str], None] = lambda cluster: None
-        """Called with a cluster that connected or left: it may be new, have other labels, or be no member any more."""
+        """Called with a cluster that connected, left or says something new of itself: it may be new, have other labels,
+        or be no member any more."""
         self.on_lack: Callable[[str], None] = lambda cluster: None
         """Called with a cluster that could not be sent what it should have."""
         self._connections: dict[str, Connection] = {}
@@ -162,6 +164,10 @@ class Reporter:
                 self._store.withdraw(approval)
         except StoreError as error:
             log.warning("can't forget what was approved on %s: %s", cluster, error)
+
+    def learned(self, cluster: str) -> None:
+        """Take note that a cluster says something else of itself than before."""
+        self.on_membership(cluster)
 
     def delivered(self, cluster: str, generation: int, root: Digest) -> None:
         """Take note that a spoke holds a bundle."""
@@ -279,7 +285,7 @@ class Reporter:
         declared = plans.fleet.clusters.get(name) if plans.fleet else None
         return ClusterFacts(
             name=name,
-            labels=plan.labels if plan else (member.labels if member else {}),
+            labels=plan.labels if plan else (with_facts(member.labels, member.facts) if member else {}),
             environment=plan.environment if plan else "",
             sync_path=_sync_path(plan),
             variables=plan.variables if plan else {},

@@ -90,7 +90,7 @@ def _status(
         "desiredRoot": facts.root.hex() if facts.root else "",
         "generation": facts.generation,
         "spokeVersion": facts.connection.spoke_version,
-        "facts": dict(facts.reported.facts) if facts.reported else {},
+        "facts": {name: said for name, said in facts.reported.facts.items() if said} if facts.reported else {},
         "workloads": [_summary(resource) for resource, _ in built],
     }
     if facts.connection.since is not None:

@@ -44,10 +44,10 @@ def as_it_is(url: str) -> str:
 class Inputs:
     """All that decides what one cluster gets.
 
-    `labels` come from the cluster's join token. `default_sync_path` is the template of ``--sync-path``. `snapshots`
-    holds the sources that were fetched, or what went wrong with them; `renders` likewise. What is in neither has not
-    been tried yet. `suspended` are workloads that a person suspended, `requested_at` when a person last asked for one,
-    `approved_prunes` the deletions that a person approved.
+    `labels` come from the cluster's join token and from what its spoke reports. `default_sync_path` is the template of
+    ``--sync-path``. `snapshots` holds the sources that were fetched, or what went wrong with them; `renders` likewise.
+    What is in neither has not been tried yet. `suspended` are workloads that a person suspended, `requested_at` when a
+    person last asked for one, `approved_prunes` the deletions that a person approved.
     `previous` is what the cluster had: where something can't be resolved, that goes on. `held` are the units that a
     rollout keeps from these sources, by name.
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from hub.fleet.labels import LabelSelector, Requirement, version_of
+from hub.fleet.labels import LabelSelector, Requirement, compares
 
 
 def matches(selector: LabelSelector, labels: Mapping[str, str]) -> bool:
@@ -27,19 +27,4 @@ def satisfies(requirement: Requirement, labels: Mapping[str, str]) -> bool:
         case "DoesNotExist":
             return value is None
         case operator:
-            return value is not None and _compares(value, operator, requirement.values[0])
-
-
-def _compares(value: str, operator: str, to: str) -> bool:
-    left, right = version_of(value), version_of(to)
-    if left is None or right is None:
-        return False
-    match operator:
-        case "Gt":
-            return left > right
-        case "Gte":
-            return left >= right
-        case "Lt":
-            return left < right
-        case _:
-            return left <= right
+            return compares(value, operator, requirement.values[0])

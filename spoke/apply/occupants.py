@@ -13,7 +13,7 @@ from felloe.errors import KubernetesError
 from felloe.identity import ObjectId, split_api_version
 from spoke.apply.concurrency import bounded
 from spoke.apply.plan import CRD, NAMESPACE
-from spoke.kube.client import METADATA_ONLY, KubeClient
+from spoke.kube.client import METADATA_LIST, KubeClient
 from spoke.kube.discovery import Discovery, Resource
 from spoke.kube.errors import NOT_FOUND, no_request_succeeds
 from spoke.kube.shapes import mappings
@@ -131,7 +131,7 @@ class Occupants:
     async def _list(self, path: str) -> list[Mapping[str, object]]:
         """Return the metadata of all objects at a path. Raise KubernetesError where they are more than one page."""
         try:
-            answer = await self._client.get(path, {"limit": str(_PAGE)}, accept=_METADATA_LIST)
+            answer = await self._client.get(path, {"limit": str(_PAGE)}, accept=METADATA_LIST)
         except KubernetesError as error:
             if error.status in (NOT_FOUND, _METHOD_NOT_ALLOWED):  # a kind that went meanwhile, or has no list
                 return []
@@ -142,6 +142,3 @@ class Occupants:
                 f"{path} has more than {_PAGE} objects, which are too many to look through", status=413
             )
         return [metadata for item in mappings(answer.get("items")) for metadata in mappings([item.get("metadata")])]
-
-
-_METADATA_LIST: Final = METADATA_ONLY.replace("PartialObjectMetadata;", "PartialObjectMetadataList;")

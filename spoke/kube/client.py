@@ -41,6 +41,7 @@ Check = Callable[[], Awaitable[None]]
 
 USER_AGENT: Final = f"felloe-spoke/{__version__}"
 METADATA_ONLY: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
+METADATA_LIST: Final = METADATA_ONLY.replace("PartialObjectMetadata;", "PartialObjectMetadataList;")
 _OURS: Final = urlencode({"fieldManager": FIELD_MANAGER})
 _APPLY: Final = urlencode({"fieldManager": FIELD_MANAGER, "force": "true"})
 # The API server itself gives up after 60 s, and says so.

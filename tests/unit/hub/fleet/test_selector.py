@@ -5,7 +5,7 @@ import pytest
 from felloe.errors import ConfigError
 from hub.fleet.selector import parse_selector
 
-LABELS = {"env": "prod", "tier": "web", "felloe.io/zone": "a", "empty": ""}
+LABELS = {"env": "prod", "tier": "web", "felloe.io/zone": "a", "empty": "", "version": "1.34"}
 
 
 @pytest.mark.parametrize(
@@ -27,13 +27,21 @@ LABELS = {"env": "prod", "tier": "web", "felloe.io/zone": "a", "empty": ""}
         ("felloe.io/zone=a", True),
         ("empty=", True),
         ("empty in ()", True),
+        ("version>=1.34,tier=web", True),
+        ("version > 1.33", True),
+        ("version<v1.34.0", False),
+        ("version<=1.9", False),
+        ("env>1", False),
+        ("missing<1", False),
     ],
 )
 def test_a_selector_means_what_it_means_to_kubectl(text: str, matches: bool) -> None:
     assert parse_selector(text)(LABELS) is matches
 
 
-@pytest.mark.parametrize("text", ["=prod", "env in prod", "env in (a", "a b", "env>1", "env=a b", ",", "a=b,,c=d"])
+@pytest.mark.parametrize(
+    "text", ["=prod", "env in prod", "env in (a", "a b", "env>b", "env>=", "env=a b", ",", "a=b,,c=d"]
+)
 def test_what_is_no_selector_is_refused_with_its_grammar(text: str) -> None:
     with pytest.raises(ConfigError, match="label selector"):
         parse_selector(text)

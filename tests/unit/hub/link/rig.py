@@ -45,6 +45,7 @@ class Recorder:
     statuses: list[tuple[str, status_pb2.ClusterStatus]] = field(default_factory=list)
     events: list[tuple[str, str, str]] = field(default_factory=list)
     hellos: list[tuple[str, pb.Hello]] = field(default_factory=list)
+    learnings: list[str] = field(default_factory=list)
     gone: list[str] = field(default_factory=list)
     acks: list[tuple[str, int, Digest]] = field(default_factory=list)
     nacks: list[tuple[str, pb.Nack]] = field(default_factory=list)
@@ -57,6 +58,9 @@ class Recorder:
 
     def status(self, cluster: str, status: status_pb2.ClusterStatus) -> None:
         self.statuses.append((cluster, status))
+
+    def learned(self, cluster: str) -> None:
+        self.learnings.append(cluster)
 
     def delivered(self, cluster: str, generation: int, root: Digest) -> None:
         self.acks.append((cluster, generation, root))

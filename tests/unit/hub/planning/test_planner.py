@@ -236,6 +236,52 @@ async def test_a_cluster_that_joins_again_with_other_labels_is_planned_anew(worl
         await eventually(lambda: hub.plans.clusters["a"].environment == "production")
 
 
+def placed(world: World, **spec: object) -> None:
+    """Have the folder ``apps`` of a second repository placed as `spec` says."""
+    apps = GitRepo(world.folder / "apps.git")
+    apps.commit({"apps/app.yaml": documents(config_map("app", "default", v="1"))})
+    objects = (git_repository("apps", apps.url), kustomization("apps", "./apps", "apps"))
+    world.repository.commit({"fleet/apps.yaml": documents(*objects, placement("apps", "apps", **spec))})
+
+
+async def test_what_a_spoke_reports_decides_what_it_gets_and_still_does_after_a_restart(world: World) -> None:
+    newer = {"key": "facts.felloe.io/kubernetes-version", "operator": "Gte", "values": ["1.34"]}
+    placed(world, clusterSelector={"matchExpressions": [newer]})
+    async with world.hub() as hub:
+        hub.join("a")
+        hub.store.seen("a", 1.0, {"kubernetes_version": "v1.33.9"})
+        await hub.look()
+        await hub.planner.settled()
+        assert APPS not in hub.plans.clusters["a"].bundle.by_id
+        hub.store.seen("a", 2.0, {"kubernetes_version": "v1.34.0"})
+        hub.reporter.learned("a")
+        await eventually(lambda: APPS in hub.plans.clusters["a"].bundle.by_id)
+        root = hub.desired("a").root
+    async with world.hub() as hub:
+        await hub.planner.settled()
+        assert hub.desired("a").root == root
+
+
+async def test_overrides_change_what_some_clusters_get_by_the_real_kustomize(world: World) -> None:
+    patch = '[{"op": "replace", "path": "/data/v", "value": "${v}"}]'
+    for_a = {"clusterNames": ["a"], "variables": {"v": "7"}, "patches": [{"patch": patch, "target": {"name": "app"}}]}
+    for_b = {"clusterNames": ["b"], "patches": [{"patch": documents(config_map("nobody", v="1"))}]}
+    placed(world, clusterSelector={}, overrides=[for_a, for_b])
+    async with world.hub() as hub:
+        for name in "abc":
+            hub.join(name)
+        await hub.look()
+        await hub.planner.settled()
+        assert (hub.objects("a", APPS), hub.objects("c", APPS)) == ({"app": {"v": "${v}"}}, {"app": {"v": "1"}})
+        assert hub.plans.clusters["a"].bundle.by_id[APPS].variables == {"v": "7"}
+        (condition,) = hub.plans.clusters["b"].by_id[APPS].conditions
+        assert (
+            "Placement apps: spec.overrides[1]: does not apply on cluster b (it is for clusters b): "
+            in condition.message
+        )
+        assert "nobody" in condition.message
+
+
 async def test_an_overlay_that_does_not_build_stops_no_other_cluster(world: World) -> None:
     world.repository.commit(synced("a", v="1") | synced("b", v="1"))
     async with world.hub() as hub:
