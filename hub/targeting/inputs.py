@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from felloe.errors import RenderError
@@ -61,7 +62,7 @@ class Inputs:
     snapshots: Mapping[GitSpec, Snapshot | str] = field(default_factory=dict)
     renders: Mapping[RenderWant, Rendered | RenderError] = field(default_factory=dict)
     previous: ClusterPlan | None = None
-    suspended: frozenset[WorkloadId] = frozenset()
+    suspended: AbstractSet[WorkloadId] = frozenset()
     requested_at: Mapping[WorkloadId, str] = field(default_factory=dict)
     approved_prunes: frozenset[str] = frozenset()
     held: Mapping[str, Held] = field(default_factory=dict)

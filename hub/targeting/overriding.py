@@ -6,7 +6,7 @@ patches are applied one after another. Clusters that the same ones mean share on
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from typing import NamedTuple
@@ -33,8 +33,33 @@ def overrides_of(placement: Placement, view: ClusterView) -> tuple[Numbered, ...
 
 def overridden(variables: Mapping[str, str], overrides: Iterable[Numbered]) -> Mapping[str, str]:
     """Return variables with those that overrides set over them."""
-    own = {name: without_line_breaks(value) for _, one in overrides for name, value in one.variables}
-    return {**variables, **own} if own else variables
+    own = variables_of(overrides)
+    return _Over(own, variables) if own else variables
+
+
+def variables_of(overrides: Iterable[Numbered]) -> dict[str, str]:
+    """Return the variables that overrides set."""
+    return {name: without_line_breaks(value) for _, one in overrides for name, value in one.variables}
+
+
+class _Over(Mapping[str, str]):
+    """Some variables over others, of which only those are read that are asked for."""
+
+    def __init__(self, own: Mapping[str, str], others: Mapping[str, str]) -> None:
+        self._own = own
+        self._others = others
+
+    def __getitem__(self, name: str) -> str:
+        return self._own[name] if name in self._own else self._others[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._own or name in self._others
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({**self._others, **self._own})
+
+    def __len__(self) -> int:
+        return len({**self._others, **self._own})
 
 
 def changes_of(overrides: Sequence[Numbered]) -> Changes:

@@ -102,7 +102,7 @@ def entries_for(prepared: Prepared, variables: Mapping[str, str]) -> tuple[tuple
     Raise SubstitutionError where a template needs a variable that the cluster has not, ConfigError where two objects
     become the same or an identity becomes none.
     """
-    if not prepared.variables <= variables.keys():
+    if not all(name in variables for name in prepared.variables):
         for template in prepared.templates:
             substitute(template, variables)
     if not prepared.unnamed:

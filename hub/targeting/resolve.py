@@ -160,7 +160,7 @@ def _dependency_holds(walk: Walk, kept: Mapping[WorkloadId, _Kept]) -> dict[Work
     }
     holds = {
         identity: _dependency_hold(f"dependsOn goes in a circle: {' → '.join(map(str, circle))}")
-        for circle in _circles(needs)
+        for circle in circles(needs)
         for identity in circle
     }
     changed = True
@@ -195,7 +195,7 @@ def _why_not_ready(
     return f"it depends on {dependency}, which is not ready: {hold.message}" if hold else ""
 
 
-def _circles(needs: Mapping[WorkloadId, tuple[WorkloadId, ...]]) -> Iterator[tuple[WorkloadId, ...]]:
+def circles(needs: Mapping[WorkloadId, tuple[WorkloadId, ...]]) -> Iterator[tuple[WorkloadId, ...]]:
     """Yield circles of dependencies, each from its smallest member and back to it, until every one of them is told."""
     told: set[WorkloadId] = set()
     for start in sorted(needs):
@@ -273,7 +273,7 @@ def _plan(inputs: Inputs, view: ClusterView, roots: Roots, walk: Walk, kept: Map
         if before is not None and outcome.definition.withheld:
             plans.append(replace(before.plan, notes=(outcome.definition.withheld,)))
         else:
-            plans.append(_workload_plan(outcome, before, walk.conflicts.get(identity, ())))
+            plans.append(workload_plan(outcome, before, walk.conflicts.get(identity, ())))
     for identity, each in kept.items():
         if identity in walk.outcomes:
             continue
@@ -316,7 +316,8 @@ def _as_it_was(workload: Workload, suspend: bool, inputs: Inputs) -> Workload:
     return replace(workload, options=replace(workload.options, suspend=suspend, requested_at=requested_at))
 
 
-def _workload_plan(outcome: Outcome, before: _Kept | None, conflicts: Iterable[str]) -> WorkloadPlan:
+def workload_plan(outcome: Outcome, before: _Kept | None = None, conflicts: Iterable[str] = ()) -> WorkloadPlan:
+    """Return what is told of a workload that was walked to; `before` is what it stays as."""
     kept = before is not None and before.workload is not None
     definition = outcome.definition
     clash = outcome.hold is not None and outcome.hold.reason == DEFINED_TWICE

@@ -67,7 +67,7 @@ def find_roots(inputs: Inputs, view: ClusterView) -> Roots:
     trouble = _placement_trouble(inputs, view)
     placements = [each for _, each in sorted(inputs.fleet.placements.items()) if means(each, view)]
     for placement in placements:
-        definitions += [_placed(inputs, view, placement, workload, trouble) for workload in placement.workloads]
+        definitions += [placed(inputs, view, placement, workload, trouble) for workload in placement.workloads]
     if trouble and inputs.previous:
         known = {definition.id for definition in definitions}
         definitions += [
@@ -153,9 +153,10 @@ def _had_placements(inputs: Inputs) -> bool:
     return any(workload.origin.startswith(PLACEMENT_ORIGIN) for workload in workloads)
 
 
-def _placed(
+def placed(
     inputs: Inputs, view: ClusterView, placement: Placement, workload: WorkloadId, trouble: Condition | None
 ) -> Definition:
+    """Return a workload of a Placement that means a cluster. Of the cluster, it depends on the overrides that do."""
     hold = trouble
     kustomization = inputs.fleet.kustomizations.get(workload)
     where = Place(placement.place.file, placement.place.object)

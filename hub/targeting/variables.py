@@ -7,12 +7,31 @@ Later wins: labels, the built-in names, the Environment, the Cluster (and, in th
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from felloe.expansion import VARIABLE_NAME
 from hub.fleet.model import Cluster, Environment, Fleet, Override, Placement
 from hub.targeting.select import matches
+
+
+class Seen(Protocol):
+    """What a walk asks about a cluster."""
+
+    @property
+    def name(self) -> str:
+        """Return its name."""
+        ...
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """Return all of its variables."""
+        ...
+
+    def values(self, names: Iterable[str]) -> dict[str, str]:
+        """Return the values that its spoke is to fill in, of those of these variables that it has, sorted by name."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +43,10 @@ class ClusterView:
     variables: Mapping[str, str] = field(default_factory=dict)
     environments: tuple[str, ...] = ()
     declared: Cluster | None = None
+
+    def values(self, names: Iterable[str]) -> dict[str, str]:
+        """Return the values of those variables that it has, sorted by name."""
+        return {name: self.variables[name] for name in sorted(names) if name in self.variables}
 
     @property
     def environment(self) -> str:

@@ -25,13 +25,13 @@ from hub.render.render import Rendered
 from hub.sources.spec import GitSpec
 from hub.targeting.ignoring import ignoring
 from hub.targeting.inputs import DeclaredSource, Inputs, RenderWant, Snapshot
-from hub.targeting.overriding import changes_of, culprit, overridden
+from hub.targeting.overriding import changes_of, culprit, overridden, variables_of
 from hub.targeting.paths import folder_of, is_empty_on_purpose, is_folder
 from hub.targeting.plan import PLACEMENT_ORIGIN, PROGRESSING, READY, UNSUPPORTED, Condition
 from hub.targeting.prepare import FleetPart, Prepared, RenderCache, entries_for, read_part
 from hub.targeting.repositories import is_fleets_own, rewritten
 from hub.targeting.roots import Definition
-from hub.targeting.variables import ClusterView
+from hub.targeting.variables import Seen
 from hub.targeting.words import selection
 
 ARTIFACT_FAILED: Final = "ArtifactFailed"
@@ -77,9 +77,7 @@ class _Trail:
 class Walk:
     """One pass over one cluster; `holds` are workloads of which no new version is to be made."""
 
-    def __init__(
-        self, inputs: Inputs, view: ClusterView, cache: RenderCache, holds: Mapping[WorkloadId, Condition]
-    ) -> None:
+    def __init__(self, inputs: Inputs, view: Seen, cache: RenderCache, holds: Mapping[WorkloadId, Condition]) -> None:
         self.outcomes: dict[WorkloadId, Outcome] = {}
         self.definitions: dict[WorkloadId, Definition] = {}
         self.conflicts: dict[WorkloadId, list[str]] = {}
@@ -95,6 +93,11 @@ class Walk:
         self._specs: dict[GitSpec, GitSpec] = {}
         self._waiting: list[WorkloadId] = []
         self._adopted = False
+
+    @property
+    def shares(self) -> bool:
+        """Tell whether it met what the workloads of other roots may refer to: the GitRepositories of a cluster."""
+        return bool(self._repositories)
 
     def run(self, roots: tuple[Definition, ...]) -> None:
         """Decide about every workload that can be reached from the roots.
@@ -344,13 +347,14 @@ class Walk:
         content: tuple[str, Prepared, tuple[Entry, ...], Mapping[Digest, bytes]],
     ) -> Workload:
         key, prepared, entries, blobs = content
-        values = self._variables(definition)
-        variables = {name: values[name] for name in sorted(prepared.variables) if name in values}
+        said = variables_of(definition.overrides)
+        variables = self._view.values(prepared.variables - said.keys())
+        variables |= {name: said[name] for name in prepared.variables & said.keys()}
         # Where an identity depends on the cluster, the entries do too, and their digests name them.
         own = tuple(each.digest for each in entries) if prepared.unnamed else ()
         name, options = (key, definition.templated, own, kustomization.ignore), self._options(kustomization)
         marked = partial(ignoring, entries, blobs, kustomization.ignore)
-        return self._cache.workload(name, definition.id, options, marked, variables)
+        return self._cache.workload(name, definition.id, options, marked, dict(sorted(variables.items())))
 
     def _options(self, kustomization: Kustomization) -> ApplyOptions:
         return ApplyOptions(

@@ -142,11 +142,40 @@ class Workload:
     @cached_property
     def digest(self) -> Digest:
         """Return the sha256 over all that changes what a spoke does for this workload."""
-        entries = [
-            [*entry.id, entry.version, entry.digest.hex(), entry.wave, entry.template, *entry.ignore]
-            for entry in self.entries
-        ]
-        return digest(canonical_json([[*self.id], self.options.canonical(), dict(self.variables), entries]))
+        return digest(canonical_json([*_said_first(self), dict(self.variables), _said_last(self)]))
+
+
+def _said_first(workload: Workload) -> list[object]:
+    return [[*workload.id], workload.options.canonical()]
+
+
+def _said_last(workload: Workload) -> list[object]:
+    return [
+        [*entry.id, entry.version, entry.digest.hex(), entry.wave, entry.template, *entry.ignore]
+        for entry in workload.entries
+    ]
+
+
+class Pattern:
+    """A workload that many clusters get, each with values of its own for the variables in `open`.
+
+    What they have in common is sorted and put into words once: `with_values` costs the digest of that and no more.
+    """
+
+    def __init__(self, workload: Workload, open_: tuple[str, ...]) -> None:
+        self.workload = workload
+        self.open = open_
+        self._before = canonical_json(_said_first(workload))[:-1] + b","
+        self._after = b"," + canonical_json(_said_last(workload)) + b"]"
+
+    def with_values(self, values: Mapping[str, str]) -> Workload:
+        """Return the workload with these values of its open variables."""
+        variables = {**self.workload.variables, **values}
+        made = object.__new__(Workload)  # its entries are sorted and known to be distinct
+        vars(made).update(vars(self.workload))
+        vars(made)["variables"] = variables
+        vars(made)["digest"] = digest(self._before + canonical_json(variables) + self._after)
+        return made
 
 
 @dataclass(frozen=True)

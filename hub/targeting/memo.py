@@ -1,0 +1,438 @@
+"""Resolving many clusters again and again: what `resolve` would return, for a small part of the work.
+
+A cluster is put together from branches (`hub.targeting.branches`) that it shares with others, and only what changed of
+it is made anew. That is done where it is certain to be the same; where workloads have to do with each other, or with
+what the cluster had before, `resolve` itself decides, and what it said is reused while nothing at all has changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field, replace
+from itertools import chain
+from operator import is_
+from typing import Final
+
+from felloe.bundle import Bundle, Pattern, Workload
+from felloe.digest import Digest
+from felloe.errors import RenderError, SubstitutionError
+from felloe.identity import ObjectId, WorkloadId
+from felloe.substitute import substitute_text
+from hub.fleet.model import Fleet, Placement
+from hub.render.render import Rendered
+from hub.sources.spec import GitSpec
+from hub.sources.tree import EntryKind, SourceTree
+from hub.targeting.branches import Branch, Shape, grow
+from hub.targeting.index import PlacementIndex
+from hub.targeting.inputs import DeclaredSource, Inputs, RenderWant, Resolution, Snapshot
+from hub.targeting.paths import folder_of
+from hub.targeting.plan import PLACEMENT_ORIGIN, ClusterPlan, WorkloadPlan
+from hub.targeting.prepare import RenderCache
+from hub.targeting.resolve import circles, resolve
+from hub.targeting.roots import Definition, placed
+from hub.targeting.tracing import Asked, Reads
+from hub.targeting.variables import ClusterView, means, view_cluster
+
+_SHARED_VALUES: Final = 64
+"""How many different values of its variables a workload is kept for; beyond that each cluster has its own."""
+_LAYOUTS: Final = 20_000
+
+
+@dataclass(slots=True, eq=False)
+class _Variant:
+    """A branch, for all clusters that give the same answers as `witness`."""
+
+    reads: Reads
+    witness: Asked
+    branch: Branch
+    patterns: tuple[_Shared, ...]
+    checked: int
+    stale: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class _Root:
+    """One root of workloads, and what it gives, by what it reads and what the clusters answer."""
+
+    definition: Definition
+    variants: dict[Reads, dict[Hashable, _Variant]] = field(default_factory=dict)
+
+
+@dataclass(slots=True, eq=False)
+class _Shared:
+    """A pattern, and the workloads made of it that several clusters have."""
+
+    pattern: Pattern
+    few: dict[Hashable, Workload] = field(default_factory=dict)
+
+    def workload(self, variables: Mapping[str, str]) -> Workload:
+        """Return it with the values of a cluster."""
+        names = self.pattern.open
+        if not names:
+            return self.pattern.workload
+        values = tuple([variables[name] for name in names])
+        found = self.few.get(values)
+        if found is None:
+            found = self.pattern.with_values(dict(zip(names, values, strict=True)))
+            if len(self.few) < _SHARED_VALUES:
+                self.few[values] = found
+        return found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Layout:
+    """How branches of certain shapes lie in a plan: `order` sorts their workloads. None of them clash."""
+
+    order: tuple[int, ...]
+    ids: frozenset[WorkloadId]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Said:
+    """What `resolve` itself said of a cluster, and what it said that of."""
+
+    resolution: Resolution
+    inputs: Inputs
+    contents: tuple[Snapshot | str | None, ...]
+    renders: tuple[Rendered | RenderError | None, ...]
+
+    def stands(self, inputs: Inputs) -> bool:
+        """Tell whether `resolve` would say it again."""
+        then, found = self.inputs, self.resolution
+        return (
+            then.fleet is inputs.fleet
+            and then.fleet_snapshot is inputs.fleet_snapshot
+            and then.previous is inputs.previous
+            and then.labels == inputs.labels
+            and then.suspended == inputs.suspended
+            and then.requested_at == inputs.requested_at
+            and then.approved_prunes == inputs.approved_prunes
+            and then.default_sync_path == inputs.default_sync_path
+            and _same([inputs.snapshots.get(spec) for spec in found.wanted_sources], self.contents)
+            and _same([inputs.renders.get(want) for want in found.wanted_renders], self.renders)
+        )
+
+
+@dataclass(slots=True, eq=False)
+class _Cluster:
+    """What is remembered of one cluster."""
+
+    fleet: Fleet
+    labels: Mapping[str, str]
+    asked: Asked
+    placements: tuple[str, ...]
+    roots: tuple[_Root, ...]
+    variants: list[_Variant] = field(default_factory=list)
+    branches: list[Branch] = field(default_factory=list)
+    shapes: tuple[Shape, ...] | None = None
+    layout: _Layout | None = None
+    bound: dict[_Shared, Workload] = field(default_factory=dict)
+    bundle: Bundle | None = None
+    accounted: tuple[WorkloadPlan, ...] | None = None
+    no_folder: SourceTree | None = None
+    """The tree that has no sync path for it."""
+    made_of: list[Branch] = field(default_factory=list)
+    resolution: Resolution | None = None
+    """What was put together of these branches."""
+    last: _Said | None = None
+
+
+class Memo:
+    """Resolves the clusters of one fleet after another. `begin` every time before sources or renders may differ."""
+
+    def __init__(self, cache: RenderCache | None = None) -> None:
+        self._cache = cache or RenderCache()
+        self._fleet: Fleet | None = None
+        self._index = PlacementIndex(())
+        self._roots: dict[Hashable, _Root] = {}
+        self._patterns: dict[tuple[int, tuple[str, ...]], _Shared] = {}
+        self._clusters: dict[str, _Cluster] = {}
+        self._layouts: dict[tuple[int, ...], tuple[tuple[Shape, ...], _Layout | None]] = {}
+        self._folders: dict[str, AbstractSet[str]] = {}
+        self._folders_of: SourceTree | None = None
+        self._pass = 0
+
+    def begin(self) -> None:
+        """Take it that what the inputs share (the sources, the renders) may have changed since the last call."""
+        self._pass += 1
+
+    def keep(self, clusters: Collection[str]) -> None:
+        """Forget all other clusters, and what no cluster uses any more; every one of these was resolved just now."""
+        self._clusters = {name: each for name, each in self._clusters.items() if name in clusters}
+        using = {id(variant) for each in self._clusters.values() for variant in each.variants}
+        patterns: set[_Shared] = set()
+        for root in self._roots.values():
+            kept = {}
+            for reads, variants in root.variants.items():
+                left = {answers: each for answers, each in variants.items() if id(each) in using}
+                patterns.update(shared for each in left.values() for shared in each.patterns)
+                if left:
+                    kept[reads] = left
+            root.variants = kept
+        self._patterns = {key: shared for key, shared in self._patterns.items() if shared in patterns}
+        self._layouts.clear()
+
+    def resolve(self, inputs: Inputs) -> Resolution:
+        """Return what `resolve` does; the order of what is wanted, and that something is named twice, says nothing.
+
+        While a render is missing only what is wanted counts.
+        """
+        if inputs.held or inputs.fleet.empty:
+            return resolve(inputs, self._cache)
+        known = self._known(inputs)
+        if not self._has_sync_root(known, inputs):
+            self._grow(known, inputs)
+            if any(branch.waits for branch in known.branches):
+                return Resolution(ClusterPlan(inputs.cluster), *_wanted(known.branches))
+            layout = self._lie(known, inputs)
+            if layout is not None:
+                return self._compose(known, layout, inputs)
+        return self._by_itself(known, inputs)
+
+    # -- what a cluster is
+
+    def _known(self, inputs: Inputs) -> _Cluster:
+        if inputs.fleet is not self._fleet:
+            self._fleet = inputs.fleet
+            self._index = PlacementIndex(inputs.fleet.placements.values())
+            self._roots.clear()
+        known = self._clusters.get(inputs.cluster)
+        if known is None or known.fleet is not inputs.fleet or known.labels != inputs.labels:
+            known = self._clusters[inputs.cluster] = self._seen(inputs, known)
+        asked = known.asked
+        if asked.suspended != inputs.suspended or asked.requested_at != inputs.requested_at:
+            known.asked = Asked(asked.view, inputs.suspended, inputs.requested_at)
+            known.variants = []
+        return known
+
+    def _seen(self, inputs: Inputs, before: _Cluster | None) -> _Cluster:
+        view = view_cluster(inputs.cluster, inputs.labels, inputs.fleet)
+        placements = self._index.of(view) if len(view.environments) < 2 else ()
+        roots = [self._root(inputs, view, each, workload) for each in placements for workload in each.workloads]
+        seen = _Cluster(
+            fleet=inputs.fleet,
+            labels=inputs.labels,
+            asked=Asked(view, inputs.suspended, inputs.requested_at),
+            placements=tuple(each.name for each in placements),
+            roots=tuple(roots),
+        )
+        if before is not None and before.asked.view.variables == view.variables:
+            seen.bound, seen.bundle = before.bound, before.bundle
+        return seen
+
+    def _root(self, inputs: Inputs, view: ClusterView, placement: Placement, workload: WorkloadId) -> _Root:
+        overrides = tuple(means(each, view) for each in placement.overrides)
+        key = (placement.name, workload, overrides)
+        found = self._roots.get(key)
+        if found is None:
+            found = self._roots[key] = _Root(placed(inputs, view, placement, workload, None))
+        return found
+
+    def _has_sync_root(self, known: _Cluster, inputs: Inputs) -> bool:
+        """Tell whether a cluster has, or may have, workloads of a sync path, or no single environment."""
+        view = known.asked.view
+        if len(view.environments) > 1 or (view.declared is not None and view.declared.sync_path is not None):
+            return True
+        if inputs.default_sync_path is None:
+            return False
+        tree = inputs.fleet_snapshot.tree
+        if known.no_folder is tree:
+            return False
+        try:
+            folder = folder_of(substitute_text(inputs.default_sync_path, view.variables, "the sync path"))
+        except SubstitutionError:
+            return True
+        if folder is not None and self._is_folder(tree, folder):
+            return True
+        known.no_folder = tree
+        return False
+
+    def _is_folder(self, tree: SourceTree, folder: str) -> bool:
+        """Tell what `paths.is_folder` does; the folders beside it are looked up once for all clusters."""
+        if not folder:
+            return True
+        if self._folders_of is not tree:
+            self._folders_of = tree
+            self._folders.clear()
+        above, _, name = folder.rpartition("/")
+        beside = self._folders.get(above)
+        if beside is None:
+            there = tree.list(above) if self._is_folder(tree, above) else ()
+            beside = self._folders[above] = {each.name for each in there if each.kind is EntryKind.DIRECTORY}
+        return name in beside
+
+    # -- its branches
+
+    def _grow(self, known: _Cluster, inputs: Inputs) -> None:
+        """Bring the branches of a cluster up to date."""
+        if len(known.variants) != len(known.roots):
+            known.variants = [self._variant(root, known.asked, inputs) for root in known.roots]
+        else:
+            for number, variant in enumerate(known.variants):
+                if variant.checked != self._pass:
+                    self._check(known.roots[number], variant, inputs)
+                if variant.stale:
+                    known.variants[number] = self._variant(known.roots[number], known.asked, inputs)
+        known.branches = [variant.branch for variant in known.variants]
+
+    def _variant(self, root: _Root, asked: Asked, inputs: Inputs) -> _Variant:
+        for reads, variants in list(root.variants.items()):
+            found = variants.get(reads.answers(asked))
+            if found is not None:
+                self._check(root, found, inputs)
+                if not found.stale:
+                    return found
+        reads, branch = grow(root.definition, inputs, asked, self._cache)
+        made = _Variant(reads, asked, branch, self._shared(branch), self._pass)
+        root.variants.setdefault(reads, {})[reads.answers(asked)] = made
+        return made
+
+    def _check(self, root: _Root, variant: _Variant, inputs: Inputs) -> None:
+        """Bring a variant up to date; it is stale where its branch now reads something else of clusters."""
+        if variant.checked == self._pass or variant.stale:
+            return
+        variant.checked = self._pass
+        if variant.branch.stands(inputs):
+            return
+        reads, branch = grow(root.definition, inputs, variant.witness, self._cache)
+        if reads != variant.reads:
+            variant.stale = True
+            del root.variants[variant.reads][variant.reads.answers(variant.witness)]
+            return
+        before = variant.branch
+        variant.branch = replace(branch, shape=before.shape) if branch.shape == before.shape else branch
+        variant.patterns = self._shared(branch, variant.patterns)
+
+    def _shared(self, branch: Branch, before: tuple[_Shared, ...] = ()) -> tuple[_Shared, ...]:
+        if not branch.by_itself:
+            return ()
+        known = {each.pattern.workload.id: each for each in before}
+        found = []
+        for workload, names in zip(branch.workloads, branch.open, strict=True):
+            key = (id(workload), names)  # it is kept with it, so no other one can have this id
+            shared = self._patterns.get(key) or known.get(workload.id)
+            if shared is None or shared.pattern.open != names or shared.pattern.workload != workload:
+                shared = self._patterns[key] = _Shared(Pattern(workload, names))
+            found.append(shared)
+        return tuple(found)
+
+    # -- putting it together
+
+    def _lie(self, known: _Cluster, inputs: Inputs) -> _Layout | None:
+        """Return how the branches of a cluster lie, None where they, or what it had, have to do with each other."""
+        if not all(branch.by_itself for branch in known.branches):
+            return None
+        shapes = tuple(branch.shape for branch in known.branches)
+        if known.shapes is None or not _same(shapes, known.shapes):
+            known.shapes, known.layout, known.accounted = shapes, self._layout(shapes), None
+        layout = known.layout
+        if layout is None:
+            return None
+        before = inputs.previous.workloads if inputs.previous else ()
+        if before is not known.accounted:
+            for each in before:
+                gone = each.id not in layout.ids
+                if gone and (each.parent is not None or not each.origin.startswith(PLACEMENT_ORIGIN)):
+                    return None
+            known.accounted = before
+        return layout
+
+    def _layout(self, shapes: tuple[Shape, ...]) -> _Layout | None:
+        key = tuple(map(id, shapes))  # the shapes are kept with it, so no other ones can have these ids
+        if key not in self._layouts:
+            if len(self._layouts) >= _LAYOUTS:
+                self._layouts.clear()
+            self._layouts[key] = shapes, _laid_out(shapes)
+        return self._layouts[key][1]
+
+    def _compose(self, known: _Cluster, layout: _Layout, inputs: Inputs) -> Resolution:
+        view, before = known.asked.view, known.resolution
+        bundle = self._bundle(known, tuple(inputs.approved_prunes))
+        if before is not None and before.plan.bundle is bundle and _same(known.branches, known.made_of):
+            return before
+        flat = [plan for branch in known.branches for plan in branch.plans]
+        plan = ClusterPlan(
+            cluster=inputs.cluster,
+            bundle=bundle,
+            workloads=tuple([flat[number] for number in layout.order]),
+            variables=view.variables,
+            labels=view.labels,
+            environment=view.environment,
+            placements=known.placements,
+            paused=view.declared.paused if view.declared else False,
+            blobs=_Together([blobs for branch in known.branches for blobs in branch.blobs]),
+        )
+        known.made_of, known.accounted = known.branches, plan.workloads
+        known.resolution = Resolution(plan, *_wanted(known.branches))
+        return known.resolution
+
+    def _bundle(self, known: _Cluster, approved: tuple[str, ...]) -> Bundle:
+        before, variables = known.bound, known.asked.view.variables
+        bound: dict[_Shared, Workload] = {}
+        for variant in known.variants:
+            for shared in variant.patterns:
+                bound[shared] = before.get(shared) or shared.workload(variables)
+        bundle = known.bundle
+        if bundle is None or bound.keys() != before.keys() or {*approved} != {*bundle.approved_prunes}:
+            bundle = known.bundle = Bundle(tuple(bound.values()), approved)
+        known.bound = bound
+        return bundle
+
+    def _by_itself(self, known: _Cluster, inputs: Inputs) -> Resolution:
+        if known.last is not None and known.last.stands(inputs):
+            return known.last.resolution
+        found = resolve(inputs, self._cache)
+        contents = tuple(inputs.snapshots.get(spec) for spec in found.wanted_sources)
+        known.last = _Said(found, inputs, contents, tuple(inputs.renders.get(want) for want in found.wanted_renders))
+        return found
+
+
+class _Together(Mapping[Digest, bytes]):
+    """Several mappings as one, without a copy for each cluster."""
+
+    def __init__(self, parts: Sequence[Mapping[Digest, bytes]]) -> None:
+        self._parts = parts
+
+    def __getitem__(self, name: Digest) -> bytes:
+        for part in self._parts:
+            if name in part:
+                return part[name]
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[Digest]:
+        return iter({name: None for part in self._parts for name in part})
+
+    def __len__(self) -> int:
+        return len({name for part in self._parts for name in part})
+
+
+def _same(some: Sequence[object], others: Sequence[object]) -> bool:
+    """Tell whether two sequences hold the same objects."""
+    return len(some) == len(others) and all(map(is_, some, others))
+
+
+def _wanted(
+    branches: Sequence[Branch],
+) -> tuple[tuple[GitSpec, ...], tuple[RenderWant, ...], tuple[DeclaredSource, ...]]:
+    return (
+        tuple(chain.from_iterable([branch.wanted_sources for branch in branches])),
+        tuple(chain.from_iterable([branch.wanted_renders for branch in branches])),
+        tuple(chain.from_iterable([branch.sources for branch in branches])),
+    )
+
+
+def _laid_out(shapes: tuple[Shape, ...]) -> _Layout | None:
+    """Return how branches lie together, None where two have or claim the same, or need what is not there."""
+    ids = tuple(chain.from_iterable(shape.ids for shape in shapes))
+    there = frozenset(ids)
+    needs = dict(chain.from_iterable(shape.needs for shape in shapes))
+    claims = frozenset[ObjectId]().union(*(shape.claims for shape in shapes))
+    if (
+        len(there) != len(ids)
+        or len(claims) != sum(len(shape.claims) for shape in shapes)
+        or not all(needed in there for some in needs.values() for needed in some)
+        or any(circles(needs))
+    ):
+        return None
+    return _Layout(tuple(sorted(range(len(ids)), key=ids.__getitem__)), there)
