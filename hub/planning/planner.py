@@ -29,13 +29,13 @@ from hub.planning.overlays import RETRY_SECONDS, Overlays
 from hub.planning.plans import Plans, Settings
 from hub.planning.preview import Previews
 from hub.planning.publishing import Publisher
-from hub.planning.resolving import Resolver, Round
+from hub.planning.resolving import Resolver, Round, distinct
 from hub.render.render import Renderer
 from hub.rollout import Candidate, admit
 from hub.sources.follow import SourceManager, SourceState
 from hub.sources.spec import SourceKey
 from hub.store import Blobs, Mark, Store
-from hub.targeting import ClusterPlan, DeclaredSource, RenderWant, Resolution
+from hub.targeting import ClusterPlan, DeclaredSource, Resolution
 from hub.targeting.facts import with_facts
 
 log = logging.getLogger(__name__)
@@ -213,6 +213,7 @@ class Planner:
         self._last = this
         names = sorted(members.keys() | in_force.fleet.clusters.keys())
         resolutions, troubles = await self._resolver.resolve(names, this, self._commits)
+        self._resolver.keep(names)
         self._follow(resolutions.values(), all_known=not troubles)
         troubles |= await self._publish(resolutions, this)
         for gone in self.plans.clusters.keys() - set(names):
@@ -222,13 +223,10 @@ class Planner:
 
     def _follow(self, resolutions: Iterable[Resolution], *, all_known: bool) -> None:
         """Follow the sources that the plans rest on and, where all are known, forget what nothing rests on any more."""
-        specs = {self._settings.fleet_source}
-        wanted: set[RenderWant] = set()
-        declared: dict[DeclaredSource, None] = {}
-        for each in resolutions:
-            specs.update(each.wanted_sources)
-            wanted.update(each.wanted_renders)
-            declared.update(dict.fromkeys(each.sources))
+        resolutions = list(resolutions)
+        specs = {self._settings.fleet_source, *distinct(each.wanted_sources for each in resolutions)}
+        wanted = set(distinct(each.wanted_renders for each in resolutions))
+        declared: dict[DeclaredSource, None] = dict.fromkeys(distinct(each.sources for each in resolutions))
         if not all_known:
             self.sources.set_sources(specs | {state.spec for state in self.sources.states()})
             self.plans.sources = tuple(declared | dict.fromkeys(self.plans.sources))

@@ -7,22 +7,30 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Final, TypeVar
 
-from felloe.errors import FelloeError, SourceError, StoreError
+from felloe.errors import FelloeError, RenderError, SourceError, StoreError
 from felloe.identity import WorkloadId
 from hub.planning.commits import Commits
 from hub.planning.contents import InForce
 from hub.planning.overlays import Overlays
 from hub.planning.plans import Plans, Settings
 from hub.planning.publishing import stored_plan
+from hub.render.render import Rendered
 from hub.sources.spec import GitSpec
 from hub.store import Cluster, Mark, Store
-from hub.targeting import Inputs, RenderCache, RenderWant, Resolution, Snapshot, resolve
+from hub.targeting import Inputs, Memo, RenderCache, RenderWant, Resolution, Snapshot
 from hub.targeting.facts import with_facts
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_SLICE: Final = 0.005
+"""Seconds for which the event loop is held up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +55,7 @@ class Resolver:
         self._plans = plans
         self._overlays = overlays
         self._cache = RenderCache()
+        self._memo = Memo(self._cache)
 
     def inputs(self, name: str, this: Round) -> Inputs:
         """Return what decides about a cluster. Raise StoreError where what it had can't be read."""
@@ -55,7 +64,9 @@ class Resolver:
             desired = self._store.desired(name)
             if desired is not None and desired.plan:
                 self._plans.clusters[name] = stored_plan(desired)
-        marks = {**this.marks.get("", {}), **this.marks.get(name, {})}
+        marks = this.marks.get("", {})
+        if name in this.marks:
+            marks = {**marks, **this.marks[name]}
         return Inputs(
             cluster=name,
             fleet=this.in_force.fleet,
@@ -73,13 +84,15 @@ class Resolver:
         )
 
     async def resolve(
-        self, names: Iterable[str], this: Round, commits: Commits
+        self, names: Iterable[str], this: Round, commits: Commits, memo: Memo | None = None
     ) -> tuple[dict[str, Resolution], dict[str, str]]:
         """Resolve clusters, rendering what that needs; return also, by cluster, why that failed.
 
+        `memo` remembers what was resolved at other revisions than the newest; that has one of its own.
         A source that nobody has looked at yet keeps nobody waiting: its workloads stay as they are, and its first look
         starts another round.
         """
+        memo = memo or self._memo
         done: dict[str, Resolution] = {}
         troubles: dict[str, str] = {}
         pending: dict[str, Inputs] = {}
@@ -89,33 +102,65 @@ class Resolver:
             except StoreError as error:
                 troubles[name] = str(error)
         while pending:
-            wanted: dict[RenderWant, Snapshot | str] = {}
+            memo.begin()
+            lacking = _Lacking(self._overlays.results)
             waiting: dict[str, Inputs] = {}
+            began = time.perf_counter()
             for name, each in pending.items():
-                await asyncio.sleep(0)  # thousands of clusters must not hold up the link
-                found = self._resolve(each)
+                if time.perf_counter() - began > _SLICE:  # thousands of clusters must not hold up the link
+                    await asyncio.sleep(0)
+                    began = time.perf_counter()
+                found = self._resolve(each, memo.resolve)
                 if isinstance(found, str):
                     troubles[name] = found
-                    continue
-                missing = [want for want in found.wanted_renders if want not in self._overlays.results]
-                if missing:
+                elif lacking.take(found, each):
                     waiting[name] = each
-                    wanted |= {want: _content(want, each) for want in missing}
                 else:
                     done[name] = found
-            await self._overlays.render(wanted, commits)
+            await self._overlays.render(lacking.wanted, commits)
             pending = waiting
         return done, troubles
 
-    def _resolve(self, inputs: Inputs) -> Resolution | str:
+    def keep(self, clusters: Collection[str]) -> None:
+        """Forget what is remembered of other clusters than these, which were all resolved just now."""
+        self._memo.keep(clusters)
+
+    def _resolve(self, inputs: Inputs, by: Callable[[Inputs], Resolution]) -> Resolution | str:
         try:
-            return resolve(inputs, self._cache)
+            return by(inputs)
         except FelloeError as error:
             self._overlays.damaged = self._overlays.damaged or isinstance(error, SourceError)
             return str(error)
         except Exception as error:  # a bug that one cluster brings to light must not stop the others
             log.exception("resolving cluster %s", inputs.cluster)
             return f"a bug in Felloe: {type(error).__name__}: {error}; the hub's log has more"
+
+
+def distinct(parts: Iterable[Iterable[T]]) -> list[T]:
+    """Return every object of many parts once: clusters share them, and to compare them by value costs far more."""
+    return list({id(each): each for part in parts for each in part}.values())
+
+
+class _Lacking:
+    """The renders that are wanted and not there yet; clusters share wants, and each is looked up once."""
+
+    def __init__(self, there: Mapping[RenderWant, Rendered | RenderError]) -> None:
+        self.wanted: dict[RenderWant, Snapshot | str] = {}
+        self._there = there
+        self._seen: dict[int, tuple[RenderWant, bool]] = {}
+
+    def take(self, found: Resolution, inputs: Inputs) -> bool:
+        """Note what a cluster wants and lacks; tell whether there is anything."""
+        return True in [self._lacks(want, inputs) for want in found.wanted_renders]
+
+    def _lacks(self, want: RenderWant, inputs: Inputs) -> bool:
+        seen = self._seen.get(id(want))
+        if seen is None:
+            lacks = want not in self._there
+            seen = self._seen[id(want)] = (want, lacks)
+            if lacks:
+                self.wanted[want] = _content(want, inputs)
+        return seen[1]
 
 
 def _content(want: RenderWant, inputs: Inputs) -> Snapshot | str:
