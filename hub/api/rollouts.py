@@ -43,7 +43,7 @@ class Rollouts:
         reason, stage, gate = _reason(asked, needed=act in _WITH_REASON), _text(asked, "stage"), _text(asked, "gate")
         release = _release(asked, rollout)
         if stage or act in _OF_A_STAGE:
-            _check_stage(rollout, stage, gate, approval=act is Act.APPROVE)
+            _check_stage(rollout, stage, gate, gated=act is Act.APPROVE)
         await self._control.act_on_rollout(
             Track.named(name), act, who=who(request), reason=reason, stage=stage, gate=gate, release=release
         )
@@ -76,20 +76,20 @@ def _check_environment(board: Board, name: str) -> None:
         raise ApiError(404, f"there is no environment {name!r}; {_there_are(names, 'environments')}")
 
 
-def _check_stage(rollout: Resource, stage: str, gate: str, *, approval: bool) -> None:
+def _check_stage(rollout: Resource, stage: str, gate: str, *, gated: bool) -> None:
     stages = {str(one["name"]): one for one in _objects(rollout.status, "stages")}
     if not stage:
         raise ApiError(422, f"stage: say which one; {_there_are(stages, 'stages')}")
     if stage not in stages:
         raise ApiError(404, f"rollout {rollout.name!r} has no stage {stage!r}; {_there_are(stages, 'stages')}")
-    if not approval:
+    if not gated:
         return
-    gates = [str(one["name"]) for one in _objects(stages[stage], "gates") if one.get("type") == "approval"]
+    gates = [str(one["name"]) for one in _objects(stages[stage], "gates")]
     if not gate:
-        raise ApiError(422, f"gate: say which one; {_there_are(gates, 'approvals')}")
+        raise ApiError(422, f"gate: say which one; {_there_are(gates, 'gates')}")
     if gate not in gates:
         where = f"stage {stage!r} of rollout {rollout.name!r}"
-        raise ApiError(404, f"{where} has no approval {gate!r}; {_there_are(gates, 'approvals')}")
+        raise ApiError(404, f"{where} has no gate {gate!r}; {_there_are(gates, 'gates')}")
 
 
 def _there_are(names: list[str] | Mapping[str, object], what: str) -> str:

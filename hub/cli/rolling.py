@@ -145,6 +145,8 @@ def approve(
 ) -> None:
     """Let the approval gate of a stage pass, for the release that it shows first; a newer one asks again.
 
+    A gate that asks a machine can be let pass too, where --gate names it.
+
     \b
     Examples:
       felloe rollout approve shop@production --reason "checked the dashboards"
@@ -296,7 +298,8 @@ def _steer(
     deeds = with_hub(lambda client: steering.deeds(client, wish))
     if not steering.wanted(deeds, wish, yes=yes):
         raise typer.Exit(1)
-    with_hub(lambda client: steering.act(client, deeds, reason))
+    if not with_hub(lambda client: steering.act(client, deeds, reason)):
+        raise typer.Exit(1)
 
 
 def _check(reason: str, *, needed: bool = True) -> None:

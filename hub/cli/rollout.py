@@ -70,7 +70,8 @@ def _about(rollout: Json, now: datetime) -> Iterator[tuple[str, str]]:
     yield "Rollout", full_name(rollout)
     yield "Unit", text(rollout, "spec", "unit") + (f" in {environment}" if environment else "")
     yield "Strategy", text(rollout, "spec", "strategy")
-    yield "Release", release(rollout)
+    if number(what, "release"):
+        yield "Release", release(rollout)
     if number(what, "baseRelease"):
         yield "Before", f"{number(what, 'baseRelease')}, {revision(text(what, 'baseRevision'))}"
     if urgent := text(what, "urgent"):
@@ -98,6 +99,8 @@ def _phase(rollout: Json, now: datetime) -> str:
     ended = text(rollout, "status", "endedAt")
     if ended:
         return f"{phase}, {age(ended, now)} ago"
+    if not text(rollout, "status", "beganAt"):
+        return phase
     left = estimate(rollout, now)
     return f"{phase}, since {age(text(rollout, 'status', 'beganAt'), now)}{f', {left}' if left else ''}"
 
@@ -136,7 +139,7 @@ def stage_state(stage: Json, now: datetime | None) -> str:
     if ends := moment(text(stage, "soakEndsAt")):
         left = f"for {span((ends - now).total_seconds())} more" if now else f"until {text(stage, 'soakEndsAt')}"
         counts.append(f"soaks {left}")
-    elif message := one_line(text(stage, "message")):
+    elif not asked and (message := one_line(text(stage, "message"))):
         counts.append(message)
     return ", ".join(counts) or ("under way" if text(stage, "startedAt") else "waiting")
 

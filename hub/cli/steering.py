@@ -14,7 +14,8 @@ import typer
 
 from hub.cli.asking import meant
 from hub.cli.client import HubClient
-from hub.cli.errors import NotFoundError
+from hub.cli.errors import NotFoundError, RefusedError
+from hub.cli.estimate import real
 from hub.cli.human import revision
 from hub.cli.rollout import find, release
 from hub.cli.view import Json, full_name, mapping, number, objects, text
@@ -74,10 +75,17 @@ async def deeds(client: HubClient, wish: Wish) -> list[Deed]:
         rollout = await find(client, wish.name)
         return [Deed(rollout, wish.act, *_where(rollout, wish))]
     rollouts = await client.list("rollouts")
-    found = [one for one in rollouts if text(one, "status", "phase") in _APPLIES[wish.act]]
+    found = [one for one in rollouts if _applies(wish.act, one)]
     if not found:
         raise NotFoundError(f"there is no rollout to {wish.act}: of {len(rollouts)}, none is {_phases(wish.act)}")
     return [Deed(one, wish.act) for one in found]
+
+
+def _applies(act: str, rollout: Json) -> bool:
+    """Say whether an act can be done to a rollout, as far as that can be seen from here."""
+    if act == "undo" and not number(rollout, "status", "baseRelease"):
+        return False
+    return text(rollout, "status", "phase") in _APPLIES[act]
 
 
 def _phases(act: str) -> str:
@@ -94,12 +102,15 @@ def _where(rollout: Json, wish: Wish) -> tuple[str, str]:
 
 
 def _approval(rollout: Json, wish: Wish) -> tuple[str, str]:
-    """Return the stage and the gate that wait for a person; those to come where none waits yet."""
+    """Return the stage and the gate that wait for a person; those to come where none waits yet.
+
+    A gate that asks a machine is meant only where it is named.
+    """
     found = [
         (text(gate, "verdict"), text(stage, "name"), text(gate, "name"))
         for stage in objects(rollout, "status", "stages")
         for gate in objects(stage, "gates")
-        if text(gate, "type") == "approval" and text(gate, "verdict") != "Passed"
+        if text(gate, "verdict") != "Passed" and (text(gate, "type") == "approval" or text(gate, "name") == wish.gate)
     ]
     meant_ones = [one for one in found if wish.stage in {"", one[1]} and wish.gate in {"", one[2]}]
     waiting = [one for one in meant_ones if one[0] == "Waiting"] or meant_ones
@@ -117,12 +128,12 @@ def _approval(rollout: Json, wish: Wish) -> tuple[str, str]:
 
 
 def _soaking(rollout: Json, wish: Wish) -> str:
-    stages = [one for one in objects(rollout, "status", "stages") if text(one, "soakEndsAt")]
-    names = [text(one, "name") for one in stages]
     if wish.stage:
         return wish.stage
+    begun = [one for one in objects(rollout, "status", "stages") if text(one, "startedAt") and not text(one, "doneAt")]
+    names = [text(one, "name") for one in begun if real(one, "soakSeconds")]
     if not names:
-        raise NotFoundError(f"no stage of rollout {full_name(rollout)} soaks now; --stage names one that will")
+        raise NotFoundError(f"no stage of rollout {full_name(rollout)} that is under way has a soak")
     return names[0]
 
 
@@ -168,16 +179,26 @@ def wanted(deeds: Sequence[Deed], wish: Wish, *, yes: bool) -> bool:
     return meant(_QUESTIONS[wish.act], yes=yes, otherwise="Nothing was done")
 
 
-async def act(client: HubClient, deeds: Sequence[Deed], reason: str) -> None:
-    """Do it, one rollout after the other, and say so."""
+async def act(client: HubClient, deeds: Sequence[Deed], reason: str) -> bool:
+    """Do it, one rollout after the other, and say so; return whether the hub let all of it be done."""
+    refused = 0
     for deed in deeds:
-        name = full_name(deed.rollout)
-        said = {"reason": reason, "stage": deed.stage, "gate": deed.gate}
-        body: dict[str, object] = {key: value for key, value in said.items() if value}
-        body["release"] = number(deed.rollout, "status", "release")
-        await client.post(f"rollouts/{quote(name, safe='')}/{deed.act}", body)
-        what = f"gate {deed.gate} of stage {deed.stage} of rollout {name}" if deed.gate else f"rollout {name}"
-        typer.echo(f"{what}, release {body['release']}: {_DONE[deed.act]}")
+        try:
+            typer.echo(await _act(client, deed, reason))
+        except RefusedError as error:
+            typer.echo(f"error: {full_name(deed.rollout)}: {error}", err=True)
+            refused += 1
+    return not refused
+
+
+async def _act(client: HubClient, deed: Deed, reason: str) -> str:
+    name = full_name(deed.rollout)
+    said = {"reason": reason, "stage": deed.stage, "gate": deed.gate}
+    body: dict[str, object] = {key: value for key, value in said.items() if value}
+    body["release"] = number(deed.rollout, "status", "release")
+    await client.post(f"rollouts/{quote(name, safe='')}/{deed.act}", body)
+    what = f"gate {deed.gate} of stage {deed.stage} of rollout {name}" if deed.gate else f"rollout {name}"
+    return f"{what}, release {body['release']}: {_DONE[deed.act]}"
 
 
 # -- promotion

@@ -39,11 +39,15 @@ class PromotionState:
 
 @dataclass(frozen=True, slots=True)
 class Promoted:
-    """The release to go to (0: none yet), when to ask again if nothing happens before, and what is waited for."""
+    """The release to go to (0: none yet), when to ask again if nothing happens before, and what is waited for.
+
+    `asks` tells whether a person's approval would let something newer go on.
+    """
 
     release: int = 0
     wake_at: float | None = None
     waiting: str = ""
+    asks: bool = False
 
 
 def observe(known: PromotionState, upstream: RolloutState | None, now: float) -> PromotionState:
@@ -85,7 +89,7 @@ def promote(
     `approved` are people's answers by release, `urgent` the reasons of releases that leave out soaks.
     """
     urgent = urgent or {}
-    best, wake_at, waiting = 0, math.inf, ""
+    best, wake_at, waiting, asks = 0, math.inf, "", False
     for each in sorted(known.completions, key=lambda each: each.release):
         soak = 0.0 if urgent.get(each.release) else promotion.soak
         ready_at = each.since + soak
@@ -97,14 +101,14 @@ def promote(
             continue
         answer = approved.get(each.release)
         if not promotion.approval or (answer is not None and answer.verdict is Verdict.PASSED):
-            best, waiting, wake_at = each.release, "", math.inf
+            best, waiting, wake_at, asks = each.release, "", math.inf, False
         elif answer is not None and answer.verdict is Verdict.FAILED:
             waiting = f"release {each.release} was refused" + (f": {answer.message}" if answer.message else "")
         else:
-            waiting = f"release {each.release} waits for approval"
+            waiting, asks = f"release {each.release} waits for approval", True
     if not waiting and (upstream is None or upstream.release > best):
         waiting = _upstream(promotion, upstream)
-    return Promoted(best, None if wake_at == math.inf else wake_at, waiting)
+    return Promoted(best, None if wake_at == math.inf else wake_at, waiting, asks)
 
 
 def _healthy_since(upstream: RolloutState, now: float) -> float | None:

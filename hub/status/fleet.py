@@ -130,7 +130,7 @@ def _waits(rollout: Resource) -> Iterator[dict[str, object]]:
         approval = upcoming.get("needsApproval") is True
         unit, _, environment = rollout.name.partition("@")
         command = f'felloe promote {unit} --to {environment} --reason "…"' if approval else ""
-        what = f"release {upcoming.get('release', '')} waits: {message}"
+        what = message if message.startswith("release ") else f"release {upcoming.get('release', '')} waits: {message}"
         yield _wait(rollout, "Promotion", what, command, stuck=approval)
 
 
@@ -139,11 +139,11 @@ def _waits_of_stage(rollout: Resource, stage: Json) -> Iterator[dict[str, object
     asked = [one for one in _objects(stage, "gates") if _text(one, "verdict") in {Verdict.WAITING, Verdict.FAILED}]
     for gate in asked:
         gate_name, message = _text(gate, "name"), _text(gate, "message")
+        command = f'felloe rollout approve {rollout.name} --stage {name} --gate {gate_name} --reason "…"'
         if _text(gate, "type") == "approval":
-            command = f'felloe rollout approve {rollout.name} --stage {name} --gate {gate_name} --reason "…"'
             yield _wait(rollout, "Approval", f"stage {name} waits for approval {gate_name}", command)
         else:
-            yield _wait(rollout, "Gate", f"stage {name}: gate {gate_name}{message and f': {message}'}", "")
+            yield _wait(rollout, "Gate", f"stage {name}: gate {gate_name}{message and f': {message}'}", command)
     if "soakEndsAt" in stage:
         soak = f"stage {name} soaks until {stage['soakEndsAt']}"
         yield _wait(rollout, "Soak", soak, "", stuck=False)

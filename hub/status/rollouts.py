@@ -12,14 +12,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Final
+from heapq import nsmallest
+from operator import attrgetter
+from typing import Final, NamedTuple
 
 from hub.fleet.strategy import ApprovalGate, Gate, HttpGate, PrometheusGate, Promotion, Stage, Strategy
 from hub.rollout.model import GateResult, Member, Phase, Release, RolloutState, StageState, Track, Verdict
+from hub.rollout.stages import stages_of
 from hub.status.facts import Condition
 from hub.status.resource import ENVIRONMENT_LABEL, Collection, Key, Resource, settle, timestamp
 
 MOST_CLUSTERS: Final = 1000
+NOT_BEGUN: Final = "Waiting"
+"""The phase of a rollout to which no release has come yet: the environment before has none that may go on."""
 
 
 class ClusterState(StrEnum):
@@ -32,9 +37,6 @@ class ClusterState(StrEnum):
     OFFLINE = "Offline"
     WAITING = "Waiting"
     DONE = "Done"
-
-
-_INTEREST: Final = {state: place for place, state in enumerate(ClusterState)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +61,7 @@ class RolloutFacts:
     upcoming_asks: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Placed:
+class _Placed(NamedTuple):
     """A cluster in its stage."""
 
     name: str
@@ -81,7 +82,7 @@ def build_rollout(facts: RolloutFacts, before: Resource | None, now: datetime) -
     by_stage: dict[str, list[_Placed]] = {}
     for one in placed:
         by_stage.setdefault(one.stage, []).append(one)
-    stages = [_stage(facts, stage, by_stage.get(stage.name, [])) for stage in _stages(facts)]
+    stages = [_stage(facts, stage, by_stage.get(stage.name, [])) for stage in _stages(facts, by_stage)]
     conditions = settle((_ready(facts, placed, stages),), before, now)
     spec: dict[str, object] = {"unit": track.unit, "environment": track.environment, "strategy": state.strategy}
     if facts.promotion is not None:
@@ -91,8 +92,8 @@ def build_rollout(facts: RolloutFacts, before: Resource | None, now: datetime) -
             "soakSeconds": promotion.soak,
             "approval": promotion.approval,
         }
-    shown = sorted(placed, key=lambda one: (_INTEREST[one.state], one.name))[:MOST_CLUSTERS]
     order = {stage["name"]: place for place, stage in enumerate(stages)}
+    shown = _most_telling(placed)
     shown.sort(key=lambda one: (order.get(one.stage, len(order)), one.name))
     status: dict[str, object] = {
         **_about(facts),
@@ -122,9 +123,10 @@ def _about(facts: RolloutFacts) -> dict[str, object]:
     """Return what concerns the whole rollout."""
     state = facts.state
     release = facts.releases.get(state.release)
-    base = facts.releases.get(state.base)
+    before = state.former if state.base == state.release else state.base
+    base = facts.releases.get(before)
     about: dict[str, object] = {
-        "phase": state.phase.value,
+        "phase": state.phase.value if state.release else NOT_BEGUN,
         "reason": state.reason,
         "who": state.who,
         "release": state.release,
@@ -132,11 +134,12 @@ def _about(facts: RolloutFacts) -> dict[str, object]:
         "subject": release.subject if release else "",
         "author": release.author if release else "",
         "pins": dict(release.pins) if release else {},
-        "baseRelease": state.base,
+        "baseRelease": before,
         "baseRevision": base.revision if base else "",
         "queue": list(state.queue),
-        "beganAt": _moment(state.began_at),
     }
+    if state.release:
+        about["beganAt"] = _moment(state.began_at)
     if release is not None and release.urgent:
         about["urgent"] = release.urgent
     if state.ended_at is not None:
@@ -181,6 +184,19 @@ def _state_of(facts: RolloutFacts, member: Member) -> tuple[ClusterState, str]:
     return ClusterState.WAITING, member.unresolved or waits
 
 
+def _most_telling(placed: Sequence[_Placed]) -> list[_Placed]:
+    """Return as many clusters as are listed: by state, then by name."""
+    if len(placed) <= MOST_CLUSTERS:
+        return list(placed)
+    by_state: dict[ClusterState, list[_Placed]] = {state: [] for state in ClusterState}
+    for one in placed:
+        by_state[one.state].append(one)
+    shown: list[_Placed] = []
+    for some in by_state.values():
+        shown += nsmallest(MOST_CLUSTERS - len(shown), some, key=attrgetter("name"))
+    return shown
+
+
 def _goes_on(state: RolloutState) -> bool:
     """Tell whether a cluster that has the release is still to become healthy with it."""
     return state.phase in {Phase.PROGRESSING, Phase.PAUSED, Phase.COMPLETE, Phase.ABORTED}
@@ -221,11 +237,10 @@ def _number(resource: Resource, name: str) -> float:
 # -- stages
 
 
-def _stages(facts: RolloutFacts) -> list[Stage]:
-    """Return the stages in order: the strategy's, then those that hold the clusters which none of them means."""
-    known = {stage.name for stage in facts.strategy.stages}
-    others = sorted({*facts.state.stages, *facts.state.stage_of.values()} - known - {""})
-    return [*facts.strategy.stages, *(Stage(name) for name in others)]
+def _stages(facts: RolloutFacts, by_stage: Mapping[str, Sequence[_Placed]]) -> Sequence[Stage]:
+    """Return the stages in order; the one of the clusters that none of the others means, only where there are some."""
+    *named, rest = stages_of(facts.strategy)
+    return [*named, rest] if by_stage.get(rest.name) or not named else named
 
 
 def _stage(facts: RolloutFacts, stage: Stage, placed: Sequence[_Placed]) -> dict[str, object]:
@@ -289,6 +304,8 @@ _ENDED: Final = frozenset({Phase.FAILED, Phase.ABORTED, Phase.UNDONE})
 
 def _ready(facts: RolloutFacts, placed: Sequence[_Placed], stages: Sequence[Mapping[str, object]]) -> Condition:
     state = facts.state
+    if not state.release:
+        return Condition("Ready", "Unknown", NOT_BEGUN, state.reason or "no release has come here yet")
     what = f"release {state.release}"
     if state.phase in _ENDED:
         return Condition("Ready", "False", state.phase.value, _said(state, f"{what}: {state.phase.value.lower()}"))

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from prometheus_client import CollectorRegistry
 
-from felloe.errors import FelloeError, SourceError
+from felloe.errors import ConfigError, FelloeError, SourceError
 from felloe.identity import WorkloadId
 from felloe.v1 import adopt_pb2, diff_pb2
 from hub.api.app import ApiApp
@@ -56,6 +56,8 @@ class InMemoryHub:
     adoption: list[adopt_pb2.FluxAnswer] = field(default_factory=list)
     differences: list[diff_pb2.Difference] = field(default_factory=list)
     diff_error: FelloeError | None = None
+    refused: dict[str, str] = field(default_factory=dict)
+    """Why a rollout can't be acted on, by its name."""
 
     def unready(self) -> Sequence[str]:
         return self.reasons
@@ -134,6 +136,8 @@ class InMemoryHub:
     async def act_on_rollout(
         self, track: Track, act: Act, *, who: str, reason: str, stage: str, gate: str, release: int
     ) -> None:
+        if str(track) in self.refused:
+            raise ConfigError(self.refused[str(track)])
         self.calls.append((act.value, str(track), who, reason, stage, gate, release))
 
     async def promote(self, track: Track, revision: str, *, who: str, reason: str) -> None:

@@ -88,6 +88,14 @@ def test_all_can_be_stopped_without_a_question_and_only_what_moves_is(hub: Threa
     assert (done.code, done.err) == (1, "error: there is no rollout to resume: of 2, none is paused\n")
 
 
+def test_what_one_rollout_refuses_does_not_keep_the_others(hub: Threaded, felloe: Felloe) -> None:
+    post(hub, WEB)
+    hub.do(lambda h: h.refused.update({NAME: "its release is not kept any more"}))
+    done = felloe("rollout", "undo", "--all", "--reason", "x", "--yes")
+    assert (done.code, done.err) == (1, f"error: {NAME}: its release is not kept any more\n")
+    assert [call[1] for call in hub.hub.calls] == ["web"]
+
+
 @pytest.mark.parametrize("act", ["approve", "abort", "undo", "skip-soak"])
 def test_a_reason_is_needed(hub: Threaded, felloe: Felloe, act: str) -> None:
     for reason in ([], ["--reason", " "]):
@@ -109,15 +117,17 @@ def test_of_several_approvals_one_is_named(hub: Threaded, felloe: Felloe) -> Non
     done = felloe("rollout", "approve", NAME, "--reason", "fine", "--yes")
     assert (done.code, "--stage last --gate legal" in done.err) == (1, True)
     assert felloe("rollout", "approve", NAME, "--gate", "legal", "--reason", "fine", "--yes").code == 0
-    done = felloe("rollout", "approve", NAME, "--gate", "smoke", "--reason", "fine", "--yes")
+    done = felloe("rollout", "approve", NAME, "--gate", "smok", "--reason", "fine", "--yes")
     assert (done.code, "there are: --stage rest --gate ok" in done.err) == (1, True)
-    assert calls(hub) == [("approve", NAME, "fine", "last", "legal", 12)]
+    assert felloe("rollout", "approve", NAME, "--gate", "smoke", "--reason", "fine", "--yes").code == 0
+    assert [call[3:5] for call in calls(hub)] == [("last", "legal"), ("rest", "smoke")]
 
 
 def test_the_soak_that_goes_on_is_skipped(hub: Threaded, felloe: Felloe) -> None:
+    post(hub, replace(FACTS, state=replace(STATE, stages={})))
     done = felloe("rollout", "skip-soak", NAME, "--reason", "hotfix", "--yes")
-    assert (done.code, "soaks now" in done.err) == (1, True)
-    post(hub, replace(FACTS, state=replace(STATE, stages={"canary": StageState(healthy_at=T)})))
+    assert (done.code, "has a soak" in done.err) == (1, True)
+    post(hub, FACTS)
     assert felloe("rollout", "skip-soak", NAME, "--reason", "hotfix", "--yes").code == 0
     assert calls(hub) == [("skip-soak", NAME, "hotfix", "canary", "", 12)]
 

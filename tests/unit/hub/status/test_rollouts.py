@@ -13,10 +13,12 @@ from hub.rollout.model import (
     Health,
     Member,
     Phase,
+    RolloutState,
     StageState,
     Track,
     Verdict,
 )
+from hub.rollout.stages import REST
 from hub.status.board import Board
 from hub.status.facts import Condition
 from hub.status.fleet import fleet_view
@@ -106,12 +108,21 @@ def test_a_soak_and_a_gate_are_told_as_what_is_waited_for() -> None:
 
 
 def test_clusters_of_no_stage_of_the_strategy_are_shown_last() -> None:
-    others = replace(STATE, stage_of={**STATE.stage_of, "d": "others"})
-    assert [one["name"] for one in shown(replace(FACTS, state=others))["status"]["stages"]] == [
-        "canary",
-        "rest",
-        "others",
-    ]
+    assert [one["name"] for one in shown()["status"]["stages"]] == ["canary", "rest"]
+    others = replace(STATE, stage_of={**STATE.stage_of, "d": REST})
+    assert [one["name"] for one in shown(replace(FACTS, state=others))["status"]["stages"]] == ["canary", "rest", REST]
+
+
+def test_before_a_first_release_it_waits_for_the_environment_before() -> None:
+    state = RolloutState(0, reason="nothing has come to staging yet", strategy="careful")
+    rollout = shown(RolloutFacts(FACTS.track, state, FACTS.strategy, upcoming=12, upcoming_waits=state.reason))
+    assert (rollout["status"]["phase"], "beganAt" in rollout["status"]) == ("Waiting", False)
+    assert rollout["status"]["conditions"][0]["message"] == "nothing has come to staging yet"
+
+
+def test_what_was_before_a_complete_release_is_the_one_that_an_undo_returns_to() -> None:
+    complete = replace(STATE, phase=Phase.COMPLETE, ended_at=T, base=12, former=11)
+    assert shown(replace(FACTS, state=complete))["status"]["baseRelease"] == 11
 
 
 def test_a_complete_rollout_says_who_is_behind() -> None:
