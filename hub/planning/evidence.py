@@ -1,0 +1,83 @@
+"""How a cluster is with a unit that it was given: told only by what its spoke says of exactly these workloads. Pure.
+
+Health that was reported for something older never counts, however good it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from felloe.bundle import Workload, workload_id_from_proto
+from felloe.identity import WorkloadId
+from felloe.v1 import status_pb2 as pb
+from hub.rollout.model import Health
+from hub.targeting import ClusterPlan
+
+_WAITING: Final = frozenset(
+    {"DependencyNotReady", "PruneNeedsApproval", "ClusterHeldByAnotherSpoke", "AppliedByFlux", "DesiredStateOutdated"}
+)
+"""Reasons of a Ready that is False while nothing has failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """How a cluster is with a unit. `soon`: it failed in a way that may pass by itself, as a CRD that comes late."""
+
+    health: Health
+    message: str = ""
+    soon: bool = False
+
+
+_HEALTHY: Final = Evidence(Health.HEALTHY)
+
+
+def evidence(plan: ClusterPlan, unit: str, status: pb.ClusterStatus | None, refusal: str = "") -> Evidence:
+    """Return how a cluster is with a unit of the plan that was published for it, by its spoke's whole status.
+
+    `refusal` is why its spoke can't take the bundle, empty where it can. A unit that the plan does not have any more is
+    healthy once the spoke has taken that in.
+    """
+    if refusal:
+        return Evidence(Health.FAILED, refusal)
+    if status is None:
+        return Evidence(Health.PROGRESSING, "its spoke has not said anything yet")
+    own = [each for each in plan.workloads if each.origin == unit]
+    if not own:
+        taken = status.root == plan.bundle.root
+        return _HEALTHY if taken else Evidence(Health.PROGRESSING, "its spoke has not taken it yet")
+    said = {workload_id_from_proto(one.id): one for one in status.workloads}
+    found = list(_of_workloads(plan, [each.id for each in own], said))
+    for health in (Health.FAILED, Health.PROGRESSING):
+        worst = [each for each in found if each.health is health]
+        if worst:
+            return Evidence(health, "; ".join(each.message for each in worst), all(each.soon for each in worst))
+    return _HEALTHY
+
+
+def _of_workloads(
+    plan: ClusterPlan, own: list[WorkloadId], said: Mapping[WorkloadId, pb.WorkloadStatus]
+) -> Iterator[Evidence]:
+    for identity in own:
+        workload = plan.bundle.by_id.get(identity)
+        if workload is not None and not workload.options.suspend:
+            yield _of_workload(workload, said.get(identity))
+
+
+def _of_workload(workload: Workload, said: pb.WorkloadStatus | None) -> Evidence:
+    if said is None or said.digest != workload.digest:
+        return Evidence(Health.PROGRESSING, f"{workload.id} has not been taken yet")
+    conditions = {each.type: each for each in said.conditions}
+    ready, healthy = conditions.get("Ready"), conditions.get("Healthy")
+    if healthy is not None and healthy.status == pb.CONDITION_STATUS_FALSE:
+        return Evidence(Health.FAILED, f"{workload.id}: {healthy.message}")
+    if ready is not None and ready.status == pb.CONDITION_STATUS_FALSE:
+        if ready.reason in _WAITING or not said.problem_count:
+            return Evidence(Health.PROGRESSING, f"{workload.id}: {ready.message}")
+        return Evidence(Health.FAILED, f"{workload.id}: {ready.message}", soon=True)
+    is_healthy = healthy is not None and healthy.status == pb.CONDITION_STATUS_TRUE
+    if is_healthy and said.applied_digest == workload.digest and said.healthy_digest == workload.digest:
+        return _HEALTHY
+    message = healthy.message if healthy is not None else "not judged yet"
+    return Evidence(Health.PROGRESSING, f"{workload.id}: {message}")
