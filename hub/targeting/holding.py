@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple
 
-from felloe.bundle import Bundle, Workload
-from felloe.digest import Digest, digest
+from felloe.bundle import Bundle
+from felloe.digest import Digest
 from felloe.identity import ObjectId, WorkloadId
-from hub.targeting.plan import PROGRESSING, READY, ClusterPlan, WorkloadPlan
+from hub.targeting.plan import ClusterPlan, WorkloadPlan
 
 
 @dataclass(frozen=True)
@@ -39,48 +38,6 @@ class Held:
         own = (self.plan.bundle.by_id.get(identity) for identity in self.workloads)
         names = {entry.digest for workload in own if workload for entry in workload.entries}
         return {name: self.plan.blobs[name] for name in names if name in self.plan.blobs}
-
-
-class Slice(NamedTuple):
-    """What a unit is on one cluster: a digest over its workloads, whatever people asked of these.
-
-    `unresolved` says why it is not what its release wants, empty where it is; `pending`: that will be known soon.
-    """
-
-    digest: str
-    unresolved: str = ""
-    pending: bool = False
-
-
-def slices(plan: ClusterPlan) -> Mapping[str, Slice]:
-    """Return the slice of each unit that a cluster has."""
-    by_unit: dict[str, list[WorkloadPlan]] = {}
-    for each in plan.workloads:
-        by_unit.setdefault(each.origin, []).append(each)
-    return {unit: _slice(plan, workloads) for unit, workloads in by_unit.items()}
-
-
-def _slice(plan: ClusterPlan, workloads: list[WorkloadPlan]) -> Slice:
-    lines: list[str] = []
-    troubles: list[str] = []
-    pending = False
-    for each in sorted(workloads, key=lambda one: one.id):
-        workload = plan.bundle.by_id.get(each.id)
-        if workload is not None:
-            lines.append(f"{each.id} {_unasked(workload, each).digest.hex()}")
-        for condition in each.conditions:
-            pending = pending or (condition.type, condition.reason) == (READY, PROGRESSING)
-            if (condition.type, condition.status) == (READY, "False"):
-                troubles.append(f"{each.id}: {condition.message}")
-    return Slice(digest("\n".join(lines).encode()).hex(), "; ".join(troubles), pending)
-
-
-def _unasked(workload: Workload, plan: WorkloadPlan) -> Workload:
-    """Return a workload without what a person asked of it: a suspension, or to be applied again."""
-    options = workload.options
-    if not options.requested_at and options.suspend == plan.suspend:
-        return workload
-    return replace(workload, options=replace(options, requested_at="", suspend=plan.suspend))
 
 
 def with_held(previous: ClusterPlan | None, held: Mapping[str, Held]) -> ClusterPlan | None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Final
+from typing import Final, NamedTuple
 
-from felloe.bundle import Bundle
-from felloe.digest import Digest
+from felloe.bundle import Bundle, Workload
+from felloe.digest import Digest, digest
 from felloe.identity import WorkloadId
 
 SYNC_ORIGIN: Final = "sync"
@@ -54,6 +54,17 @@ class WorkloadPlan:
     notes: tuple[str, ...] = ()
 
 
+class Slice(NamedTuple):
+    """What a unit is on one cluster: a digest over its workloads, whatever people asked of these.
+
+    `unresolved` says why it is not what its release wants, empty where it is; `pending`: that will be known soon.
+    """
+
+    digest: str
+    unresolved: str = ""
+    pending: bool = False
+
+
 @dataclass(frozen=True)
 class ClusterPlan:
     """What one cluster is to have. `blobs` holds the canonical JSON of the objects that were resolved now.
@@ -89,3 +100,34 @@ class ClusterPlan:
         for workload in self.workloads:
             found.setdefault(workload.parent, []).append(workload.id)
         return {parent: tuple(ids) for parent, ids in found.items()}
+
+    @cached_property
+    def slices(self) -> Mapping[str, Slice]:
+        """Return the slice of each unit that the cluster has."""
+        by_unit: dict[str, list[WorkloadPlan]] = {}
+        for each in self.workloads:
+            by_unit.setdefault(each.origin, []).append(each)
+        return {unit: _slice(self, workloads) for unit, workloads in by_unit.items()}
+
+
+def _slice(plan: ClusterPlan, workloads: list[WorkloadPlan]) -> Slice:
+    lines: list[str] = []
+    troubles: list[str] = []
+    pending = False
+    for each in sorted(workloads, key=lambda one: one.id):
+        workload = plan.bundle.by_id.get(each.id)
+        if workload is not None:
+            lines.append(f"{each.id} {_unasked(workload, each).digest.hex()}")
+        for condition in each.conditions:
+            pending = pending or (condition.type, condition.reason) == (READY, PROGRESSING)
+            if (condition.type, condition.status) == (READY, "False"):
+                troubles.append(f"{each.id}: {condition.message}")
+    return Slice(digest("\n".join(lines).encode()).hex(), "; ".join(troubles), pending)
+
+
+def _unasked(workload: Workload, plan: WorkloadPlan) -> Workload:
+    """Return a workload without what a person asked of it: a suspension, or to be applied again."""
+    options = workload.options
+    if not options.requested_at and options.suspend == plan.suspend:
+        return workload
+    return replace(workload, options=replace(options, requested_at="", suspend=plan.suspend))

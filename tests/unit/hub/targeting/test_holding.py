@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hub.targeting import ClusterPlan
-from hub.targeting.holding import Held, moving_away, slices
+from hub.targeting.holding import Held, moving_away
 from tests.unit.hub.targeting.world import ROOT, World, config_map, kustomization, objects, workload
 
 SHOP, BLOG = "placement/shop", "placement/blog"
@@ -49,7 +49,7 @@ def test_only_the_unit_that_is_held_stays() -> None:
     now = plan(git, before, Held(SHOP, before, NOTE))
     assert now.bundle.by_id[workload("shop")] == before.bundle.by_id[workload("shop")]
     assert now.bundle.by_id[workload("blog")] != before.bundle.by_id[workload("blog")]
-    assert slices(now)[SHOP] == slices(before)[SHOP] != slices(plan(git))[SHOP]
+    assert now.slices[SHOP] == before.slices[SHOP] != plan(git).slices[SHOP]
     kept = now.by_id[workload("shop")]
     assert (kept.revision, kept.notes) == ("main@sha1:1", (NOTE,))
     assert now.by_id[workload("blog")].revision == "main@sha1:2"
@@ -64,7 +64,7 @@ def test_it_can_be_held_at_a_release_that_the_cluster_never_had() -> None:
     git.files |= {"apps/shop/a.yaml": config_map("a", "{v: '3'}")}
     now = plan(git, before, Held(SHOP, second, NOTE))
     assert b'"2"' in value(now, "shop")
-    assert slices(now) == slices(second)
+    assert now.slices == second.slices
 
 
 def test_a_unit_that_git_no_longer_has_stays_while_it_is_held() -> None:
@@ -131,16 +131,16 @@ def test_what_people_ask_of_a_workload_is_no_part_of_its_slice() -> None:
     before = plan(git)
     asked = git.plan(previous=before, requested_at={workload("shop"): "now"})
     assert asked.bundle.root != before.bundle.root
-    assert slices(asked) == slices(before)
+    assert asked.slices == before.slices
     stopped = git.plan(previous=before, suspended=frozenset({workload("shop")}))
-    assert slices(stopped) == slices(before)
+    assert stopped.slices == before.slices
 
 
 def test_a_slice_says_what_keeps_it_from_what_its_release_wants() -> None:
     git = world()
     before = plan(git)
     git.files["apps/shop/a.yaml"] = "BROKEN"
-    broken = slices(plan(git, before))[SHOP]
-    assert broken.digest == slices(before)[SHOP].digest
+    broken = plan(git, before).slices[SHOP]
+    assert broken.digest == before.slices[SHOP].digest
     assert "does not build" in broken.unresolved
     assert not broken.pending
