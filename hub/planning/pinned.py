@@ -1,0 +1,76 @@
+"""What clusters are to have by an older release than the newest: resolved again when it is asked for, and remembered."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+
+from felloe.errors import FelloeError
+from felloe.identity import WorkloadId
+from hub.fleet import Fleet
+from hub.planning.commits import Commits
+from hub.planning.releases import Releases
+from hub.planning.resolving import Resolver, Round
+from hub.targeting import ClusterPlan, Inputs, RenderWant
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A plan, and what it was made of besides its release."""
+
+    fleet: Fleet
+    labels: Mapping[str, str]
+    suspended: frozenset[WorkloadId]
+    plan: ClusterPlan
+    wants: tuple[RenderWant, ...]
+
+    def good_for(self, fleet: Fleet, inputs: Inputs) -> bool:
+        return (self.fleet is fleet, self.labels, self.suspended) == (True, inputs.labels, inputs.suspended)
+
+
+class Pinned:
+    """Plans by older releases. A plan of a release that can't be had any more is not there: what it was goes on."""
+
+    def __init__(self, releases: Releases, resolver: Resolver) -> None:
+        self._releases = releases
+        self._resolver = resolver
+        self._known: dict[int, dict[str, _Known]] = {}
+        self._told: set[int] = set()
+
+    async def plans(
+        self, number: int, clusters: Collection[str], this: Round, commits: Commits
+    ) -> Mapping[str, ClusterPlan]:
+        """Return what clusters would have by a release, those for which that can be said."""
+        fleet = this.in_force.fleet
+        known = self._known.setdefault(number, {})
+        wanted = {name: self._resolver.inputs(name, this) for name in clusters}
+        missing = [name for name, inputs in wanted.items() if not _good(known.get(name), fleet, inputs)]
+        if missing:
+            try:
+                world = await self._releases.world(number, fleet)
+            except FelloeError as error:
+                if number not in self._told:
+                    log.warning("release %d can't be planned any more: %s", number, error)
+                    self._told.add(number)
+            else:
+                then = replace(this, in_force=world.in_force, contents=world.contents)
+                resolutions, _ = await self._resolver.resolve(missing, then, commits)
+                for name, found in resolutions.items():
+                    inputs = wanted[name]
+                    known[name] = _Known(fleet, inputs.labels, inputs.suspended, found.plan, found.wanted_renders)
+        return {name: known[name].plan for name in clusters if _good(known.get(name), fleet, wanted[name])}
+
+    def keep(self, needed: Collection[int]) -> None:
+        """Forget all other releases."""
+        self._known = {number: plans for number, plans in self._known.items() if number in needed}
+
+    def wants(self) -> frozenset[RenderWant]:
+        """Return the renders that what is remembered rests on."""
+        return frozenset(want for plans in self._known.values() for each in plans.values() for want in each.wants)
+
+
+def _good(known: _Known | None, fleet: Fleet, inputs: Inputs) -> bool:
+    return known is not None and known.good_for(fleet, inputs)
