@@ -1,4 +1,4 @@
-"""The conductor: asks the rollout engine which cluster may have which release of which unit, and remembers what it said.
+"""The conductor: asks the rollout engine which cluster may have which release of which unit, and remembers the answer.
 
 It stands between what every cluster would have by the newest release and what is published. The engine is pure; here it
 is given what Git says (strategies, promotions), what was published, what spokes say of just that, and what people and
@@ -8,125 +8,89 @@ in between goes on from there.
 
 from __future__ import annotations
 
-import logging
+import asyncio
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from typing import Final, Protocol
 
-from felloe.v1 import status_pb2
+from felloe.errors import ConfigError
 from hub.fleet import Fleet
-from hub.fleet.strategy import Gate
+from hub.fleet.strategy import Gate, Promotion, Strategy
+from hub.gates.asking import Question
 from hub.planning.commits import Commits
-from hub.planning.evidence import Evidence, evidence
-from hub.planning.pinned import Pinned
-from hub.planning.plans import Plans
+from hub.planning.membership import Look, Membership
+from hub.planning.records import TrackRecord, record_from_json, record_to_json
 from hub.planning.releases import Releases
 from hub.planning.resolving import Round
 from hub.planning.tracks import Course, course, stands_alone, upstream_first
 from hub.rollout import (
-    GateResult,
-    Health,
-    Member,
-    Phase,
-    PromotionState,
-    Release,
-    RolloutState,
-    Step,
-    Track,
+    Promoted,
+    abort,
     advance,
+    approve,
+    observe,
+    pause,
     promote,
+    resume,
+    retry,
+    skip_soak,
     succeed,
+    undo,
 )
-from hub.rollout.records import TrackRecord, record_from_json, record_to_json
+from hub.rollout.model import Act, GateResult, Note, Release, RolloutState, Step, Track, Verdict
+from hub.status.rollouts import RolloutFacts
 from hub.store import Store
 from hub.targeting import ClusterPlan
 from hub.targeting.holding import Held
-from hub.targeting.plan import Slice
+from hub.targeting.plan import NOTHING
 
-log = logging.getLogger(__name__)
-
-_GONE: Final = Slice("-")
-"""The slice of a unit that a cluster is not to have any more."""
-_GRACE: Final = 10.0
-"""Seconds for which what may pass by itself is no failure."""
 _PENDING_PAUSE: Final = 5.0
+"""Seconds until a look at what was still being fetched at the last one."""
 
-
-class Reports(Protocol):
-    """What spokes say."""
-
-    def reported(self, cluster: str) -> status_pb2.ClusterStatus | None:
-        """Return the whole last status of a cluster, None where it never said anything."""
-        ...
-
-    def online(self, cluster: str) -> bool:
-        """Tell whether a cluster's spoke is connected."""
-        ...
-
-    def refusal(self, cluster: str) -> str:
-        """Return why a cluster's spoke can't take what was published last, empty where it can."""
-        ...
+HeldUnits = Mapping[str, Mapping[str, Held]]
+"""By cluster and unit, what is to be otherwise than by the newest release."""
 
 
 class Gates(Protocol):
     """Who asks HTTP and Prometheus gates."""
 
-    def ask(self, wanted: Mapping[tuple[Track, str, str], Gate]) -> None:
-        """Ask exactly these, by track, stage and name, from now on."""
+    def ask(self, wanted: Mapping[Question, Gate], known: Mapping[Question, GateResult] | None = None) -> None:
+        """Ask exactly these from now on; `known` is what a hub before this one was answered."""
         ...
 
-    def answers(self, track: Track) -> Mapping[tuple[str, str], GateResult]:
-        """Return what the gates of a track said last, by stage and name."""
+    def answers(self, track: Track, release: int) -> Mapping[tuple[str, str], GateResult]:
+        """Return what was answered about a track's rollout of a release, by stage and name of the gate."""
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """A track as it is shown: its rollout, what moves it, and what its clusters are at."""
+class Chronicle(Protocol):
+    """Who keeps what happens to rollouts, and shows how they are."""
 
-    track: Track
-    record: TrackRecord
-    course: Course
-    members: tuple[Member, ...] = ()
-    step: Step | None = None
-    upcoming: int = 0
-    upcoming_waits: str = ""
+    def happened(self, track: Track, state: RolloutState, release: Release, note: Note) -> None:
+        """Keep something that the engine did. Raise StoreError where that can't be kept."""
+        ...
 
-
-@dataclass(slots=True)
-class _Pass:
-    """What one look at all tracks goes by, and what came of it."""
-
-    this: Round
-    newest: Release
-    plans: Mapping[str, ClusterPlan]
-    commits: Commits
-    now: float
-    held: dict[str, dict[str, Held]] = field(default_factory=dict)
-    asked: dict[tuple[Track, str, str], Gate] = field(default_factory=dict)
-    wake_at: float | None = None
-
-    def wake(self, at: float | None) -> None:
-        if at is not None:
-            self.wake_at = at if self.wake_at is None else min(self.wake_at, at)
+    def show(self, rollouts: Iterable[RolloutFacts]) -> None:
+        """Show exactly these rollouts."""
+        ...
 
 
 class Conductor:
     """Knows how far every track is."""
 
-    def __init__(self, store: Store, plans: Plans, releases: Releases, pinned: Pinned, reports: Reports, gates: Gates):
+    def __init__(
+        self, store: Store, releases: Releases, membership: Membership, gates: Gates, chronicle: Chronicle
+    ) -> None:
         self._store = store
-        self._plans = plans
         self._releases = releases
-        self._pinned = pinned
-        self._reports = reports
+        self._membership = membership
         self._gates = gates
+        self._chronicle = chronicle
+        self._turn = asyncio.Lock()
         self._records: dict[Track, TrackRecord] = {}
         self._saved: dict[Track, str] = {}
-        self._failing: dict[tuple[str, str], float] = {}
-        self.standings: dict[Track, Standing] = {}
-        """Every track as of the last look."""
+        self._clusters: set[str] = set()
         self.wake_at: float | None = None
         """When to look again if nothing happens before; seconds since 1970."""
 
@@ -139,40 +103,51 @@ class Conductor:
 
     def concerns(self, cluster: str) -> bool:
         """Tell whether what a cluster says can move a rollout."""
-        return any(cluster in standing.names for standing in self.standings.values())
+        return cluster in self._clusters
 
     def needed(self) -> frozenset[int]:
-        """Return the releases that clusters are at, or may go back to."""
-        return frozenset(number for record in self._records.values() for number in record.releases())
+        """Return the releases that clusters are at, or may come or go back to."""
+        return frozenset(number for record in self._records.values() for number in record.releases)
 
     # -- one look at every track
 
-    async def look(
-        self, this: Round, newest: Release, plans: Mapping[str, ClusterPlan], commits: Commits
-    ) -> Mapping[str, Mapping[str, Held]]:
-        """Return what each cluster is to have otherwise than by the newest release: by unit, for those that have any.
+    async def look(self, this: Round, newest: Release, plans: Mapping[str, ClusterPlan], commits: Commits) -> HeldUnits:
+        """Return what each cluster is to have otherwise than by the newest release; `plans` are what that would be.
 
-        `plans` are what clusters would have by the newest release. Raise StoreError where the state can't be kept;
-        then nothing may be published.
+        Raise StoreError where the state can't be kept; then nothing may be published.
         """
-        fleet = this.in_force.fleet
-        look = _Pass(this, newest, plans, commits, time.time())
-        tracks = self._tracks(fleet, plans)
-        standings: dict[Track, Standing] = {}
-        for track in upstream_first(tracks, fleet):
-            record = self._records.get(track)
-            remembered = record.state.strategy if record and record.state else ""
-            found = course(fleet, track, newest, remembered=remembered)
-            if found is not None:
-                standings[track] = await self._track(track, found, tracks[track], look)
-        for gone in self._records.keys() - standings.keys():
-            self._save(gone, None)
-        self.standings = standings
-        self.wake_at = look.wake_at
-        self._gates.ask(look.asked)
-        return look.held
+        async with self._turn:
+            look = Look(this, newest, plans, commits, time.time())
+            held: dict[str, dict[str, Held]] = {}
+            rollouts = await self._tracks(look, held)
+            self.wake_at = look.wake_at
+            self._clusters = {member.name for facts in rollouts for member in facts.members}
+            self._chronicle.show(rollouts)
+            return held
 
-    def _tracks(self, fleet: Fleet, plans: Mapping[str, ClusterPlan]) -> dict[Track, list[str]]:
+    async def _tracks(self, look: Look, held: dict[str, dict[str, Held]]) -> list[RolloutFacts]:
+        fleet = look.this.in_force.fleet
+        clusters = self._clusters_by_track(fleet, look.plans)
+        asked: dict[Question, Gate] = {}
+        shown: dict[Track, RolloutFacts] = {}
+        for track in upstream_first(clusters, fleet):
+            record = self._records.get(track, TrackRecord())
+            how = course(fleet, track, look.newest, remembered=record.state.strategy if record.state else "")
+            if how is None:
+                continue
+            facts, step = await self._track(track, how, record, clusters[track], look)
+            shown[track] = facts
+            await self._hold_back(track, facts.state, clusters[track], look, held)
+            for stage, name in step.ask if step else ():
+                gate = _gate(facts.strategy, stage, name)
+                if gate is not None:
+                    asked[Question(track, facts.state.release, stage, name)] = gate
+        for gone in self._records.keys() - shown.keys():
+            self._save(gone, None)
+        self._gates.ask(asked, self._known_answers(asked))
+        return list(shown.values())
+
+    def _clusters_by_track(self, fleet: Fleet, plans: Mapping[str, ClusterPlan]) -> dict[Track, list[str]]:
         """Return the clusters of each track: those that have its unit, or are to have it."""
         if not (fleet.strategies or self._records or any(each.promotes_from for each in fleet.environments.values())):
             return {}
@@ -180,29 +155,28 @@ class Conductor:
         found: dict[Track, list[str]] = {}
         for cluster, plan in plans.items():
             environment = plan.environment if plan.environment in alone else ""
-            for unit in plan.slices.keys() | self._given(cluster).keys():
+            for unit in plan.slices.keys() | self._membership.given(cluster).keys():
                 found.setdefault(Track(unit, environment), []).append(cluster)
         return found
 
-    async def _track(self, track: Track, how: Course, clusters: list[str], look: _Pass) -> Standing:
-        record = self._records.get(track, TrackRecord())
-        goal, upcoming, waits = self._goal(track, how, record, look)
-        state = record.state
-        wanted = await self._targets(track, goal, clusters, look) if goal else {}
-        if goal and any(each.pending for each in wanted.values()):
-            goal = state.release if state else 0  # what it is will be known as soon as it has been fetched
-            look.wake(look.now + _PENDING_PAUSE)
-        if goal and (state is None or goal != state.release):
-            before = await self._targets(track, state.release, clusters, look) if state else {}
-            same = state is not None and _digests(before) == _digests(wanted)
-            state = succeed(state, goal, how.strategy, look.now, same=same)
+    async def _track(
+        self, track: Track, how: Course, record: TrackRecord, clusters: Collection[str], look: Look
+    ) -> tuple[RolloutFacts, Step | None]:
+        """Take a track one step further."""
+        goal, promoted = look.newest.number, Promoted()
+        if how.promotion is not None and how.upstream is not None:
+            record, promoted = self._promoted(how.promotion, how.upstream, record, look)
+            goal = promoted.release
+        state = await self._state(track, how.strategy, record.state, goal, clusters, look)
+        upcoming = look.newest.number if how.promotion is not None and goal < look.newest.number else 0
         if state is None:
-            for cluster in clusters:
-                self._hold(track, cluster, self._plans.clusters.get(cluster), waits or "waits", look)
-            return Standing(track, record, how, upcoming=look.newest.number, upcoming_waits=waits)
-        targets = wanted if state.release == goal else await self._targets(track, state.release, clusters, look)
-        members = tuple(self._member(track, cluster, targets, state, look) for cluster in clusters)
-        release = self._releases.known.get(state.release) or look.newest
+            self._save(track, record)
+            unbegun = RolloutState(0, reason=promoted.waiting, strategy=how.strategy.name)
+            facts = RolloutFacts(track, unbegun, how.strategy, self._releases.known, promotion=how.promotion)
+            return replace(facts, upcoming=upcoming, upcoming_waits=promoted.waiting), None
+        targets = await self._membership.targets(track, state.release, clusters, look)
+        members = [self._membership.member(track, name, targets[name], state, look) for name in clusters]
+        release = self._releases.known.get(state.release, look.newest)
         step = advance(
             track,
             how.strategy,
@@ -210,121 +184,170 @@ class Conductor:
             release,
             members,
             look.now,
-            answers=self._gates.answers(track),
+            answers=self._gates.answers(track, state.release),
             releases=self._releases.known.keys(),
         )
-        record = record.advanced(step.state)
-        self._save(track, record)
+        self._save(track, replace(record, state=step.state))
+        for note in step.notes:
+            self._chronicle.happened(track, step.state, release, note)
         look.wake(step.wake_at)
-        for stage, name in step.ask:
-            gate = _gate(how, stage, name)
-            if gate is not None:
-                look.asked[track, stage, name] = gate
-        await self._hold_back(track, clusters, step, look)
-        return Standing(track, record, how, members, step, upcoming, waits)
-
-    def _goal(self, track: Track, how: Course, record: TrackRecord, look: _Pass) -> tuple[int, int, str]:
-        """Return the release that a track may go for (0: none yet), a newer one that waits (0: none), and for what."""
-        if how.promotion is None or how.upstream is None or how.upstream not in look.standings:
-            return look.newest.number, 0, ""
-        upstream = look.standings[how.upstream].record
-        found = promote(how.promotion, upstream.state, upstream.completed, record.approved, look.now)
-        look.wake(found.wake_at)
-        newer = upstream.state.release if upstream.state and upstream.state.release > found.release else 0
-        return found.release, newer, found.waiting
-
-    async def _targets(self, track: Track, number: int, clusters: Collection[str], look: _Pass) -> Mapping[str, Slice]:
-        """Return what a unit is on each cluster at a release; what it was given where that can't be said."""
-        plans = look.plans
-        if number != look.newest.number:
-            plans = await self._pinned.plans(number, clusters, look.this, look.commits)
-        found: dict[str, Slice] = {}
-        for cluster in clusters:
-            plan = plans.get(cluster)
-            own = self._given(cluster) if plan is None else plan.slices
-            found[cluster] = own.get(track.unit, _GONE)
-        return found
-
-    def _member(
-        self, track: Track, cluster: str, targets: Mapping[str, Slice], state: RolloutState, look: _Pass
-    ) -> Member:
-        plan, given = look.plans[cluster], self._plans.clusters.get(cluster)
-        seen = self._seen(track, cluster, given, look)
-        target = targets[cluster]
-        own = self._given(cluster).get(track.unit, _GONE) if given is not None else None
-        return Member(
-            name=cluster,
-            labels=plan.labels,
-            environment=plan.environment,
-            online=self._reports.online(cluster),
-            target=target.digest,
-            given=own.digest if own else "",
-            release=state.assigned.get(cluster, 0),
-            health=seen.health,
-            message=seen.message,
-            unresolved=target.unresolved,
-            frozen=plan.paused,
+        facts = RolloutFacts(
+            track,
+            step.state,
+            how.strategy,
+            self._releases.known,
+            members,
+            step.waits,
+            step.wake_at,
+            how.promotion,
+            upcoming,
+            promoted.waiting,
         )
+        return facts, step
 
-    def _seen(self, track: Track, cluster: str, given: ClusterPlan | None, look: _Pass) -> Evidence:
-        """Return how a cluster is with what it was given; a failure that may pass has time to."""
-        if given is None:
-            return Evidence(Health.PROGRESSING)
-        found = evidence(given, track.unit, self._reports.reported(cluster), self._reports.refusal(cluster))
-        key = (cluster, track.unit)
-        if found.health is not Health.FAILED or not found.soon:
-            self._failing.pop(key, None)
-            return found
-        since = self._failing.setdefault(key, look.now)
-        if look.now - since >= _GRACE:
-            return found
-        look.wake(since + _GRACE)
-        return Evidence(Health.PROGRESSING, found.message)
+    def _promoted(
+        self, promotion: Promotion, upstream: Track, record: TrackRecord, look: Look
+    ) -> tuple[TrackRecord, Promoted]:
+        """Return how far a track may go, by what became of releases in the environment before it.
 
-    async def _hold_back(self, track: Track, clusters: Collection[str], step: Step, look: _Pass) -> None:
+        A unit that this environment does not have keeps nothing from the next one.
+        """
+        before = self._records.get(upstream)
+        if before is None:
+            return record, Promoted(look.newest.number)
+        known = observe(record.promotion, before.state, look.now)
+        found = promote(promotion, before.state, known, record.approved, look.now)
+        look.wake(found.wake_at)
+        return replace(record, promotion=known), found
+
+    async def _state(
+        self,
+        track: Track,
+        strategy: Strategy,
+        state: RolloutState | None,
+        goal: int,
+        clusters: Collection[str],
+        look: Look,
+    ) -> RolloutState | None:
+        """Return the state that goes for the release that it may go for; None where there is none yet.
+
+        What a release is may not be known for some moments, while something is fetched: then it waits.
+        """
+        if goal == 0:
+            return state
+        same = False
+        if state is None or goal != state.release:
+            wanted = await self._membership.targets(track, goal, clusters, look)
+            if any(each.pending for each in wanted.values()):
+                look.wake(look.now + _PENDING_PAUSE)
+                return state
+            if state is not None and state.release:
+                before = await self._membership.targets(track, state.release, clusters, look)
+                same = all(before[name].digest == wanted[name].digest for name in clusters)
+        return succeed(state, goal, strategy, look.now, same=same)
+
+    async def _hold_back(
+        self,
+        track: Track,
+        state: RolloutState,
+        clusters: Collection[str],
+        look: Look,
+        held: dict[str, dict[str, Held]],
+    ) -> None:
         """Note which clusters are to have something else of a unit than the newest release has."""
         by_release: dict[int, list[str]] = {}
         for cluster in clusters:
-            number = step.state.assigned.get(cluster, 0)
+            number = state.assigned.get(cluster, 0)
             if number != look.newest.number:
                 by_release.setdefault(number, []).append(cluster)
+        note = f"as its rollout has it: felloe rollout status {track}"
         for number, names in by_release.items():
-            plans = await self._pinned.plans(number, names, look.this, look.commits) if number else {}
-            for cluster in names:
-                plan = plans.get(cluster, self._plans.clusters.get(cluster))
-                self._hold(track, cluster, plan, step.waits.get(cluster, ""), look)
+            plans = await self._membership.plans(number, names, look)
+            for name in names:
+                unit = Held(track.unit, plans[name], note, number)
+                if unit.slice.digest != look.plans[name].slices.get(track.unit, NOTHING).digest:
+                    held.setdefault(name, {})[track.unit] = unit
 
-    def _hold(self, track: Track, cluster: str, plan: ClusterPlan | None, waits: str, look: _Pass) -> None:
-        plan = plan or ClusterPlan(cluster)
-        own = plan.slices.get(track.unit, _GONE).digest
-        if own == look.plans[cluster].slices.get(track.unit, _GONE).digest:
-            return  # there is nothing to keep from it
-        note = f"rollout {track}: {waits}" if waits else f"as its rollout {track} has it"
-        look.held.setdefault(cluster, {})[track.unit] = Held(track.unit, plan, note)
+    def _known_answers(self, asked: Mapping[Question, Gate]) -> dict[Question, GateResult]:
+        found: dict[Question, GateResult] = {}
+        for question in asked:
+            state = self._records[question.track].state
+            stage = state.stages.get(question.stage) if state else None
+            if stage is not None and question.gate in stage.gates:
+                found[question] = stage.gates[question.gate]
+        return found
 
-    def _given(self, cluster: str) -> Mapping[str, Slice]:
-        plan = self._plans.clusters.get(cluster)
-        return plan.slices if plan is not None else {}
+    # -- what people do
+
+    async def act(self, track: Track, act: Act, *, who: str, reason: str, stage: str, gate: str, release: int) -> None:
+        """Do something to the rollout of a track in the name of a person.
+
+        Raise ConfigError where that makes no sense now, StoreError where it can't be kept.
+        """
+        async with self._turn:
+            record, state = self._of(track)
+            if release and release != state.release:
+                raise ConfigError(f"rollout {track} is at release {state.release} now, not {release}: look again")
+            now = time.time()
+            match act:
+                case Act.APPROVE:
+                    state = approve(state, stage, gate, who=who, reason=reason, now=now)
+                case Act.SKIP_SOAK:
+                    state = skip_soak(state, stage, who=who, reason=reason, now=now)
+                case Act.UNDO:
+                    state = undo(state, who=who, reason=reason, now=now, releases=self._releases.known.keys())
+                case _:
+                    state = _PLAIN_ACTS[act](state, who=who, reason=reason, now=now)
+            self._save(track, replace(record, state=state))
+
+    async def promote(self, track: Track, revision: str, *, who: str, reason: str) -> None:
+        """Let a release go on to the environment of a track in the name of a person.
+
+        `revision` names it, or the newest that was healthy in the environment before. Raise ConfigError where none is
+        such a one, StoreError where it can't be kept.
+        """
+        async with self._turn:
+            record = self._records.get(track)
+            if record is None:
+                raise ConfigError(f"there is no rollout {track}")
+            ready = [each.release for each in record.promotion.completions]
+            known = self._releases.known
+            wanted = [
+                number
+                for number in ready
+                if number in known and (not revision or revision in known[number].revision.rpartition(":")[2])
+            ]
+            if not wanted:
+                what = f"revision {revision}" if revision else "no release"
+                raise ConfigError(f"{what} has not been healthy yet where {track} is promoted from")
+            now = time.time()
+            result = GateResult(Verdict.PASSED, now, now, reason, who)
+            approved = {number: each for number, each in record.approved.items() if number in ready}
+            self._save(track, replace(record, approved={**approved, max(wanted): result}))
+
+    def _of(self, track: Track) -> tuple[TrackRecord, RolloutState]:
+        record = self._records.get(track)
+        if record is None or record.state is None:
+            raise ConfigError(f"there is no rollout {track}")
+        return record, record.state
 
     def _save(self, track: Track, record: TrackRecord | None) -> None:
         """Keep how far a track is; None forgets it. Raise StoreError."""
         text = record_to_json(record) if record is not None else ""
         if text != self._saved.get(track, ""):
             self._store.save_rollout(track.unit, track.environment, text)
-            self._saved[track] = text
         if record is None:
             self._records.pop(track, None)
             self._saved.pop(track, None)
         else:
-            self._records[track] = record
+            self._records[track], self._saved[track] = record, text
 
 
-def _gate(how: Course, stage: str, name: str) -> Gate | None:
-    for each in how.strategy.stages:
+_PLAIN_ACTS: Final = {Act.PAUSE: pause, Act.RESUME: resume, Act.ABORT: abort, Act.RETRY: retry}
+
+
+def _gate(strategy: Strategy, stage: str, name: str) -> Gate | None:
+    for each in strategy.stages:
         if each.name == stage:
             return next((gate for gate in each.gates if gate.name == name), None)
     return None
-
-
-def _digests(found: Mapping[str, Slice]) -> dict[str, str]:
-    return {cluster: each.digest for cluster, each in found.items()}

@@ -1,4 +1,4 @@
-"""What clusters are to have by an older release than the newest: resolved again when it is asked for, and remembered."""
+"""What clusters are to have by an older release than the newest: resolved again when asked for, and remembered."""
 
 from __future__ import annotations
 

@@ -12,35 +12,55 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+import time
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass
+from typing import Final
 
-from felloe.bundle import Bundle
 from felloe.errors import ConfigError, FelloeError, SourceError, StoreError
 from felloe.identity import WorkloadId
 from felloe.tracing import Tracer
 from hub.link.server import LinkServer
 from hub.metrics import HubMetrics
+from hub.planning.admission import Admission
 from hub.planning.commits import Commits, TimedGitSources
+from hub.planning.conductor import Chronicle, Conductor, Gates
 from hub.planning.contents import Contents, FleetReader
 from hub.planning.deliveries import Deliveries
+from hub.planning.membership import Membership, Reports
 from hub.planning.overlays import RETRY_SECONDS, Overlays
+from hub.planning.pinned import Pinned
 from hub.planning.plans import Plans, Settings
 from hub.planning.preview import Previews
 from hub.planning.publishing import Publisher
+from hub.planning.releases import Releases
 from hub.planning.resolving import Resolver, Round, distinct
 from hub.render.render import Renderer
-from hub.rollout import Candidate, admit
+from hub.rollout.model import Release
 from hub.sources.follow import SourceManager, SourceState
 from hub.sources.spec import SourceKey
 from hub.store import Blobs, Mark, Store
 from hub.targeting import ClusterPlan, DeclaredSource, Resolution
 from hub.targeting.facts import with_facts
+from hub.targeting.holding import Held
 
 log = logging.getLogger(__name__)
 
+_REST_SHARE: Final = 2.0
+_LONGEST_REST: Final = 1.0
+"""Seconds: after a look at rollouts, others get twice as long, but not longer than this."""
+
 OnRound = Callable[[Sequence[SourceState]], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    """What the last round found that every cluster would have by the newest release."""
+
+    this: Round
+    newest: Release
+    plans: Mapping[str, ClusterPlan]
 
 
 class Planner:
@@ -62,6 +82,9 @@ class Planner:
         metrics: HubMetrics,
         plans: Plans,
         *,
+        reports: Reports,
+        gates: Gates,
+        chronicle: Chronicle,
         on_round: OnRound,
     ) -> None:
         self.plans = plans
@@ -77,7 +100,12 @@ class Planner:
         self._fleet = FleetReader(settings, git, self._contents, store)
         self._publisher = Publisher(plans, store, blobs, link, deliveries)
         self._previews = Previews(git, renderer, settings.fleet_path, metrics, tracer)
-        self._last: Round | None = None
+        self._releases = Releases(settings, git, store)
+        self._pinned = Pinned(self._releases, self._resolver)
+        membership = Membership(plans, self._pinned, reports)
+        self.conductor = Conductor(store, self._releases, membership, gates, chronicle)
+        self._admission = Admission(plans, self._resolver)
+        self._last: _Planned | None = None
         self._planned_for: dict[str, Mapping[str, str]] = {}
         self._due = asyncio.Event()
         self._retry_at: float | None = None
@@ -90,6 +118,8 @@ class Planner:
         Raise StoreError where that can't be read.
         """
         self._publisher.recall({cluster.name for cluster in self._store.clusters() if not cluster.revoked})
+        self._releases.recall()
+        self.conductor.recall()
         self.sources.set_sources([self._settings.fleet_source])
 
     async def run(self) -> None:
@@ -98,11 +128,14 @@ class Planner:
             group.create_task(self.sources.run(), name="sources")
             while True:
                 with suppress(TimeoutError):
-                    async with asyncio.timeout_at(self._retry_at):
+                    async with asyncio.timeout_at(self._next_look()):
                         await self._due.wait()
                 self._due.clear()
                 asked = self._asked
-                await self._round()
+                if asked != self._served or self._last is None or self._retry_is_due():
+                    await self._round()
+                else:
+                    await self._step(self._last)
                 async with self._round_ended:
                     self._served = asked
                     self._round_ended.notify_all()
@@ -110,6 +143,15 @@ class Planner:
     def poke(self) -> None:
         """Have everything planned again: something changed."""
         self._asked += 1
+        self._due.set()
+
+    def moved(self, cluster: str) -> None:
+        """Have rollouts looked at again where a cluster may have come further in one."""
+        if self.conductor.concerns(cluster):
+            self._due.set()
+
+    def advance(self) -> None:
+        """Have rollouts looked at again: a gate was answered, or a person did something."""
         self._due.set()
 
     def publish_again(self, cluster: str) -> None:
@@ -151,7 +193,7 @@ class Planner:
         """
         if self._last is None:
             raise ConfigError(f"nothing has been planned yet: {self.plans.problem or 'the hub has just started'}")
-        return await self._previews.plan(self._resolver.inputs(cluster, self._last), workload, revision)
+        return await self._previews.plan(self._resolver.inputs(cluster, self._last.this), workload, revision)
 
     async def _source_changed(self, state: SourceState) -> None:
         if state.error:
@@ -189,6 +231,16 @@ class Planner:
             self._try_again_in(self._overlays.retry_at - asyncio.get_running_loop().time())
         await self._on_round(self.sources.states())
 
+    def _next_look(self) -> float | None:
+        """Return when there is something to do although nothing happened, by the event loop's clock."""
+        at = [] if self._retry_at is None else [self._retry_at]
+        if self.conductor.wake_at is not None:
+            at.append(asyncio.get_running_loop().time() + max(0.0, self.conductor.wake_at - time.time()))
+        return min(at, default=None)
+
+    def _retry_is_due(self) -> bool:
+        return self._retry_at is not None and self._retry_at <= asyncio.get_running_loop().time()
+
     def _try_again_in(self, seconds: float) -> None:
         at = asyncio.get_running_loop().time() + seconds
         self._retry_at = at if self._retry_at is None else min(self._retry_at, at)
@@ -210,16 +262,42 @@ class Planner:
         members = {cluster.name: cluster for cluster in self._store.clusters() if not cluster.revoked}
         self._planned_for = {name: with_facts(one.labels, one.facts) for name, one in members.items()}
         this = Round(in_force, members, self._marks(), self._approved(), self._contents.of(states))
-        self._last = this
+        newest = self._releases.take_up(in_force, states, time.time())
         names = sorted(members.keys() | in_force.fleet.clusters.keys())
         resolutions, troubles = await self._resolver.resolve(names, this, self._commits)
         self._resolver.keep(names)
+        self._last = _Planned(this, newest, {name: each.plan for name, each in resolutions.items()})
+        held = await self.conductor.look(this, newest, self._last.plans, self._commits)
         self._follow(resolutions.values(), all_known=not troubles)
-        troubles |= await self._publish(resolutions, this)
+        troubles |= await self._publish(self._last, held)
         for gone in self.plans.clusters.keys() - set(names):
             del self.plans.clusters[gone]
         self.plans.troubles = troubles
         self._forget_marks(this.marks)
+        needed = self.conductor.needed()
+        self._releases.keep(needed)
+        self._pinned.keep(needed)
+
+    async def _step(self, last: _Planned) -> None:
+        """Let rollouts go on by what was planned last; publish for the clusters that this concerns."""
+        began = time.monotonic()
+        try:
+            held = await self.conductor.look(last.this, last.newest, last.plans, self._commits)
+            concerned = self._admission.changed(held)
+            if concerned:
+                troubles = await self._publish(last, held, concerned)
+                others = {name: why for name, why in self.plans.troubles.items() if name not in concerned}
+                self.plans.troubles = others | troubles
+                await self._on_round(self.sources.states())
+            if self.plans.troubles:
+                self._try_again_in(RETRY_SECONDS)
+        except FelloeError as error:
+            log.warning("rollouts: %s", error)
+            self._try_again_in(RETRY_SECONDS)
+        except Exception:
+            log.exception("rollouts")
+            self._try_again_in(RETRY_SECONDS)
+        await asyncio.sleep(min(_LONGEST_REST, _REST_SHARE * (time.monotonic() - began)))
 
     def _follow(self, resolutions: Iterable[Resolution], *, all_known: bool) -> None:
         """Follow the sources that the plans rest on and, where all are known, forget what nothing rests on any more."""
@@ -235,30 +313,25 @@ class Planner:
         self.plans.sources = tuple(declared)
         self._contents.keep(specs)
         self._git.keep(specs)
-        self._overlays.keep(wanted)
+        self._overlays.keep(wanted | self._pinned.wants())
 
-    async def _publish(self, resolutions: Mapping[str, Resolution], this: Round) -> dict[str, str]:
-        """Publish what the rollout admits; return by cluster why that failed."""
-        candidates = [
-            Candidate(name, each.plan.bundle, self._bundle(name), each.plan.paused)
-            for name, each in resolutions.items()
-        ]
-        moving: list[ClusterPlan] = []
-        for name, bundle in admit(candidates).items():
-            plan = resolutions[name].plan
-            if bundle is plan.bundle:
-                moving.append(plan)
-            else:
-                before = self.plans.clusters.get(name) or ClusterPlan(name)
-                held = replace(before, paused=plan.paused, labels=plan.labels, environment=plan.environment)
-                self.plans.clusters[name] = held
-        members, revision = this.members.keys(), this.in_force.snapshot.revision
+    async def _publish(
+        self, last: _Planned, held: Mapping[str, Mapping[str, Held]], only: Collection[str] | None = None
+    ) -> dict[str, str]:
+        """Publish what rollouts admit, for all clusters or `only` some; return by cluster why that failed."""
+        admitted = await self._admission.admit(last.plans, held, last.this, only)
+        members, newest = last.this.members.keys(), last.this.in_force.snapshot.revision
+
+        def revision(cluster: str) -> str:
+            numbers = {each.release for each in held.get(cluster, {}).values()}
+            if not numbers:
+                return newest
+            oldest = self._releases.known.get(min(numbers))
+            return oldest.revision if oldest else self._publisher.revision(cluster)
+
         self._publisher.keep(members)
-        return await self._publisher.publish(moving, members, revision, self._commits)
-
-    def _bundle(self, cluster: str) -> Bundle | None:
-        plan = self.plans.clusters.get(cluster)
-        return plan.bundle if plan else None
+        published = await self._publisher.publish(admitted.plans, members, revision, self._commits)
+        return admitted.troubles | published
 
     # -- what people asked for
 

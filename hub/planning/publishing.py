@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 import orjson
 
@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 
 _AT_ONCE: Final = 32
 """How many clusters share a transaction, and hold up the event loop for its length."""
+
+Revisions: TypeAlias = Callable[[str], str]
+"""By cluster, the revision of the fleet repository that its plan stands for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,11 @@ class Publisher:
                 self._plans.clusters[desired.cluster] = plan
                 self._published[desired.cluster] = _Published(plan, desired.revision, desired.traceparent)
 
+    def revision(self, cluster: str) -> str:
+        """Return the revision that a cluster was published at last, empty where it never was."""
+        before = self._published.get(cluster)
+        return before.revision if before else ""
+
     def again(self, cluster: str) -> None:
         """Have a cluster's plan published the next time with all its objects, even if it was."""
         self._again.add(cluster)
@@ -78,14 +86,15 @@ class Publisher:
         self,
         plans: Sequence[ClusterPlan],
         members: Collection[str],
-        revision: str,
+        revisions: Revisions,
         commits: Commits,
         passages: Mapping[str, Collection[Passage]] | None = None,
     ) -> dict[str, str]:
         """Make these the plans of their clusters, and the desired states of those that are members.
 
-        `passages` are, by cluster, what let the releases of its units through: for the history. Return by cluster why
-        it could not be done: it keeps the plan that it has.
+        `revisions` says which revision of the fleet repository each stands for; `passages` are, by cluster, what let
+        the releases of its units through: for the history. Return by cluster why it could not be done: it keeps the
+        plan that it has.
         """
         moved, same = [], []
         for plan in plans:
@@ -96,21 +105,21 @@ class Publisher:
             before = self._published.get(plan.cluster)
             if before is None or before.plan.bundle.root != plan.bundle.root or plan.cluster in self._again:
                 moved.append(plan)
-            elif before.revision != revision or before.plan != plan:
+            elif before.revision != revisions(plan.cluster) or before.plan != plan:
                 same.append(plan)
             else:
                 self._plans.clusters[plan.cluster] = before.plan
         troubles: dict[str, str] = {}
         due = moved + same
         for start in range(0, len(due), _AT_ONCE):
-            troubles |= await self._some(due[start : start + _AT_ONCE], members, revision, commits, passages or {})
+            troubles |= await self._some(due[start : start + _AT_ONCE], members, revisions, commits, passages or {})
         return troubles
 
     async def _some(
         self,
         plans: Sequence[ClusterPlan],
         members: Collection[str],
-        revision: str,
+        revisions: Revisions,
         commits: Commits,
         passages: Mapping[str, Collection[Passage]],
     ) -> dict[str, str]:
@@ -125,7 +134,7 @@ class Publisher:
                 for plan in there:
                     if plan.cluster in members:
                         try:
-                            through = passages.get(plan.cluster, ())
+                            through, revision = passages.get(plan.cluster, ()), revisions(plan.cluster)
                             published = self._publish(plan, revision, commits, through, again=plan.cluster in again)
                             written.append(published)
                         except BlobMissingError as error:  # nothing was written

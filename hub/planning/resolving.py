@@ -9,7 +9,8 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final, TypeVar
 
 from felloe.errors import FelloeError, RenderError, SourceError, StoreError
@@ -22,8 +23,9 @@ from hub.planning.publishing import stored_plan
 from hub.render.render import Rendered
 from hub.sources.spec import GitSpec
 from hub.store import Cluster, Mark, Store
-from hub.targeting import Inputs, Memo, RenderCache, RenderWant, Resolution, Snapshot
+from hub.targeting import ClusterPlan, Inputs, Memo, RenderCache, RenderWant, Resolution, Snapshot, resolve
 from hub.targeting.facts import with_facts
+from hub.targeting.holding import Held
 
 log = logging.getLogger(__name__)
 
@@ -124,6 +126,14 @@ class Resolver:
     def keep(self, clusters: Collection[str]) -> None:
         """Forget what is remembered of other clusters than these, which were all resolved just now."""
         self._memo.keep(clusters)
+
+    def composed(self, name: str, this: Round, held: Mapping[str, Held]) -> ClusterPlan | str:
+        """Return what a cluster is to have, of which all was rendered, where some units are held; or why that fails."""
+        try:
+            found = self._resolve(replace(self.inputs(name, this), held=held), partial(resolve, cache=self._cache))
+        except StoreError as error:
+            return str(error)
+        return found if isinstance(found, str) else found.plan
 
     def _resolve(self, inputs: Inputs, by: Callable[[Inputs], Resolution]) -> Resolution | str:
         try:

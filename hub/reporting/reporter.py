@@ -35,6 +35,7 @@ from hub.status.facts import ClusterFacts, Condition, Connection, EventFacts, Wo
 from hub.status.members import build_environment, build_placement, build_source
 from hub.status.resource import Collection
 from hub.status.revisions import Revisions
+from hub.status.rollouts import RolloutFacts, build_rollout, rollout_key
 from hub.store import Cluster, Store
 from hub.targeting import ClusterPlan, WorkloadPlan
 from hub.targeting.facts import with_facts
@@ -74,7 +75,10 @@ class Reporter:
         or be no member any more."""
         self.on_lack: Callable[[str], None] = lambda cluster: None
         """Called with a cluster that could not be sent what it should have."""
+        self.on_progress: Callable[[str], None] = lambda cluster: None
+        """Called with a cluster that came or went, or said something of what it has."""
         self._connections: dict[str, Connection] = {}
+        self._refusals: dict[str, tuple[Digest, str]] = {}
         self._reported: dict[str, status_pb2.ClusterStatus] = {}
         self._roots: Revisions[str] = Revisions()
         self._digests: Revisions[tuple[str, WorkloadId]] = Revisions()
@@ -90,6 +94,9 @@ class Reporter:
             if member.last_seen is not None and not member.revoked:
                 self._connections[member.name] = Connection(False, datetime.fromtimestamp(member.last_seen, UTC))
             self._show(member.name)
+        for desired in self._store.all_desired():
+            if desired.refusal:
+                self._refusals[desired.cluster] = (desired.root, desired.refusal)
         for record in self._store.statuses():
             with suppress(DecodeError):  # the spoke says all of it again
                 self._reported[record.cluster] = status_pb2.ClusterStatus.FromString(record.status)
@@ -116,6 +123,28 @@ class Reporter:
             self._metrics.workloads(posted.resource for posted in self._board.list(Collection.WORKLOADS))
             await asyncio.sleep(max(_LEAST_PAUSE, _PAUSE_SHARE * (time.monotonic() - began)))
 
+    # -- what rollouts go by
+
+    def reported(self, cluster: str) -> status_pb2.ClusterStatus | None:
+        """Return the whole last status of a cluster, None where it never said anything."""
+        return self._reported.get(cluster)
+
+    def online(self, cluster: str) -> bool:
+        """Tell whether a cluster's spoke is connected."""
+        connection = self._connections.get(cluster)
+        return connection is not None and connection.connected
+
+    def refusal(self, cluster: str) -> str:
+        """Return why a cluster's spoke can't take what was published last, empty where it can."""
+        plan, (root, message) = self._plans.clusters.get(cluster), self._refusals.get(cluster, (None, ""))
+        return message if plan is not None and plan.bundle.root == root else ""
+
+    def show_rollouts(self, rollouts: Iterable[RolloutFacts]) -> None:
+        """Show exactly these rollouts."""
+        before, now = self._board.resources(Collection.ROLLOUTS), datetime.now(UTC)
+        shown = [build_rollout(facts, before.get(rollout_key(facts.track)), now) for facts in rollouts]
+        self._board.replace(Collection.ROLLOUTS, shown)
+
     # -- the link's listener
 
     def connected(self, cluster: str, hello: link_pb2.Hello) -> None:
@@ -123,6 +152,7 @@ class Reporter:
         self._connections[cluster] = Connection(True, datetime.now(UTC), hello.spoke_version)
         self.event(cluster, "Normal", "Connected", f"the spoke is connected (version {hello.spoke_version})")
         self.on_membership(cluster)
+        self.on_progress(cluster)
         self._show(cluster)
 
     def disconnected(self, cluster: str) -> None:
@@ -131,6 +161,7 @@ class Reporter:
         self._connections[cluster] = Connection(False, datetime.now(UTC), before.spoke_version)
         self.event(cluster, "Warning", "Disconnected", "the spoke is not connected any more")
         self.on_membership(cluster)
+        self.on_progress(cluster)
         self._show(cluster)
 
     def status(self, cluster: str, status: status_pb2.ClusterStatus) -> None:
@@ -151,6 +182,7 @@ class Reporter:
             log.warning("can't keep the status of %s: %s", cluster, error)
         self._forget_approvals(cluster, whole)
         self._progress(cluster, whole)
+        self.on_progress(cluster)
         self._show(cluster)
 
     def _forget_approvals(self, cluster: str, status: status_pb2.ClusterStatus) -> None:
@@ -172,12 +204,16 @@ class Reporter:
     def delivered(self, cluster: str, generation: int, root: Digest) -> None:
         """Take note that a spoke holds a bundle."""
         self._deliveries.reached(cluster, root, "acked")
+        if self._refusals.pop(cluster, None):
+            self.on_progress(cluster)
         self._show(cluster)
 
     def refused(self, cluster: str, nack: link_pb2.Nack) -> None:
         """Take note that a spoke can't take a bundle; the store keeps why."""
         self._deliveries.refused(cluster, Digest(nack.root), nack.message)
+        self._refusals[cluster] = (Digest(nack.root), nack.message)
         self.event(cluster, "Warning", "BundleRefused", nack.message)
+        self.on_progress(cluster)
         self._show(cluster)
 
     def event(self, cluster: str, type_: str, reason: str, message: str) -> None:

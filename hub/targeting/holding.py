@@ -14,21 +14,30 @@ from functools import cached_property
 from felloe.bundle import Bundle
 from felloe.digest import Digest
 from felloe.identity import ObjectId, WorkloadId
-from hub.targeting.plan import ClusterPlan, WorkloadPlan
+from hub.targeting.plan import NOTHING, ClusterPlan, Slice, WorkloadPlan
 
 
 @dataclass(frozen=True)
 class Held:
-    """One unit that is to be as it is in `plan`, whatever the newest release says; `note` tells people why."""
+    """One unit that is to be as it is in `plan`, whatever the newest release says; `note` tells people why.
+
+    `release` is the number of the release that it is at, 0 where it is what the cluster has from before.
+    """
 
     unit: str
     plan: ClusterPlan
     note: str
+    release: int = 0
 
     @cached_property
     def workloads(self) -> Mapping[WorkloadId, WorkloadPlan]:
         """Return its workloads by who they are."""
         return {each.id: each for each in self.plan.workloads if each.origin == self.unit}
+
+    @property
+    def slice(self) -> Slice:
+        """Return what the unit is to be."""
+        return self.plan.slices.get(self.unit, NOTHING)
 
     @property
     def blobs(self) -> Mapping[Digest, bytes]:

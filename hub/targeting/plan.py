@@ -65,6 +65,10 @@ class Slice(NamedTuple):
     pending: bool = False
 
 
+NOTHING: Final = Slice("")
+"""The slice of a unit that a cluster is not to have."""
+
+
 @dataclass(frozen=True)
 class ClusterPlan:
     """What one cluster is to have. `blobs` holds the canonical JSON of the objects that were resolved now.

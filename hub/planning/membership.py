@@ -1,0 +1,115 @@
+"""The clusters of a track as the engine needs them: what they are to have, what they were given, and how that is."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from felloe.v1 import status_pb2
+from hub.planning.commits import Commits
+from hub.planning.evidence import Evidence, evidence
+from hub.planning.pinned import Pinned
+from hub.planning.plans import Plans
+from hub.planning.resolving import Round
+from hub.rollout.model import Health, Member, Release, RolloutState, Track
+from hub.targeting import ClusterPlan
+from hub.targeting.plan import NOTHING, Slice
+
+_GRACE: Final = 10.0
+"""Seconds for which what may pass by itself is no failure."""
+
+
+class Reports(Protocol):
+    """What spokes say."""
+
+    def reported(self, cluster: str) -> status_pb2.ClusterStatus | None:
+        """Return the whole last status of a cluster, None where it never said anything."""
+        ...
+
+    def online(self, cluster: str) -> bool:
+        """Tell whether a cluster's spoke is connected."""
+        ...
+
+    def refusal(self, cluster: str) -> str:
+        """Return why a cluster's spoke can't take what was published last, empty where it can."""
+        ...
+
+
+@dataclass(slots=True)
+class Look:
+    """What one look at all tracks goes by: `plans` are what clusters would have by the `newest` release.
+
+    `wake_at` is when to look again if nothing happens before, in seconds since 1970.
+    """
+
+    this: Round
+    newest: Release
+    plans: Mapping[str, ClusterPlan]
+    commits: Commits
+    now: float
+    wake_at: float | None = None
+
+    def wake(self, at: float | None) -> None:
+        """Have another look not later than this."""
+        if at is not None:
+            self.wake_at = at if self.wake_at is None else min(self.wake_at, at)
+
+
+class Membership:
+    """Knows what clusters were given, and what their spokes say."""
+
+    def __init__(self, plans: Plans, pinned: Pinned, reports: Reports) -> None:
+        self._plans = plans
+        self._pinned = pinned
+        self._reports = reports
+        self._failing: dict[tuple[str, str], float] = {}
+
+    def given(self, cluster: str) -> Mapping[str, Slice]:
+        """Return what a cluster was given last, by unit."""
+        plan = self._plans.clusters.get(cluster)
+        return plan.slices if plan is not None else {}
+
+    async def plans(self, number: int, clusters: Collection[str], look: Look) -> Mapping[str, ClusterPlan]:
+        """Return what clusters would have by a release; what they have where that can't be said any more."""
+        if number == look.newest.number:
+            return look.plans
+        pinned = await self._pinned.plans(number, clusters, look.this, look.commits) if number else {}
+        return {name: pinned.get(name) or self._plans.clusters.get(name) or ClusterPlan(name) for name in clusters}
+
+    async def targets(self, track: Track, number: int, clusters: Collection[str], look: Look) -> Mapping[str, Slice]:
+        """Return what the unit of a track is on each of its clusters by a release."""
+        plans = await self.plans(number, clusters, look)
+        return {name: plans[name].slices.get(track.unit, NOTHING) for name in clusters}
+
+    def member(self, track: Track, cluster: str, target: Slice, state: RolloutState, look: Look) -> Member:
+        """Return a cluster as it is now; `target` is what the rollout's release is for it."""
+        plan, seen = look.plans[cluster], self._seen(track, cluster, look)
+        return Member(
+            name=cluster,
+            labels=plan.labels,
+            environment=plan.environment,
+            online=self._reports.online(cluster),
+            target=target.digest,
+            given=self.given(cluster).get(track.unit, NOTHING).digest,
+            release=state.assigned.get(cluster, 0),
+            health=seen.health,
+            message=seen.message,
+            unresolved=target.unresolved,
+            frozen=plan.paused,
+        )
+
+    def _seen(self, track: Track, cluster: str, look: Look) -> Evidence:
+        """Return how a cluster is with what it was given; a failure that may pass has time to."""
+        given, key = self._plans.clusters.get(cluster), (cluster, track.unit)
+        if given is None:
+            return Evidence(Health.PROGRESSING)
+        found = evidence(given, track.unit, self._reports.reported(cluster), self._reports.refusal(cluster))
+        if found.health is not Health.FAILED or not found.soon:
+            self._failing.pop(key, None)
+            return found
+        since = self._failing.setdefault(key, look.now)
+        if look.now - since >= _GRACE:
+            return found
+        look.wake(since + _GRACE)
+        return Evidence(Health.PROGRESSING, found.message)

@@ -1,0 +1,58 @@
+"""What is kept of a track: its rollout, what is known of the environment that it is promoted from, and who approved."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+
+from felloe.errors import StoreError
+from hub.rollout import PromotionState, promotion_json, promotion_of, state_json, state_of
+from hub.rollout.model import GateResult, RolloutState, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class TrackRecord:
+    """A track's rollout, None where nothing has been promoted to it yet. `approved` is by release."""
+
+    state: RolloutState | None = None
+    promotion: PromotionState = field(default_factory=PromotionState)
+    approved: Mapping[int, GateResult] = field(default_factory=dict)
+
+    @property
+    def releases(self) -> frozenset[int]:
+        """Return the releases that it may still need."""
+        found = {each.release for each in self.promotion.completions}
+        if self.state is not None:
+            state = self.state
+            found |= {state.release, state.base, state.former, *state.queue}
+            found |= {*state.assigned.values(), *state.healthy.values()}
+        return frozenset(found - {0})
+
+
+def record_to_json(record: TrackRecord) -> str:
+    """Return a record as JSON text; equal ones give equal texts."""
+    value = {
+        "rollout": json.loads(state_json(record.state)) if record.state is not None else None,
+        "promotion": json.loads(promotion_json(record.promotion)),
+        "approved": {str(number): asdict(result) for number, result in sorted(record.approved.items())},
+    }
+    return json.dumps(value, separators=(",", ":"))
+
+
+def record_from_json(text: str) -> TrackRecord:
+    """Read what `record_to_json` wrote. Raise StoreError for any other text."""
+    try:
+        value = json.loads(text)
+        rollout = value["rollout"]
+        approved = {
+            int(number): GateResult(**{**result, "verdict": Verdict(result["verdict"])})
+            for number, result in value["approved"].items()
+        }
+        return TrackRecord(
+            state_of(json.dumps(rollout)) if rollout is not None else None,
+            promotion_of(json.dumps(value["promotion"])),
+            approved,
+        )
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise StoreError(f"the state of a rollout can't be read: {error}") from error
