@@ -31,6 +31,7 @@ from hub.api.people import People
 from hub.api.serve import ApiServer, serve
 from hub.audit import AuditLog
 from hub.config import Address, HubConfig
+from hub.gates.asking import Gates
 from hub.link.enrolment import Enrolment
 from hub.link.server import LinkServer
 from hub.metrics import HubMetrics
@@ -42,6 +43,7 @@ from hub.planning.garbage import keep_collecting
 from hub.planning.planner import Planner
 from hub.planning.plans import Plans, Settings
 from hub.render.render import start_renderer
+from hub.reporting.chronicle import RolloutChronicle
 from hub.reporting.reporter import Reporter
 from hub.sources.secrets import SecretFolder
 from hub.sources.spec import FLEET_KEY, GitSpec, parse_fleet_url
@@ -103,6 +105,7 @@ async def _serve(config: HubConfig) -> None:
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(hub.planner.run(), name="planner"),
+                group.create_task(hub.gates.run(), name="gates"),
                 group.create_task(hub.reporter.run(hub.planner.sources.states), name="reporter"),
                 group.create_task(keep_collecting(hub.planner.plans, hub.link, hub.blobs), name="garbage"),
                 group.create_task(hub.api.wait(), name="api"),
@@ -119,6 +122,7 @@ class _Hub:
 
     planner: Planner
     reporter: Reporter
+    gates: Gates
     api: ApiServer
     link: LinkServer
     blobs: FolderBlobs
@@ -160,14 +164,40 @@ async def _open(config: HubConfig, stack: AsyncExitStack) -> _Hub:
     reporter = Reporter(plans, store, board, events, deliveries, metrics)
     link = LinkServer(store, blobs, authority, enrolment, reporter)
     settings = Settings(_fleet_source(config), config.fleet_path, config.sync_path, rewriter.rewrite)
+    audit = AuditLog(store)
+    gates = Gates(secrets, lambda _track: planner.advance())
     planner = Planner(
-        settings, git, renderer, store, blobs, link, deliveries, tracing, metrics, plans, on_round=reporter.show
+        settings,
+        git,
+        renderer,
+        store,
+        blobs,
+        link,
+        deliveries,
+        tracing,
+        metrics,
+        plans,
+        reports=reporter,
+        gates=gates,
+        chronicle=RolloutChronicle(reporter, audit),
+        on_round=reporter.show,
     )
     reporter.on_lack, reporter.on_membership = planner.publish_again, planner.noticed
+    reporter.on_progress = planner.moved
     comparer = Comparer(planner, link, blobs)
-    audit = AuditLog(store)
     steward = Steward(
-        planner, reporter, enrolment, store, blobs, board, events, settings.fleet_source, comparer, link, audit
+        planner,
+        reporter,
+        enrolment,
+        store,
+        blobs,
+        board,
+        events,
+        settings.fleet_source,
+        comparer,
+        link,
+        audit,
+        planner.conductor,
     )
     planner.recall()
     reporter.recall()
@@ -180,7 +210,7 @@ async def _open(config: HubConfig, stack: AsyncExitStack) -> _Hub:
         "grpc": config.reachable(Address(config.grpc.host, port)),
         "http": config.reachable(Address(config.http.host, api.port)),
     }
-    return _Hub(planner, reporter, api, link, blobs, addresses)
+    return _Hub(planner, reporter, gates, api, link, blobs, addresses)
 
 
 async def _start_api(

@@ -1,6 +1,6 @@
 """Admission: from what every cluster would have by the newest release to what it is to have now.
 
-A cluster that is paused keeps everything; a unit that its rollout holds back stays as the conductor says; and nothing is
+A cluster that is paused keeps everything; a unit that its rollout holds back stays as the conductor says; nothing is
 deleted that is only on its way from one unit to another which may not come yet.
 """
 
@@ -47,7 +47,7 @@ class Admission:
         this: Round,
         only: Collection[str] | None = None,
     ) -> Admitted:
-        """Return what clusters (all, or `only` some) are to have now; `newest` is what the newest release has for them."""
+        """Return what clusters (all, or `only` some) are to have now; `newest` is what that release has for them."""
         found = Admitted()
         for name in newest if only is None else sorted(only & newest.keys()):
             plan = newest[name]

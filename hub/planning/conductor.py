@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Final, Protocol
 
@@ -71,6 +71,21 @@ class Chronicle(Protocol):
         """Keep something that the engine did. Raise StoreError where that can't be kept."""
         ...
 
+    def acted(
+        self,
+        track: Track,
+        release: Release | None,
+        act: Act | None,
+        *,
+        who: str,
+        reason: str,
+        clusters: Iterable[str] = (),
+        stage: str = "",
+        gate: str = "",
+    ) -> None:
+        """Keep what a person did; `act` None: had a release promoted. Raise StoreError where that can't be kept."""
+        ...
+
     def show(self, rollouts: Iterable[RolloutFacts]) -> None:
         """Show exactly these rollouts."""
         ...
@@ -91,6 +106,8 @@ class Conductor:
         self._records: dict[Track, TrackRecord] = {}
         self._saved: dict[Track, str] = {}
         self._clusters: set[str] = set()
+        self.due: Callable[[], None] = lambda: None
+        """Called when there is something to look at again."""
         self.wake_at: float | None = None
         """When to look again if nothing happens before; seconds since 1970."""
 
@@ -298,7 +315,12 @@ class Conductor:
                     state = undo(state, who=who, reason=reason, now=now, releases=self._releases.known.keys())
                 case _:
                     state = _PLAIN_ACTS[act](state, who=who, reason=reason, now=now)
-            self._save(track, replace(record, state=state))
+            known = self._releases.known.get(state.release)
+            names = sorted(state.stage_of)
+            with self._store.batch():
+                self._chronicle.acted(track, known, act, who=who, reason=reason, clusters=names, stage=stage, gate=gate)
+                self._save(track, replace(record, state=state))
+        self.due()
 
     async def promote(self, track: Track, revision: str, *, who: str, reason: str) -> None:
         """Let a release go on to the environment of a track in the name of a person.
@@ -323,7 +345,10 @@ class Conductor:
             now = time.time()
             result = GateResult(Verdict.PASSED, now, now, reason, who)
             approved = {number: each for number, each in record.approved.items() if number in ready}
-            self._save(track, replace(record, approved={**approved, max(wanted): result}))
+            with self._store.batch():
+                self._chronicle.acted(track, known[max(wanted)], None, who=who, reason=reason)
+                self._save(track, replace(record, approved={**approved, max(wanted): result}))
+        self.due()
 
     def _of(self, track: Track) -> tuple[TrackRecord, RolloutState]:
         record = self._records.get(track)

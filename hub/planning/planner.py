@@ -104,6 +104,7 @@ class Planner:
         self._pinned = Pinned(self._releases, self._resolver)
         membership = Membership(plans, self._pinned, reports)
         self.conductor = Conductor(store, self._releases, membership, gates, chronicle)
+        self.conductor.due = self.advance
         self._admission = Admission(plans, self._resolver)
         self._last: _Planned | None = None
         self._planned_for: dict[str, Mapping[str, str]] = {}

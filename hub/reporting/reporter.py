@@ -139,6 +139,10 @@ class Reporter:
         plan, (root, message) = self._plans.clusters.get(cluster), self._refusals.get(cluster, (None, ""))
         return message if plan is not None and plan.bundle.root == root else ""
 
+    def rollout_event(self, reason: str, message: str, *, warning: bool) -> None:
+        """Take an event of a rollout."""
+        self._events.add(EventFacts(datetime.now(UTC), "Warning" if warning else "Normal", reason, message))
+
     def show_rollouts(self, rollouts: Iterable[RolloutFacts]) -> None:
         """Show exactly these rollouts."""
         before, now = self._board.resources(Collection.ROLLOUTS), datetime.now(UTC)
