@@ -197,7 +197,6 @@ async def _open(config: HubConfig, stack: AsyncExitStack) -> _Hub:
         comparer,
         link,
         audit,
-        planner.conductor,
     )
     planner.recall()
     reporter.recall()

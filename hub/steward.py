@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
-from typing import Final, Protocol
+from typing import Final
 
 import orjson
 from google.protobuf.message import DecodeError
@@ -42,18 +42,6 @@ _ADOPTIONS: Final = {
 }
 
 
-class Rollouts(Protocol):
-    """Who steers rollouts, as the steward needs them; what is meant is `hub.api.control.Control`'s."""
-
-    async def act(self, track: Track, act: Act, *, who: str, reason: str, stage: str, gate: str, release: int) -> None:
-        """Do something to the rollout of a track in the name of a person."""
-        ...
-
-    async def promote(self, track: Track, revision: str, *, who: str, reason: str) -> None:
-        """Let a release go on to the environment of a track in the name of a person."""
-        ...
-
-
 class Steward:
     """The hub, as its API needs it (`hub.api.control.Control`)."""
 
@@ -70,7 +58,6 @@ class Steward:
         comparer: Comparer,
         link: LinkServer,
         audit: AuditLog,
-        rollouts: Rollouts | None = None,
     ) -> None:
         self._planner = planner
         self._reporter = reporter
@@ -83,7 +70,7 @@ class Steward:
         self._comparer = comparer
         self._link = link
         self._audit = audit
-        self._rollouts = rollouts
+        self._rollouts = planner.conductor
         self.listening = False
         """Set once spokes can connect."""
 
@@ -221,16 +208,11 @@ class Steward:
         self, track: Track, act: Act, *, who: str, reason: str, stage: str, gate: str, release: int
     ) -> None:
         """Do something to a rollout in the name of a person."""
-        await self._steered().act(track, act, who=who, reason=reason, stage=stage, gate=gate, release=release)
+        await self._rollouts.act(track, act, who=who, reason=reason, stage=stage, gate=gate, release=release)
 
     async def promote(self, track: Track, revision: str, *, who: str, reason: str) -> None:
         """Let a release go on to an environment in the name of a person."""
-        await self._steered().promote(track, revision, who=who, reason=reason)
-
-    def _steered(self) -> Rollouts:
-        if self._rollouts is None:
-            raise ConfigError("this hub gives every release to all clusters at once: it has no rollouts to act on")
-        return self._rollouts
+        await self._rollouts.promote(track, revision, who=who, reason=reason)
 
     async def revoke_cluster(self, cluster: str, *, who: str, reason: str = "") -> bool:
         """Make every certificate and join token of a cluster worthless, and end its stream."""

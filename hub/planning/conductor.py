@@ -17,7 +17,7 @@ from typing import Final, Protocol
 from felloe.errors import ConfigError
 from hub.fleet import Fleet
 from hub.fleet.strategy import Gate, Promotion, Strategy
-from hub.gates.asking import Question
+from hub.gates.asking import Asked, Question
 from hub.planning.commits import Commits
 from hub.planning.membership import Look, Membership
 from hub.planning.records import TrackRecord, record_from_json, record_to_json
@@ -55,8 +55,8 @@ HeldUnits = Mapping[str, Mapping[str, Held]]
 class Gates(Protocol):
     """Who asks HTTP and Prometheus gates."""
 
-    def ask(self, wanted: Mapping[Question, Gate], known: Mapping[Question, GateResult] | None = None) -> None:
-        """Ask exactly these from now on; `known` is what a hub before this one was answered."""
+    def ask(self, wanted: Mapping[Question, Asked]) -> None:
+        """Ask exactly these from now on."""
         ...
 
     def answers(self, track: Track, release: int) -> Mapping[tuple[str, str], GateResult]:
@@ -145,7 +145,7 @@ class Conductor:
     async def _tracks(self, look: Look, held: dict[str, dict[str, Held]]) -> list[RolloutFacts]:
         fleet = look.this.in_force.fleet
         clusters = self._clusters_by_track(fleet, look.plans)
-        asked: dict[Question, Gate] = {}
+        asked: dict[Question, Asked] = {}
         shown: dict[Track, RolloutFacts] = {}
         for track in upstream_first(clusters, fleet):
             record = self._records.get(track, TrackRecord())
@@ -158,10 +158,11 @@ class Conductor:
             for stage, name in step.ask if step else ():
                 gate = _gate(facts.strategy, stage, name)
                 if gate is not None:
-                    asked[Question(track, facts.state.release, stage, name)] = gate
+                    question = Question(track, facts.state.release, stage, name)
+                    asked[question] = Asked(gate, _known(facts.state, stage, name))
         for gone in self._records.keys() - shown.keys():
             self._save(gone, None)
-        self._gates.ask(asked, self._known_answers(asked))
+        self._gates.ask(asked)
         return list(shown.values())
 
     def _clusters_by_track(self, fleet: Fleet, plans: Mapping[str, ClusterPlan]) -> dict[Track, list[str]]:
@@ -208,6 +209,8 @@ class Conductor:
         for note in step.notes:
             self._chronicle.happened(track, step.state, release, note)
         look.wake(step.wake_at)
+        if step.state.queue and step.state.over:
+            look.wake(look.now)
         facts = RolloutFacts(
             track,
             step.state,
@@ -284,15 +287,6 @@ class Conductor:
                 unit = Held(track.unit, plans[name], note, number)
                 if unit.slice.digest != look.plans[name].slices.get(track.unit, NOTHING).digest:
                     held.setdefault(name, {})[track.unit] = unit
-
-    def _known_answers(self, asked: Mapping[Question, Gate]) -> dict[Question, GateResult]:
-        found: dict[Question, GateResult] = {}
-        for question in asked:
-            state = self._records[question.track].state
-            stage = state.stages.get(question.stage) if state else None
-            if stage is not None and question.gate in stage.gates:
-                found[question] = stage.gates[question.gate]
-        return found
 
     # -- what people do
 
@@ -376,3 +370,8 @@ def _gate(strategy: Strategy, stage: str, name: str) -> Gate | None:
         if each.name == stage:
             return next((gate for gate in each.gates if gate.name == name), None)
     return None
+
+
+def _known(state: RolloutState, stage: str, gate: str) -> GateResult | None:
+    known = state.stages.get(stage)
+    return known.gates.get(gate) if known else None

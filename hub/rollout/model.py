@@ -100,8 +100,8 @@ class Member:
 
     @property
     def done(self) -> bool:
-        """Tell whether it has the target, and is healthy with it (which it is with nothing)."""
-        return self.on_target and (self.health is Health.HEALTHY or not self.target)
+        """Tell whether it has the target, and is healthy with it."""
+        return self.on_target and self.health is Health.HEALTHY
 
 
 class Verdict(StrEnum):

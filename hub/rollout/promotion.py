@@ -112,7 +112,7 @@ def promote(
 
 
 def _healthy_since(upstream: RolloutState, now: float) -> float | None:
-    if upstream.phase is not Phase.COMPLETE or upstream.ended_at is None:
+    if upstream.phase is not Phase.COMPLETE or upstream.ended_at is None or upstream.failed:
         return None
     times = [stage.healthy_at for stage in upstream.stages.values()]
     if any(at is None for at in times):

@@ -18,8 +18,9 @@ from felloe.bundle import Workload, workload_id_to_proto
 from felloe.identity import WorkloadId
 from felloe.jointoken import decode_token
 from felloe.tracing import OFF, Tracer
-from felloe.v1 import enrolment_pb2, status_pb2
+from felloe.v1 import enrolment_pb2, link_pb2, status_pb2
 from hub.audit import AuditLog
+from hub.gates.asking import Gates
 from hub.link.enrolment import Enrolment
 from hub.link.server import LinkServer
 from hub.metrics import HubMetrics
@@ -31,6 +32,7 @@ from hub.planning.planner import Planner
 from hub.planning.plans import Plans, Settings
 from hub.render.render import Renderer, start_renderer
 from hub.render.sandbox import Limits
+from hub.reporting.chronicle import RolloutChronicle
 from hub.reporting.reporter import Reporter
 from hub.sources.secrets import SecretFolder
 from hub.sources.spec import GitRef, GitSpec, SourceKey
@@ -65,6 +67,7 @@ class Inside:
         self.link = LinkServer(self.store, self.blobs, authority, self.enrolment, self.reporter)
         self.source = GitSpec("felloe-system", "fleet", repository.url, GitRef(branch="main"), interval=3600.0)
         settings = Settings(self.source, "fleet/", "clusters/${cluster_name}", rewriter.rewrite)
+        self.audit = AuditLog(self.store)
         self.planner = Planner(
             settings,
             self.git,
@@ -76,10 +79,14 @@ class Inside:
             tracing,
             metrics,
             self.plans,
+            reports=self.reporter,
+            gates=Gates(SecretFolder(), lambda _track: self.planner.advance()),
+            chronicle=RolloutChronicle(self.reporter, self.audit),
             on_round=self.reporter.show,
         )
         self.reporter.on_lack = self.planner.publish_again
         self.reporter.on_membership = self.planner.noticed
+        self.reporter.on_progress = self.planner.moved
         self.steward = Steward(
             self.planner,
             self.reporter,
@@ -91,7 +98,7 @@ class Inside:
             self.source,
             Comparer(self.planner, self.link, self.blobs),
             self.link,
-            AuditLog(self.store),
+            self.audit,
         )
 
     @asynccontextmanager
@@ -150,6 +157,11 @@ class Inside:
         assert posted is not None
         return posted.resource
 
+    def connect(self, *clusters: str) -> None:
+        """Say that the spokes of clusters have connected."""
+        for cluster in clusters:
+            self.reporter.connected(cluster, link_pb2.Hello(spoke_version="test"))
+
     def report(self, cluster: str, *, healthy: bool = True) -> None:
         """Say what a spoke would that has applied all of the newest bundle."""
         plan = self.plans.clusters[cluster]
@@ -161,7 +173,13 @@ class Inside:
                 applied_digest=workload.digest,
                 healthy_digest=workload.digest if healthy else b"",
                 conditions=[
-                    status_pb2.Condition(type="Ready", status=status_pb2.CONDITION_STATUS_TRUE, reason="Succeeded")
+                    status_pb2.Condition(type="Ready", status=status_pb2.CONDITION_STATUS_TRUE, reason="Succeeded"),
+                    status_pb2.Condition(
+                        type="Healthy",
+                        status=TRUE if healthy else status_pb2.CONDITION_STATUS_FALSE,
+                        reason="Healthy" if healthy else "HealthCheckFailed",
+                        message="" if healthy else "the pod crashes",
+                    ),
                 ],
             )
         self.reporter.status(cluster, said)

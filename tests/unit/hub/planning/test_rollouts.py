@@ -1,0 +1,303 @@
+"""Rollouts through planning, with real Git, kustomize and state; what spokes would say is said by the test."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pytest
+
+from felloe.errors import ConfigError
+from felloe.identity import WorkloadId
+from hub.rollout.model import Act, Phase, Track
+from hub.status.resource import Collection, Key, Resource
+from hub.store import AuditQuery
+from tests.fleet.manifests import config_map, documents, environment, git_repository, kustomization, placement
+from tests.unit.hub.composition import Inside, World, eventually
+
+SHOP = WorkloadId("Kustomization", "flux-system", "shop")
+TRACK = Track("placement/shop")
+CANARY: Sequence[Mapping[str, object]] = (
+    {"name": "canary", "clusterSelector": {"matchLabels": {"canary": "yes"}}},
+    {"name": "rest", "maxConcurrent": 1},
+)
+
+
+def rollout(name: str, stages: Sequence[Mapping[str, object]] = CANARY, **spec: object) -> dict[str, object]:
+    return {
+        "apiVersion": "fleet.felloe.io/v1alpha1",
+        "kind": "Rollout",
+        "metadata": {"name": name},
+        "spec": {"stages": list(stages), **spec},
+    }
+
+
+def shop(world: World, *more: Mapping[str, object]) -> dict[str, str]:
+    """The files of a fleet in which every cluster gets one ConfigMap, by a Rollout."""
+    objects = (git_repository("config", world.repository.url), kustomization("shop", "./shop"), *more)
+    named = {"rollout": "careful"} if any(each["kind"] == "Rollout" for each in more) else {}
+    placed = placement("shop", "shop", clusterSelector={}, **named)
+    return {"fleet/all.yaml": documents(*objects, placed)} | version("1")
+
+
+def version(number: str, **data: str) -> dict[str, str]:
+    return {"shop/map.yaml": documents(config_map("settings", "default", v=number, **data))}
+
+
+async def fleet_of(hub: Inside, **labels: dict[str, str]) -> None:
+    """Have clusters join, and be healthy with what they get."""
+    for name, own in labels.items():
+        hub.join(name, **own)
+    hub.connect(*labels)
+    await hub.look()
+    await converge(hub, *labels)
+
+
+async def converge(hub: Inside, *clusters: str) -> None:
+    """Say of clusters, again and again, that they are healthy with what they were given, until nothing moves."""
+    for _ in range(2 * len(clusters) + 2):
+        before = {name: hub.plans.clusters[name].bundle.root for name in clusters}
+        for name in clusters:
+            hub.report(name)
+        await hub.planner.settled()
+        if before == {name: hub.plans.clusters[name].bundle.root for name in clusters}:
+            return
+
+
+def value(hub: Inside, cluster: str) -> object:
+    data = hub.objects(cluster, SHOP)["settings"]
+    assert isinstance(data, dict)
+    return data["v"]
+
+
+def values(hub: Inside, *clusters: str) -> list[object]:
+    return [value(hub, name) for name in clusters]
+
+
+def shown(hub: Inside, name: str = "shop") -> Resource:
+    posted = hub.board.get(Collection.ROLLOUTS, Key("", "Rollout", "", name))
+    assert posted is not None
+    return posted.resource
+
+
+async def act(hub: Inside, what: Act, track: Track = TRACK, **more: str) -> None:
+    told = {"who": "ada", "reason": "a test", "stage": "", "gate": "", **more}
+    await hub.planner.conductor.act(track, what, release=0, **told)
+    await hub.planner.settled()
+
+
+async def test_the_canary_comes_first_and_then_the_rest_one_by_one(world: World) -> None:
+    world.repository.commit(shop(world, rollout("careful")))
+    async with world.hub() as hub:
+        await fleet_of(hub, a={"canary": "yes"}, b={}, c={})
+        assert values(hub, "a", "b", "c") == ["1", "1", "1"]
+        world.repository.commit(version("2"))
+        await hub.look()
+        assert values(hub, "a", "b", "c") == ["2", "1", "1"]
+        assert hub.desired("b").revision == hub.desired("c").revision != hub.desired("a").revision
+        assert hub.plans.clusters["b"].by_id[SHOP].notes == ("as its rollout has it: felloe rollout status shop",)
+        hub.report("b")
+        hub.report("c")
+        await hub.planner.settled()
+        assert values(hub, "b", "c") == ["1", "1"], "health with the old release lets nobody through"
+        hub.report("a")
+        await hub.planner.settled()
+        assert values(hub, "a", "b", "c") == ["2", "2", "1"]
+        hub.report("b")
+        await eventually(lambda: value(hub, "c") == "2")  # a status is enough, without a round of planning
+        hub.report("c")
+        await eventually(lambda: shown(hub).status["phase"] == Phase.COMPLETE.value)
+        assert hub.desired("c").revision == hub.plans.revision
+
+
+async def test_a_failing_canary_stops_everything_and_undo_restores_it(world: World) -> None:
+    world.repository.commit(shop(world, rollout("careful")))
+    async with world.hub() as hub:
+        await fleet_of(hub, a={"canary": "yes"}, b={}, c={})
+        world.repository.commit(version("2"))
+        await hub.look()
+        hub.report("a", healthy=False)
+        await eventually(lambda: shown(hub).status["phase"] == Phase.PAUSED.value)
+        assert "the pod crashes" in str(shown(hub).status["clusters"])
+        assert values(hub, "a", "b", "c") == ["2", "1", "1"]
+        await act(hub, Act.UNDO)
+        assert values(hub, "a", "b", "c") == ["1", "1", "1"]
+        await converge(hub, "a", "b", "c")
+        assert values(hub, "a", "b", "c") == ["1", "1", "1"]
+        assert shown(hub).status["phase"] == Phase.UNDONE.value
+        world.repository.commit(version("3"))
+        await hub.look()
+        assert values(hub, "a", "b", "c") == ["3", "1", "1"]
+        told = [entry.action for entry in hub.store.audit(AuditQuery())]
+        assert {"RolloutPaused", "RolloutUndone"} <= set(told)
+
+
+async def test_a_policy_rolls_the_stage_back_by_itself(world: World) -> None:
+    stages = [{**CANARY[0], "onFailure": "RollBack"}, CANARY[1]]
+    world.repository.commit(shop(world, rollout("careful", stages)))
+    async with world.hub() as hub:
+        await fleet_of(hub, a={"canary": "yes"}, b={})
+        world.repository.commit(version("2"))
+        await hub.look()
+        hub.report("a", healthy=False)
+        await eventually(lambda: value(hub, "a") == "1")
+        assert shown(hub).status["phase"] == Phase.FAILED.value
+
+
+async def test_a_hub_that_starts_again_goes_on_where_it_was(world: World) -> None:
+    world.repository.commit(shop(world, rollout("careful")))
+    async with world.hub() as hub:
+        await fleet_of(hub, a={"canary": "yes"}, b={}, c={})
+        world.repository.commit(version("2"))
+        await hub.look()
+        roots = {name: hub.desired(name).root for name in "abc"}
+    async with world.hub() as hub:
+        assert {name: hub.desired(name).root for name in "abc"} == roots
+        assert values(hub, "a", "b", "c") == ["2", "1", "1"]
+        hub.connect("a", "b", "c")
+        for name in "abc":
+            hub.report(name)
+        await eventually(lambda: values(hub, "a", "b", "c") == ["2", "2", "1"])
+
+
+async def test_a_newer_commit_in_the_middle_takes_its_place(world: World) -> None:
+    world.repository.commit(shop(world, rollout("careful")))
+    async with world.hub() as hub:
+        await fleet_of(hub, a={"canary": "yes"}, b={}, c={})
+        world.repository.commit(version("2"))
+        await hub.look()
+        hub.report("a")
+        await eventually(lambda: value(hub, "b") == "2")
+        world.repository.commit(version("3"))
+        await hub.look()
+        assert values(hub, "a", "b", "c") == ["3", "2", "1"]
+        await converge(hub, "a", "b", "c")
+        assert values(hub, "a", "b", "c") == ["3", "3", "3"]
+
+
+async def test_a_newer_commit_waits_where_the_strategy_lets_the_first_one_finish(world: World) -> None:
+    world.repository.commit(shop(world, rollout("careful", onNewRelease="Finish")))
+    async with world.hub() as hub:
+        await fleet_of(hub, a={"canary": "yes"}, b={})
+        world.repository.commit(version("2"))
+        await hub.look()
+        world.repository.commit(version("3"))
+        await hub.look()
+        hub.report("a")
+        await eventually(lambda: values(hub, "a", "b") == ["2", "2"])
+        hub.report("b")
+        await eventually(lambda: values(hub, "a", "b") == ["3", "2"])
+        await converge(hub, "a", "b")
+        assert values(hub, "a", "b") == ["3", "3"]
+
+
+async def test_a_commit_that_changes_nothing_for_the_track_disturbs_no_rollout(world: World) -> None:
+    world.repository.commit(shop(world, rollout("careful")))
+    async with world.hub() as hub:
+        await fleet_of(hub, a={"canary": "yes"}, b={})
+        world.repository.commit(version("2"))
+        await hub.look()
+        began = shown(hub).status["beganAt"]
+        world.repository.commit({"README.md": "words"})
+        await hub.look()
+        assert shown(hub).status["beganAt"] == began
+        assert values(hub, "a", "b") == ["2", "1"]
+        await converge(hub, "a", "b")
+        assert hub.desired("b").revision == hub.plans.revision
+
+
+async def test_a_cluster_that_joins_in_the_middle_gets_what_its_neighbours_have(world: World) -> None:
+    world.repository.commit(shop(world, rollout("careful")))
+    async with world.hub() as hub:
+        await fleet_of(hub, a={"canary": "yes"}, b={})
+        world.repository.commit(version("2"))
+        await hub.look()
+        hub.join("new")
+        hub.connect("new")
+        await hub.look()
+        assert values(hub, "a", "b", "new") == ["2", "1", "1"]
+
+
+async def test_a_label_that_changes_counts_at_once_for_a_cluster_that_is_held(world: World) -> None:
+    stages = [{"name": "canary", "clusters": ["a"]}, {"name": "rest"}]
+    files = shop(world, rollout("careful", stages), environment("dev", color="blue"), environment("prod", color="red"))
+    files |= version("1", color="${color}")
+    world.repository.commit(files)
+    async with world.hub() as hub:
+        await fleet_of(hub, a={"env": "dev"}, b={"env": "dev"})
+        world.repository.commit(version("2", color="${color}"))
+        await hub.look()
+        hub.join("b", env="prod")
+        await hub.look()
+        assert values(hub, "a", "b") == ["2", "1"]
+        assert hub.workload("b", SHOP).variables == {"color": "red"}
+
+
+async def test_a_stage_waits_for_the_approval_of_a_person(world: World) -> None:
+    stages = [CANARY[0], {"name": "rest", "gates": [{"name": "go", "approval": {}}]}]
+    world.repository.commit(shop(world, rollout("careful", stages)))
+    async with world.hub() as hub:
+        await fleet_of(hub, a={"canary": "yes"})
+        hub.join("b")
+        hub.connect("b")
+        await hub.look()
+        world.repository.commit(version("2"))
+        await hub.look()
+        await converge(hub, "a")
+        assert value(hub, "a") == "2"
+        with pytest.raises(ConfigError):
+            await act(hub, Act.APPROVE, stage="rest", gate="other")
+        await act(hub, Act.APPROVE, stage="rest", gate="go")
+        assert value(hub, "b") == "2"
+
+
+async def test_what_is_taken_out_of_git_leaves_stage_by_stage(world: World) -> None:
+    world.repository.commit(shop(world, rollout("careful")))
+    async with world.hub() as hub:
+        await fleet_of(hub, a={"canary": "yes"}, b={})
+        objects = (git_repository("config", world.repository.url), rollout("careful"), environment("dev"))
+        world.repository.commit({"fleet/all.yaml": documents(*objects)})
+        await hub.look()
+        assert SHOP not in hub.plans.clusters["a"].bundle.by_id
+        assert value(hub, "b") == "1"
+        await converge(hub, "a", "b")
+        assert SHOP not in hub.plans.clusters["b"].bundle.by_id
+
+
+async def test_a_release_goes_from_one_environment_to_the_next_when_it_was_healthy(world: World) -> None:
+    dev, staging = environment("dev"), environment("staging")
+    staging["spec"] |= {"promotesFrom": {"environment": "dev"}}  # type: ignore[operator]
+    world.repository.commit(shop(world, dev, staging))
+    async with world.hub() as hub:
+        await fleet_of(hub, d={"env": "dev"}, s={"env": "staging"})
+        await converge(hub, "d", "s")
+        assert values(hub, "d", "s") == ["1", "1"]
+        world.repository.commit(version("2"))
+        await hub.look()
+        assert values(hub, "d", "s") == ["2", "1"]
+        hub.report("d")
+        await eventually(lambda: value(hub, "s") == "2")
+        world.repository.commit(version("3"))
+        await hub.look()
+        hub.report("d", healthy=False)
+        await hub.planner.settled()
+        assert values(hub, "d", "s") == ["3", "2"]
+
+
+async def test_an_older_release_goes_on_although_a_newer_one_is_in_the_first_environment(world: World) -> None:
+    dev, staging = environment("dev"), environment("staging")
+    staging["spec"] |= {"promotesFrom": {"environment": "dev", "approval": True}}  # type: ignore[operator]
+    world.repository.commit(shop(world, dev, staging))
+    async with world.hub() as hub:
+        await fleet_of(hub, d={"env": "dev"}, s={"env": "staging"})
+        await hub.planner.conductor.promote(Track("placement/shop", "staging"), "", who="ada", reason="first")
+        await hub.planner.settled()
+        await converge(hub, "d", "s")
+        second = world.repository.commit(version("2"))
+        await hub.look()
+        await converge(hub, "d")
+        world.repository.commit(version("3"))
+        await hub.look()
+        assert values(hub, "d", "s") == ["3", "1"]
+        await hub.planner.conductor.promote(Track("placement/shop", "staging"), second, who="ada", reason="good")
+        await hub.planner.settled()
+        assert values(hub, "d", "s") == ["3", "2"]
