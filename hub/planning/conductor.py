@@ -15,10 +15,12 @@ from dataclasses import replace
 from typing import Final, Protocol
 
 from felloe.errors import ConfigError
+from hub.audit import policy
 from hub.fleet import Fleet
 from hub.fleet.strategy import Gate, Promotion, Strategy
 from hub.gates.asking import Asked, Question
 from hub.planning.commits import Commits
+from hub.planning.history import Passage
 from hub.planning.membership import Look, Membership
 from hub.planning.records import TrackRecord, record_from_json, record_to_json
 from hub.planning.releases import Releases
@@ -47,6 +49,9 @@ from hub.targeting.plan import NOTHING
 
 _PENDING_PAUSE: Final = 5.0
 """Seconds until a look at what was still being fetched at the last one."""
+
+DEFAULT_STRATEGY: Final = "default"
+"""How the strategy of a track for which Git names none is called."""
 
 HeldUnits = Mapping[str, Mapping[str, Held]]
 """By cluster and unit, what is to be otherwise than by the newest release."""
@@ -126,6 +131,17 @@ class Conductor:
         """Return the releases that clusters are at, or may come or go back to."""
         return frozenset(number for record in self._records.values() for number in record.releases)
 
+    def passages(self, cluster: str) -> list[Passage]:
+        """Return what let the releases of its units through to a cluster."""
+        found = []
+        for track, record in self._records.items() if cluster in self._clusters else ():
+            number = record.state.assigned.get(cluster, 0) if record.state else 0
+            if record.state is not None and number:
+                release = self._releases.known.get(number)
+                who = record.state.who or policy(record.state.strategy or DEFAULT_STRATEGY)
+                found.append(Passage(track, number, who, release.author if release else ""))
+        return found
+
     # -- one look at every track
 
     async def look(self, this: Round, newest: Release, plans: Mapping[str, ClusterPlan], commits: Commits) -> HeldUnits:
@@ -166,14 +182,20 @@ class Conductor:
         return list(shown.values())
 
     def _clusters_by_track(self, fleet: Fleet, plans: Mapping[str, ClusterPlan]) -> dict[Track, list[str]]:
-        """Return the clusters of each track: those that have its unit, or are to have it."""
+        """Return the clusters of each track: those that have its unit, are to have it, or lose it by its rollout."""
         if not (fleet.strategies or self._records or any(each.promotes_from for each in fleet.environments.values())):
             return {}
         alone = {name for name in fleet.environments if stands_alone(fleet, name)}
         found: dict[Track, list[str]] = {}
+        leaving: dict[str, set[str]] = {}
+        for track, record in self._records.items():
+            if record.state is not None and not record.state.over:
+                for cluster in record.state.assigned:
+                    leaving.setdefault(cluster, set()).add(track.unit)
         for cluster, plan in plans.items():
             environment = plan.environment if plan.environment in alone else ""
-            for unit in plan.slices.keys() | self._membership.given(cluster).keys():
+            units = plan.slices.keys() | self._membership.given(cluster).keys() | leaving.get(cluster, set())
+            for unit in units:
                 found.setdefault(Track(unit, environment), []).append(cluster)
         return found
 

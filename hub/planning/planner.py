@@ -331,7 +331,8 @@ class Planner:
             return oldest.revision if oldest else self._publisher.revision(cluster)
 
         self._publisher.keep(members)
-        published = await self._publisher.publish(admitted.plans, members, revision, self._commits)
+        passages = {plan.cluster: self.conductor.passages(plan.cluster) for plan in admitted.plans}
+        published = await self._publisher.publish(admitted.plans, members, revision, self._commits, passages)
         return admitted.troubles | published
 
     # -- what people asked for

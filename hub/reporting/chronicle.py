@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from hub.audit import Action, AuditLog, policy
+from hub.planning.conductor import DEFAULT_STRATEGY
 from hub.reporting.reporter import Reporter
 from hub.rollout.model import Act, Note, Release, RolloutState, Track
 from hub.status.rollouts import RolloutFacts
@@ -46,7 +47,7 @@ class RolloutChronicle:
         action = _ACTIONS.get(note.reason)
         if action is not None:
             self._audit.record(
-                policy(state.strategy or "default"),
+                policy(state.strategy or DEFAULT_STRATEGY),
                 action,
                 clusters=note.clusters,
                 reason=note.message,

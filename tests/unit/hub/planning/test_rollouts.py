@@ -233,7 +233,7 @@ async def test_a_label_that_changes_counts_at_once_for_a_cluster_that_is_held(wo
 
 
 async def test_a_stage_waits_for_the_approval_of_a_person(world: World) -> None:
-    stages = [CANARY[0], {"name": "rest", "gates": [{"name": "go", "approval": {}}]}]
+    stages: list[Mapping[str, object]] = [*CANARY[:1], {"name": "rest", "gates": [{"name": "go", "approval": {}}]}]
     world.repository.commit(shop(world, rollout("careful", stages)))
     async with world.hub() as hub:
         await fleet_of(hub, a={"canary": "yes"})
