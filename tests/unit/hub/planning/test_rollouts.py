@@ -218,7 +218,7 @@ async def test_a_cluster_that_joins_in_the_middle_gets_what_its_neighbours_have(
 
 
 async def test_a_label_that_changes_counts_at_once_for_a_cluster_that_is_held(world: World) -> None:
-    stages = [{"name": "canary", "clusters": ["a"]}, {"name": "rest"}]
+    stages: list[Mapping[str, object]] = [{"name": "canary", "clusters": ["a"]}, {"name": "rest"}]
     files = shop(world, rollout("careful", stages), environment("dev", color="blue"), environment("prod", color="red"))
     files |= version("1", color="${color}")
     world.repository.commit(files)
