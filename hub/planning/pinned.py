@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
+from typing import Final
 
 from felloe.errors import FelloeError
 from felloe.identity import WorkloadId
@@ -12,7 +14,10 @@ from hub.fleet import Fleet
 from hub.planning.commits import Commits
 from hub.planning.releases import Releases
 from hub.planning.resolving import Resolver, Round
-from hub.targeting import ClusterPlan, Inputs, RenderWant
+from hub.targeting import ClusterPlan, Inputs, Memo, RenderCache, RenderWant
+
+_OBJECTS: Final = 5_000
+"""How many objects of a release's renders are remembered as they were prepared."""
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +28,7 @@ class _Known:
 
     fleet: Fleet
     labels: Mapping[str, str]
-    suspended: frozenset[WorkloadId]
+    suspended: AbstractSet[WorkloadId]
     plan: ClusterPlan
     wants: tuple[RenderWant, ...]
 
@@ -38,6 +43,7 @@ class Pinned:
         self._releases = releases
         self._resolver = resolver
         self._known: dict[int, dict[str, _Known]] = {}
+        self._memos: dict[int, Memo] = {}
         self._told: set[int] = set()
 
     async def plans(
@@ -57,7 +63,7 @@ class Pinned:
                     self._told.add(number)
             else:
                 then = replace(this, in_force=world.in_force, contents=world.contents)
-                resolutions, _ = await self._resolver.resolve(missing, then, commits)
+                resolutions, _ = await self._resolver.resolve(missing, then, commits, self._memo(number))
                 for name, found in resolutions.items():
                     inputs = wanted[name]
                     known[name] = _Known(fleet, inputs.labels, inputs.suspended, found.plan, found.wanted_renders)
@@ -66,6 +72,10 @@ class Pinned:
     def keep(self, needed: Collection[int]) -> None:
         """Forget all other releases."""
         self._known = {number: plans for number, plans in self._known.items() if number in needed}
+        self._memos = {number: memo for number, memo in self._memos.items() if number in needed}
+
+    def _memo(self, number: int) -> Memo:
+        return self._memos.setdefault(number, Memo(RenderCache(_OBJECTS)))
 
     def wants(self) -> frozenset[RenderWant]:
         """Return the renders that what is remembered rests on."""
