@@ -35,7 +35,6 @@ class Chain:
 
     def add(self, line: str) -> None:
         """Take the next line. Raise ChainError where it does not follow on the one before."""
-        line = line.rstrip("\r\n")
         try:
             entry = orjson.loads(line)
         except orjson.JSONDecodeError as error:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import Final
 
 import orjson
 
@@ -15,6 +17,8 @@ from hub.audit.actions import Action
 from hub.audit.chain import BEGINNING, digest_of
 from hub.status.resource import exact_timestamp
 from hub.store import AuditRecord, Store
+
+_ODD: Final = re.compile("[\x7f-\x9f\u2028\u2029]")
 
 
 class AuditLog:
@@ -64,7 +68,7 @@ class AuditLog:
                 "detail": {key: value for key, value in detail.items() if value is not None},
                 "previous": digest_of(before.entry) if before else BEGINNING,
             }
-            entry = orjson.dumps({key: value for key, value in told.items() if value}).decode()
+            entry = _harmless(orjson.dumps({key: value for key, value in told.items() if value}).decode())
             self._store.add_audit(AuditRecord(number, now, who, action.value, entry), clusters)
         return number
 
@@ -79,3 +83,8 @@ class AuditLog:
         except FelloeError as error:
             self.record(who, Action.FAILED, clusters=clusters, reason=str(error), failed=number)
             raise
+
+
+def _harmless(line: str) -> str:
+    """Return JSON without what a terminal would obey, or a reader take for a line break: escaped, as JSON can."""
+    return _ODD.sub(lambda found: f"\\u{ord(found[0]):04x}", line)

@@ -10,11 +10,14 @@ import typer
 
 def register(app: typer.Typer) -> None:
     """Add the commands of the hub's side."""
-    from hub.cli import acting, adopt, configuring, looking, rolling, serving
+    from hub.cli import acting, adopt, configuring, looking, membership, people, recording, rolling, serving
 
     looking.register(app)
     rolling.register(app)
     acting.register(app)
     adopt.register(app)
+    recording.register(app)
+    membership.register(app)
+    people.register(app)
     serving.register(app)
     configuring.register(app)

@@ -11,6 +11,8 @@ from hub.cli.session import (
     Cluster,
     OneCluster,
     OneWorkload,
+    Reason,
+    Yes,
     complete_kind_and_name,
     complete_workload,
     with_hub,
@@ -60,7 +62,7 @@ def reconcile(
         with_hub(lambda client: requests.change_workload(client, "reconcile", name, cluster))
 
 
-def suspend(what: WorkloadWord, name: WorkloadName, cluster: Cluster = "") -> None:
+def suspend(what: WorkloadWord, name: WorkloadName, cluster: Cluster = "", reason: Reason = "") -> None:
     """Leave a workload as it is, whatever is committed, until it is resumed; drift is not healed either.
 
     \b
@@ -70,10 +72,10 @@ def suspend(what: WorkloadWord, name: WorkloadName, cluster: Cluster = "") -> No
     """
     from hub.cli import requests
 
-    with_hub(lambda client: requests.change_workload(client, "suspend", name, cluster))
+    with_hub(lambda client: requests.change_workload(client, "suspend", name, cluster, reason))
 
 
-def resume(what: WorkloadWord, name: WorkloadName, cluster: Cluster = "") -> None:
+def resume(what: WorkloadWord, name: WorkloadName, cluster: Cluster = "", reason: Reason = "") -> None:
     """Go on with a suspended workload.
 
     \b
@@ -82,7 +84,7 @@ def resume(what: WorkloadWord, name: WorkloadName, cluster: Cluster = "") -> Non
     """
     from hub.cli import requests
 
-    with_hub(lambda client: requests.change_workload(client, "resume", name, cluster))
+    with_hub(lambda client: requests.change_workload(client, "resume", name, cluster, reason))
 
 
 def _approve() -> None:
@@ -92,8 +94,9 @@ def _approve() -> None:
 def approve_prune(
     cluster: OneCluster,
     workload: OneWorkload = "",
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do it; without this, a terminal is asked.")] = False,
-) -> None:  # fmt: skip
+    yes: Yes = False,
+    reason: Reason = "",
+) -> None:
     """Let a cluster delete more of a workload at once than may go without being asked.
 
     Such a deletion waits, and the workload says so. Shows what would be deleted first; an approval is good for just
@@ -109,7 +112,7 @@ def approve_prune(
     pending = with_hub(lambda client: approval.waiting(client, cluster, workload))
     if not approval.confirmed(pending, cluster, yes=yes):
         raise typer.Exit(1)
-    with_hub(lambda client: approval.approve(client, pending, cluster))
+    with_hub(lambda client: approval.approve(client, pending, cluster, reason))
 
 
 def _token() -> None:

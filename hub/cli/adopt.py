@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from hub.cli.session import OneCluster, with_hub
+from hub.cli.session import OneCluster, Reason, Yes, with_hub
 
 
 def register(app: typer.Typer) -> None:
@@ -24,12 +24,13 @@ def _adopt() -> None:
 def flux(
     cluster: OneCluster,
     undo: Annotated[bool, typer.Option("--undo", help="Give the cluster back to Flux.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do it; without this, a terminal is asked.")] = False,
+    yes: Yes = False,
     leftovers: Annotated[
         Literal["keep", "prune"] | None,
         typer.Option(help="What becomes of objects that Flux applied and no workload wants: needed if there are any."),
     ] = None,
     frozen: Annotated[bool, typer.Option("--frozen", help="Also what was suspended by hand in Flux.")] = False,
+    reason: Reason = "",
     output: Annotated[Literal["json"] | None, typer.Option("--output", "-o", help="JSON instead of a table.")] = None,
 ) -> None:
     """Take over what Flux applies in a cluster: its inventories and its objects, without a restart or a deletion.
@@ -47,7 +48,7 @@ def flux(
     from hub.cli.contexts import environment
     from hub.cli.table import screen
 
-    wish = adoption.Wish(cluster, undo=undo, frozen=frozen, leftovers=leftovers or "")
+    wish = adoption.Wish(cluster, undo=undo, frozen=frozen, leftovers=leftovers or "", reason=reason)
     shown = screen(environment())
     plan = with_hub(lambda client: adoption.plan(client, wish), timeout=adoption.PATIENCE)
     if output == "json" and not yes:

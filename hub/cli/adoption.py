@@ -35,6 +35,7 @@ class Wish:
     undo: bool = False
     frozen: bool = False
     leftovers: str = ""
+    reason: str = ""
 
 
 async def plan(client: HubClient, wish: Wish) -> Json:
@@ -46,7 +47,7 @@ async def plan(client: HubClient, wish: Wish) -> Json:
 
 async def act(client: HubClient, wish: Wish) -> Json:
     """Have it done."""
-    body: dict[str, object] = {"undo": wish.undo, "frozen": wish.frozen}
+    body: dict[str, object] = {"undo": wish.undo, "frozen": wish.frozen, "reason": wish.reason}
     if wish.leftovers:
         body["leftovers"] = wish.leftovers
     return await client.post(f"clusters/{wish.cluster}/adopt/flux", body, timeout=PATIENCE)

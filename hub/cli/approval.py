@@ -37,11 +37,11 @@ def confirmed(pending: Sequence[Json], cluster: str, *, yes: bool) -> bool:
     return meant(question, yes=yes, otherwise="Nothing was approved")
 
 
-async def approve(client: HubClient, pending: Sequence[Json], cluster: str) -> None:
+async def approve(client: HubClient, pending: Sequence[Json], cluster: str, reason: str) -> None:
     """Approve just what was shown: another deletion that took its place meanwhile is refused by the hub."""
     for one in pending:
         name = text(one, "status", "pendingPrune", "name")
-        body = {"cluster": cluster, "kind": text(one, "kind"), "prune": name}
+        body = {"cluster": cluster, "kind": text(one, "kind"), "prune": name, "reason": reason}
         await client.post(f"workloads/{full_name(one)}/approve-prune", body)
         typer.echo(f"approved: {_count(one)} objects of workload {full_name(one)} are deleted on {cluster}")
 

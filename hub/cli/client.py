@@ -80,14 +80,25 @@ class HubClient:
 
     async def lines(self, path: str, params: Mapping[str, str], *, timeout: float) -> AsyncGenerator[Json]:
         """Yield the lines of a stream; `timeout` is the seconds that one may take to come."""
+        async with aclosing(self.texts(path, params, timeout=timeout)) as lines:
+            async for line in lines:
+                yield self._object(line)
+
+    async def texts(self, path: str, params: Mapping[str, str], *, timeout: float) -> AsyncGenerator[str]:
+        """Yield the lines of a stream as they were sent; `timeout` is the seconds that one may take to come."""
         limits = httpx.Timeout(10.0, read=timeout)
         with self._explained():
             async with self._http.stream("GET", path, params=_given(params), timeout=limits) as response:
                 if response.status_code >= 400:
                     await response.aread()
                     self._answer(response)
-                async for line in response.aiter_lines():
-                    yield self._object(line)
+                rest = ""
+                async for chunk in response.aiter_text():  # aiter_lines takes U+2028 and others for line breaks too
+                    *lines, rest = (rest + chunk).split("\n")
+                    for line in lines:
+                        yield line
+                if rest:
+                    yield rest
 
     def _change(self, told: Json) -> Change | None:
         """Return the change that a line tells, None for a heartbeat."""

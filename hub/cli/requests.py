@@ -30,11 +30,12 @@ async def reconcile_source(client: HubClient, name: str) -> None:
 
 
 async def change_workload(
-    client: HubClient, verb: Literal["reconcile", "suspend", "resume"], name: str, cluster: str
+    client: HubClient, verb: Literal["reconcile", "suspend", "resume"], name: str, cluster: str, reason: str = ""
 ) -> None:
     """Have something done to a workload, on one cluster or on all that have it, and say where."""
     found = await _the_one(client, BY_WORD["workload"], Query(name, cluster=cluster))
-    answer = await client.post(f"workloads/{found}/{verb}", {"cluster": cluster} if cluster else {})
+    where = {"cluster": cluster} if cluster else {}
+    answer = await client.post(f"workloads/{found}/{verb}", {**where, "reason": reason})
     clusters = texts(answer, "clusters")
     shown = ", ".join(clusters[:10]) + (f" and {len(clusters) - 10} more" if len(clusters) > 10 else "")
     typer.echo(f"workload {found} {_DONE[verb]} on {shown}")

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from hub.cli.session import Selector, complete_environment, complete_rollout, with_hub
+from hub.cli.session import Reason, Selector, Yes, complete_environment, complete_rollout, with_hub
 from hub.cli.words import Output
 
 RolloutName = Annotated[
@@ -14,8 +14,6 @@ RolloutName = Annotated[
     typer.Argument(metavar="NAME", help="The rollout, as UNIT or UNIT@ENVIRONMENT.", autocompletion=complete_rollout),
 ]
 All = Annotated[bool, typer.Option("--all", help="Every rollout to which it can be done.")]
-Reason = Annotated[str, typer.Option(metavar="TEXT", help="Why; kept in the audit log.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do it; without this, a terminal is asked.")]
 Stage = Annotated[str, typer.Option(metavar="STAGE", help="The stage, where it is not the only one.")]
 WatchFlag = Annotated[bool, typer.Option("--watch", "-w", help="Go on and show every change.")]
 

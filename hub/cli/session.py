@@ -76,6 +76,13 @@ def complete_kind_and_name(context: typer.Context, incomplete: str) -> list[str]
     return complete(kind.plural, incomplete) if kind else []
 
 
+def complete_action(incomplete: str) -> list[str]:
+    """Complete what can stand in the audit log."""
+    from hub.audit import Action
+
+    return [action.value for action in Action if action.value.startswith(incomplete)]
+
+
 Cluster = Annotated[
     str, typer.Option("--cluster", metavar="NAME", help="Only on this cluster.", autocompletion=complete_cluster)
 ]
@@ -97,3 +104,5 @@ OneWorkload = Annotated[
         autocompletion=complete_workload,
     ),
 ]
+Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is kept in the audit log.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do it; without this, a terminal is asked.")]

@@ -140,3 +140,37 @@ def test_a_data_folder_that_can_not_be_one_is_named(hub: Hub) -> None:
     hub.folder.mkdir()
     hub.data.write_text("a file")
     assert f"the hub's data folder {hub.data} can't be used" in refused(hub, *hub.options)
+
+
+def test_who_did_what_and_who_may_is_the_same_after_a_kill(hub: Hub) -> None:
+    hub.start()
+    eventually(lambda: planned(hub), "it is planned")
+    credential = hub.folder / "anna.yaml"
+    credential.write_text(hub.felloe("credential", "create", "anna", "--reason", "new here"))
+    as_anna = {**hub.client_environment(), "FELLOE_CREDENTIAL": str(credential)}
+
+    def anna(*arguments: str) -> subprocess.CompletedProcess[str]:
+        argv = [*FELLOE, *arguments]
+        return subprocess.run(argv, env=as_anna, capture_output=True, text=True, timeout=60, check=False)
+
+    assert anna("suspend", "workload", "flux-system", "--cluster", "a", "--reason", "a test").returncode == 0
+    token = hub.token("a")
+    hub.kill()
+    hub.start()
+    assert anna("whoami").stdout == "anna\n"
+    entries = [json.loads(line) for line in hub.felloe("audit", "-o", "json").splitlines()]
+    assert [(one["who"], one["action"], one.get("reason", "")) for one in entries] == [
+        ("admin", "CredentialCreated", "new here"),
+        ("anna", "WorkloadSuspended", "a test"),
+        ("admin", "TokenCreated", ""),
+    ]
+    assert hub.felloe("audit", "verify").startswith("entries 1 to 3 follow on each other")
+    hub.felloe("credential", "revoke", "anna")
+    refused = anna("audit")
+    assert (refused.returncode, "refuses the token" in refused.stderr) == (1, True)
+    hub.kill()
+    secret = yaml.safe_load(credential.read_text())["token"]
+    kept = b"".join(path.read_bytes() for path in hub.data.glob("hub.db*")) + hub.process.log.read_bytes()
+    assert b"CredentialRevoked" in kept
+    assert secret.encode() not in kept
+    assert token.encode() not in kept
