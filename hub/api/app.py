@@ -24,9 +24,11 @@ from hub.api.diffs import Diffs
 from hub.api.errors import on_bug, on_felloe_error, on_http_exception
 from hub.api.hooks import GitHook
 from hub.api.lists import Lists
+from hub.api.overview import Overview
 from hub.api.people import People
 from hub.api.records import Records
 from hub.api.rollouts import Rollouts
+from hub.api.streaming import Pulse
 from hub.store import Store
 
 
@@ -44,18 +46,19 @@ class ApiApp(Starlette):
         heartbeat: float = 15.0,
     ) -> None:
         self.closing = asyncio.Event()
+        pulse = Pulse(self.closing, heartbeat)
         guard = Middleware(BearerAuth, people=people)
         versioned = _versioned(
             Actions(control),
             Adoption(control),
             Diffs(control),
-            Lists(control, self.closing, heartbeat),
-            Rollouts(control),
+            Lists(control, pulse),
         )
+        fleetwide = _fleetwide(Overview(control, pulse), Rollouts(control))
         recorded = _recorded(Access(people), Records(store, control))
         super().__init__(
             routes=[
-                Mount("/api/v1", routes=[*recorded, *versioned], middleware=[guard]),
+                Mount("/api/v1", routes=[*recorded, *fleetwide, *versioned], middleware=[guard]),
                 Route("/hooks/git", GitHook(control, webhook_secret).receive, methods=["POST"]),
                 Route("/healthz", _healthz),
                 Route("/readyz", _readyz(control)),
@@ -65,14 +68,10 @@ class ApiApp(Starlette):
         )
 
 
-def _versioned(actions: Actions, adoption: Adoption, diffs: Diffs, lists: Lists, rollouts: Rollouts) -> list[BaseRoute]:
+def _versioned(actions: Actions, adoption: Adoption, diffs: Diffs, lists: Lists) -> list[BaseRoute]:
     workload = "/workloads/{namespace}/{name}"
     return [
         Route("/events", lists.events),
-        Route("/fleet", lists.fleet),
-        Route("/top", lists.top),
-        Route("/promotions", rollouts.promote, methods=["POST"]),
-        Route("/rollouts/{name}/{act}", rollouts.act, methods=["POST"]),
         Route("/tokens", actions.create_token, methods=["POST"]),
         Route("/clusters/{name}/adopt/flux", adoption.plan),
         Route("/clusters/{name}/adopt/flux", adoption.act, methods=["POST"]),
@@ -86,6 +85,15 @@ def _versioned(actions: Actions, adoption: Adoption, diffs: Diffs, lists: Lists,
         Route(f"{workload}/suspend", actions.suspend_workload, methods=["POST"]),
         Route(f"{workload}/resume", actions.resume_workload, methods=["POST"]),
         Route("/{collection}", lists.resources),
+    ]
+
+
+def _fleetwide(overview: Overview, rollouts: Rollouts) -> list[BaseRoute]:
+    return [
+        Route("/fleet", overview.fleet),
+        Route("/top", overview.top),
+        Route("/promotions", rollouts.promote, methods=["POST"]),
+        Route("/rollouts/{name}/{act}", rollouts.act, methods=["POST"]),
     ]
 
 
