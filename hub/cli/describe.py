@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import chain
 
 import typer
 
@@ -35,7 +36,9 @@ async def describe(client: HubClient, kind: Kind, query: Query, screen: Screen) 
 
 async def _lines(client: HubClient, kind: Kind, resource: Json, now: datetime, screen: Screen) -> Iterator[str]:
     if kind.plural == "rollouts":
-        return rollout.lines(resource, now, screen, most=None)
+        about = f"{full_name(resource)}: "
+        events = [one for one in await client.list("events") if text(one, "message").startswith(about)]
+        return chain(rollout.lines(resource, now, screen, most=None), _events(events, now, screen))
     on = text(resource, "cluster") or text(resource, "metadata", "name")
     events = await client.list("events", {"cluster": on})
     if kind.plural == "clusters":

@@ -78,9 +78,9 @@ def _track(one: Json) -> Row:
         text(one, "phase"),
         _release(*runs),
         _release(*gets),
-        bar(one, 16),
+        bar(one, 10),
         f"{number(one, 'done')}/{number(one, 'clusters')}",
-        shortened(one_line(text(one, "message"))),
+        shortened(one_line(text(one, "message"))).removeprefix(f"release {number(one, 'release')}: "),
     ]
 
 

@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -21,9 +22,9 @@ from hub.cli.follow import Known, follow
 from hub.cli.rollout import RolloutView, bar
 from hub.cli.table import Screen
 from hub.rollout.model import GateResult, Phase, StageState, Verdict
-from hub.status.facts import Condition
+from hub.status.facts import Condition, EventFacts
 from hub.status.rollouts import RolloutFacts, build_rollout
-from tests.unit.hub.api.inmemory import Threaded, cluster, workload
+from tests.unit.hub.api.inmemory import InMemoryHub, Threaded, cluster, workload
 from tests.unit.hub.cli.conftest import Felloe
 from tests.unit.hub.rollouts import DONE, FACTS, MOVING, NOW, STATE, T, member
 
@@ -194,7 +195,20 @@ def test_a_status_says_where_why_and_who_is_not_done(hub: Threaded, felloe: Fell
     assert re.search(r"a +canary +Failed +12 +not healthy after 15m", done.out)
     assert "xxxxxxxx" in done.out
     assert json.loads(felloe("rollout", "status", NAME, "-o", "json").out)["status"]["release"] == 12
-    assert felloe("describe", "rollout", NAME).code == 0
+
+
+def _add(event: EventFacts, memory: InMemoryHub) -> None:
+    memory.events.add(event)
+
+
+def test_describe_also_tells_what_happened_to_it(hub: Threaded, felloe: Felloe) -> None:
+    hub.do(lambda h: h.board.post(build_rollout(FACTS, None, NOW)))
+    for about in (NAME, "web"):
+        event = EventFacts(NOW, "Normal", "StageBegan", f"{about}: stage 'canary' begins with 1 clusters")
+        hub.do(partial(_add, event))
+    out = felloe("describe", "rollout", NAME).out
+    assert re.search(rf"StageBegan +- +- +{NAME}: stage 'canary' begins with 1 clusters$", out, re.MULTILINE)
+    assert "web: stage" not in out
 
 
 def test_a_status_names_some_clusters_and_wide_or_describe_all(hub: Threaded, felloe: Felloe) -> None:
