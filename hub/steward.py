@@ -6,7 +6,8 @@ it when it comes back.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -27,9 +28,11 @@ from hub.fleet.durations import format_duration
 from hub.link.enrolment import Enrolment
 from hub.link.server import LinkServer
 from hub.planning.comparing import Comparer
+from hub.planning.forecast import Asked, Forecast, Progress
 from hub.planning.planner import Planner
 from hub.reporting.reporter import Reporter
 from hub.rollout.model import Act, Track
+from hub.sources.archive import read_archive
 from hub.sources.spec import GitSpec, SourceKey
 from hub.status.board import Board
 from hub.status.events import EventLog
@@ -134,6 +137,16 @@ class Steward:
     ) -> AbstractAsyncContextManager[AsyncIterator[diff_pb2.Difference]]:
         """Compare a cluster with what it should be, or would be at a revision."""
         return self._comparer.compare(cluster, workload, revision)
+
+    async def forecast(
+        self, revision: str, packed: bytes, selects: Callable[[Mapping[str, str]], bool], cluster: str
+    ) -> AsyncIterator[Progress | Forecast]:
+        """Tell what a revision of the fleet repository, or a checkout in an archive, would change."""
+        forecasts, content = self._planner.forecasts, None
+        if not revision:
+            content = await asyncio.to_thread(read_archive, packed, forecasts.base().tree)
+        async for step in forecasts.make(Asked(selects, revision, content, cluster)):
+            yield step
 
     async def adopt_flux(
         self, cluster: str, asked: adopt_pb2.FluxAdoption, *, who: str, reason: str = ""

@@ -22,6 +22,7 @@ from hub.api.auth import BearerAuth
 from hub.api.control import Control
 from hub.api.diffs import Diffs
 from hub.api.errors import on_bug, on_felloe_error, on_http_exception
+from hub.api.forecasts import Forecasts
 from hub.api.hooks import GitHook
 from hub.api.lists import Lists
 from hub.api.overview import Overview
@@ -54,7 +55,7 @@ class ApiApp(Starlette):
             Diffs(control),
             Lists(control, pulse),
         )
-        fleetwide = _fleetwide(Overview(control, pulse), Rollouts(control))
+        fleetwide = _fleetwide(Overview(control, pulse), Forecasts(control), Rollouts(control))
         recorded = _recorded(Access(people), Records(store, control))
         super().__init__(
             routes=[
@@ -88,10 +89,11 @@ def _versioned(actions: Actions, adoption: Adoption, diffs: Diffs, lists: Lists)
     ]
 
 
-def _fleetwide(overview: Overview, rollouts: Rollouts) -> list[BaseRoute]:
+def _fleetwide(overview: Overview, forecasts: Forecasts, rollouts: Rollouts) -> list[BaseRoute]:
     return [
         Route("/fleet", overview.fleet),
         Route("/top", overview.top),
+        Route("/plan", forecasts.plan, methods=["POST"]),
         Route("/promotions", rollouts.promote, methods=["POST"]),
         Route("/rollouts/{name}/{act}", rollouts.act, methods=["POST"]),
     ]

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,6 +13,7 @@ from typing import Protocol
 
 from felloe.identity import WorkloadId
 from felloe.v1 import adopt_pb2, diff_pb2
+from hub.planning.forecast import Forecast, Progress
 from hub.rollout.model import Act, Track
 from hub.status.board import Board
 from hub.status.events import EventLog
@@ -67,6 +68,15 @@ class Control(Protocol):
         """Compare a cluster (it is on the board), or a workload of it, with what it should be, or be at a revision.
 
         The differences come as its spoke finds them, and may end in a FelloeError; empty texts ask for everything.
+        """
+        ...
+
+    def forecast(
+        self, revision: str, packed: bytes, selects: Callable[[Mapping[str, str]], bool], cluster: str
+    ) -> AsyncIterator[Progress | Forecast]:
+        """Tell what the fleet repository at a revision, or a checkout in a tar archive, would change; that comes last.
+
+        `selects` says by its labels which cluster counts; `cluster`, not empty, is the only one.
         """
         ...
 

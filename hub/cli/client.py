@@ -78,17 +78,27 @@ class HubClient:
                     yield change
         raise UnreachableError(f"the hub at {self._credential.server} ended the watch")
 
-    async def lines(self, path: str, params: Mapping[str, str], *, timeout: float) -> AsyncGenerator[Json]:
-        """Yield the lines of a stream; `timeout` is the seconds that one may take to come."""
-        async with aclosing(self.texts(path, params, timeout=timeout)) as lines:
+    async def lines(
+        self, path: str, params: Mapping[str, str], *, timeout: float, content: bytes | None = None
+    ) -> AsyncGenerator[Json]:
+        """Yield the lines of a stream; `timeout` is the seconds that one may take to come.
+
+        With `content`, also an empty one, that is posted.
+        """
+        async with aclosing(self.texts(path, params, timeout=timeout, content=content)) as lines:
             async for line in lines:
                 yield self._object(line)
 
-    async def texts(self, path: str, params: Mapping[str, str], *, timeout: float) -> AsyncGenerator[str]:
-        """Yield the lines of a stream as they were sent; `timeout` is the seconds that one may take to come."""
-        limits = httpx.Timeout(10.0, read=timeout)
+    async def texts(
+        self, path: str, params: Mapping[str, str], *, timeout: float, content: bytes | None = None
+    ) -> AsyncGenerator[str]:
+        """Yield the lines of a stream as they were sent; `timeout` and `content` are those of `lines`."""
+        method = "GET" if content is None else "POST"
+        limits = httpx.Timeout(10.0, read=timeout, write=timeout)
         with self._explained():
-            async with self._http.stream("GET", path, params=_given(params), timeout=limits) as response:
+            async with self._http.stream(
+                method, path, params=_given(params), content=content, timeout=limits
+            ) as response:
                 if response.status_code >= 400:
                     await response.aread()
                     self._answer(response)

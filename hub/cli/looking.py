@@ -1,7 +1,8 @@
-"""The commands that look and change nothing: get, describe, render, diff, wait, events."""
+"""The commands that look and change nothing: get, describe, render, diff, plan, wait, events."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -14,7 +15,7 @@ from hub.cli.session import (
     complete_kind_and_name,
     with_hub,
 )
-from hub.cli.words import Goal, Output
+from hub.cli.words import Goal, Output, PlanOutput
 
 if TYPE_CHECKING:
     from hub.cli.kinds import Kind
@@ -28,6 +29,7 @@ def register(app: typer.Typer) -> None:
     app.command(short_help="Show all about a cluster, workload or rollout.")(describe)
     app.command(short_help="Print what a cluster would get, as YAML.")(render)
     app.command(short_help="Show what would change in a cluster.")(diff)
+    app.command(short_help="Show what a commit would change in the fleet.")(plan)
     app.command(short_help="Wait until clusters are applied or healthy.")(wait)
     app.command(short_help="Show what happened lately, or happens now.")(events)
 
@@ -154,6 +156,48 @@ def diff(
         )
     )
     raise typer.Exit(code)
+
+
+def plan(
+    revision: Annotated[
+        str,
+        typer.Option(metavar="REVISION", help="A branch, tag, commit or full ref of the fleet repository."),
+    ] = "",
+    branch: Annotated[str, typer.Option(metavar="BRANCH", help="A branch of the fleet repository.")] = "",
+    path: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="A checkout on this machine, with what is not committed.")
+    ] = None,
+    selector: Selector = "",
+    cluster: Cluster = "",
+    output: Annotated[PlanOutput, typer.Option("--output", "-o", help="The form of the plan.")] = PlanOutput.TEXT,
+    detailed_exitcode: Annotated[
+        bool, typer.Option("--detailed-exitcode", help="Exit with 2 where anything changes.")
+    ] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 for warnings too.")] = False,
+) -> None:  # fmt: skip
+    """Show what a commit that is not merged yet would change: on which clusters, object by object, field by field.
+
+    Compared with what each cluster is to have now; nothing is changed, and no cluster is asked. Values of Secrets are
+    not shown. Exits with 0, or with 1 where a workload does not build or the plan can't be made; with
+    --detailed-exitcode, 2 where anything changes.
+
+    \b
+    Examples:
+      felloe plan --branch my-branch
+      felloe plan --path . -l env=production
+      felloe plan --revision refs/pull/420/merge -o markdown > comment.md
+      felloe plan --path . -o json | jq -r '.groups[].title'
+    """
+    from hub.cli import planning
+    from hub.cli.contexts import environment
+    from hub.cli.table import screen
+
+    if sum(map(bool, (revision, branch, path))) != 1:
+        raise typer.BadParameter("one of --revision, --branch and --path is needed")
+    wanted = f"refs/heads/{branch}" if branch else revision
+    question = planning.Question(wanted, path, selector, cluster, output.value, detailed_exitcode, strict)
+    shown = screen(environment())
+    raise typer.Exit(planning.guarded(lambda: with_hub(lambda client: planning.plan(client, question, shown))))
 
 
 def wait(

@@ -14,6 +14,14 @@ class Output(StrEnum):
     NAME = "name"
 
 
+class PlanOutput(StrEnum):
+    """The forms of a plan."""
+
+    TEXT = "text"
+    MARKDOWN = "markdown"
+    JSON = "json"
+
+
 class Goal(StrEnum):
     """What to wait for."""
 

@@ -28,6 +28,7 @@ from hub.planning.commits import Commits, TimedGitSources
 from hub.planning.conductor import Chronicle, Conductor, Gates
 from hub.planning.contents import Contents, FleetReader
 from hub.planning.deliveries import Deliveries
+from hub.planning.forecast import Forecasts, Standing
 from hub.planning.membership import Membership, Reports
 from hub.planning.overlays import RETRY_SECONDS, Overlays
 from hub.planning.pinned import Pinned
@@ -106,6 +107,9 @@ class Planner:
         self.conductor = Conductor(store, self._releases, membership, gates, chronicle)
         self.conductor.due = self.advance
         self._admission = Admission(plans, self._resolver)
+        self.forecasts = Forecasts(
+            self._standing, git, renderer, blobs.get, settings.fleet_source, settings.fleet_path, metrics, tracer
+        )
         self._last: _Planned | None = None
         self._planned_for: dict[str, Mapping[str, str]] = {}
         self._due = asyncio.Event()
@@ -192,9 +196,16 @@ class Planner:
 
         Raise SourceError where it can't be had, ConfigError where it does not load, StoreError.
         """
+        return await self._previews.plan(self._resolver.inputs(cluster, self._planned().this), workload, revision)
+
+    def _standing(self) -> Standing:
+        last = self._planned()
+        return Standing(last.this, last.plans, self._resolver.inputs)
+
+    def _planned(self) -> _Planned:
         if self._last is None:
             raise ConfigError(f"nothing has been planned yet: {self.plans.problem or 'the hub has just started'}")
-        return await self._previews.plan(self._resolver.inputs(cluster, self._last.this), workload, revision)
+        return self._last
 
     async def _source_changed(self, state: SourceState) -> None:
         if state.error:

@@ -40,7 +40,7 @@ class Previews:
         `inputs` are those of now. The plan brings the blobs of everything that it resolved.
         """
         source = _source_of(workload, inputs)
-        snapshot = await self._at(replace(source, ref=_ref(revision)))
+        snapshot = await self._at(replace(source, ref=ref_of(revision)))
         if source != inputs.fleet_source:
             return await self._plan(replace(inputs, snapshots={**inputs.snapshots, source: snapshot}))
         name, separator, _ = inputs.fleet_snapshot.revision.rpartition("@")
@@ -91,8 +91,14 @@ def _source_of(workload: WorkloadId | None, inputs: Inputs) -> GitSpec:
     return inputs.fleet_source
 
 
-def _ref(revision: str) -> GitRef:
-    """Return what a person means by a revision: a branch, a tag, a commit, or a revision as Felloe shows it."""
+def ref_of(revision: str) -> GitRef:
+    """Return what a person means by a revision: a branch, a tag, a commit, a revision as Felloe shows it, or a full
+    ref (``refs/pull/420/merge``).
+
+    Raise ConfigError for what can be none of these.
+    """
+    if revision.startswith("refs/"):
+        return GitRef(name=revision)
     commit = revision.rpartition("sha1:")[2]
     if is_commit(commit):
         return GitRef(commit=commit)

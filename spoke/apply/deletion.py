@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Final, Protocol
 
+from felloe.annotations import policy
 from felloe.errors import KubernetesError
 from felloe.identity import ObjectId
 from spoke.apply.plan import NAMESPACE
-from spoke.drift.annotations import policy
 from spoke.kube.client import METADATA_ONLY, KubeClient
 from spoke.kube.errors import CONFLICT, FORBIDDEN, NOT_FOUND
 
@@ -72,7 +72,7 @@ class Deletion:
     ) -> Became:
         """Delete an object if it, live, is still `ours` by its labels, dependents in the background.
 
-        One that says ``prune: disabled`` (spoke.drift.annotations) is kept, and so is, for now, one against which there
+        One that says ``prune: disabled`` (felloe.annotations) is kept, and so is, for now, one against which there
         is an objection. Raise KubernetesError with the API server's words.
         """
         for attempt in range(_ATTEMPTS):

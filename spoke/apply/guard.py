@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
 from felloe.bundle import object_id_to_proto
 from felloe.digest import canonical_json
 from felloe.identity import ObjectId
+from felloe.massprune import replaced, too_many
 from felloe.v1 import status_pb2 as pb
 from spoke.apply.inventory import Inventory
 
-FEW: Final = 10
-"""Fewer objects than this are deleted without a question."""
-
 _NAMED: Final = 3
 _TOLD_AT_MOST: Final = 50
-_GENERATED: Final = re.compile(r"-[2456789bcdfghkmt]{10}\Z")
-"""The suffix that kustomize gives to what its generators make, by its content (kustomize, api/hasher)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,18 +52,10 @@ def pending(
     ConfigMap or Secret whose successor is wanted. The name is good for one time: once a workload has been applied
     whole, the same objects deleted again are another deletion.
     """
-    successors = {(*identity[:3], _GENERATED.sub("", identity.name)) for identity in _generated(wanted)}
-    replaced = {each for each in _generated(doomed) if (*each[:3], _GENERATED.sub("", each.name)) in successors}
-    items = inventory.items
-    counted = sorted(identity for identity in doomed if identity not in replaced and items[identity].settled)
+    followed, items = replaced(doomed, wanted), inventory.items
+    counted = sorted(identity for identity in doomed if identity not in followed and items[identity].settled)
     total = max(inventory.applied_objects, len(counted))
-    if len(counted) < FEW or len(counted) <= limit * total:
+    if not too_many(len(counted), total, limit):
         return None
     facts = [[*inventory.id], inventory.applied_at, [[*identity] for identity in counted]]
     return Pending(hashlib.sha256(canonical_json(facts)).hexdigest()[:16], tuple(counted), total, limit)
-
-
-def _generated(identities: Collection[ObjectId]) -> Iterator[ObjectId]:
-    for identity in identities:
-        if identity[:2] in (("", "ConfigMap"), ("", "Secret")) and _GENERATED.search(identity.name):
-            yield identity

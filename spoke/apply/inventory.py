@@ -47,7 +47,7 @@ class Item:
     `applied` names what was last applied and `fingerprint` the fields that this made ours. While something else is
     about to be applied, `applied` is empty: what is in the cluster is then either. `created` says that the object was
     not there before us; it is known of namespaces only. `left_alone` and `once` are what the object in Git says
-    (spoke.drift.annotations). `settled` says that it was there when the workload was last applied whole, and that
+    (felloe.annotations). `settled` says that it was there when the workload was last applied whole, and that
     nobody approved since then that it goes.
     """
 

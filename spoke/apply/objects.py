@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from felloe.annotations import policy
 from felloe.errors import FelloeError, KubernetesError
 from felloe.identity import ObjectId, WorkloadId
 from felloe.labels import WORKLOAD_LABELS
@@ -14,7 +15,6 @@ from spoke.apply.inventory import OwnerLabels
 from spoke.apply.occupants import Occupants
 from spoke.apply.recreate import make_room
 from spoke.apply.strangers import Found, Stranger, strangers, take_over
-from spoke.drift.annotations import policy
 from spoke.drift.fields import handed_over, taken_over
 from spoke.drift.live import Live, LiveObjects, owner
 from spoke.drift.watches import metadata_only, typed

@@ -20,9 +20,9 @@ from typing import Final
 
 import orjson
 
+from felloe.annotations import FORCE_ANNOTATION
 from felloe.errors import KubernetesError
 from felloe.identity import ObjectId
-from spoke.drift.annotations import FORCE_ANNOTATION
 from spoke.kube.client import METADATA_ONLY, Json, KubeClient
 from spoke.kube.discovery import Resource
 from spoke.kube.errors import CONFLICT, NOT_FOUND, no_request_succeeds

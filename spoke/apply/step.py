@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from felloe.annotations import Policy, policy
 from felloe.bundle import Entry, Workload
 from felloe.errors import BundleError, FelloeError, KubernetesError
 from felloe.identity import ObjectId
@@ -24,7 +25,6 @@ from spoke.apply.recreate import advised, immutable, may_recreate
 from spoke.apply.state import State
 from spoke.apply.strangers import Stranger
 from spoke.apply.troubles import Troubles
-from spoke.drift.annotations import Policy, policy
 from spoke.drift.fields import change
 from spoke.drift.ignore import carried_over
 from spoke.drift.live import Live

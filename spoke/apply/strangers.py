@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from felloe.annotations import Policy, policy
 from felloe.errors import KubernetesError
 from felloe.identity import ObjectId
 from spoke.apply.concurrency import bounded
-from spoke.drift.annotations import Policy, policy
 from spoke.drift.fields import LAST_APPLIED, Json, taken_over
 from spoke.kube.client import METADATA_ONLY, KubeClient
 from spoke.kube.discovery import Resource

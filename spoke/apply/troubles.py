@@ -6,13 +6,13 @@ import logging
 import time
 from typing import Final
 
+from felloe.annotations import Policy
 from felloe.bundle import Workload
 from felloe.errors import BundleError, FelloeError, KubernetesError, StoreError, SubstitutionError
 from felloe.identity import ObjectId
 from spoke.apply.given import Report
 from spoke.apply.standing import Failure
 from spoke.apply.state import State
-from spoke.drift.annotations import Policy
 from spoke.drift.arrivals import Lack, lack_of
 from spoke.drift.contest import Contest
 from spoke.kube.discovery import NoSuchKindError, Resource

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 
+from felloe.annotations import policy
 from felloe.bundle import Entry, Workload, object_id_to_proto, workload_id_to_proto
 from felloe.digest import Digest
 from felloe.errors import BundleError, FelloeError, KubernetesError
@@ -25,7 +26,6 @@ from spoke.apply.prepare import applied_key, desired, expires, manifest, on_top_
 from spoke.apply.recreate import advised, immutable, may_recreate, tried
 from spoke.diff.takeover import without_taken
 from spoke.diff.text import cleaned, shortened, unified
-from spoke.drift.annotations import policy
 from spoke.kube.client import Json, KubeClient
 from spoke.kube.discovery import Discovery, NoSuchKindError, Resource
 from spoke.kube.errors import CONFLICT, NOT_FOUND, no_request_succeeds

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, cast
 
 from felloe.identity import ObjectId
-from spoke.kube.shapes import mapping
+from felloe.masking import is_secret, masked
 
 if TYPE_CHECKING:
     from felloe.k8syaml import JsonValue
@@ -35,7 +35,6 @@ _KEPT_BY_THE_SERVER: Final = frozenset(
 )
 _LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 """kubectl's copy of the manifest: noise, and it repeats the values of a Secret."""
-_MASK, _BEFORE, _AFTER = "***", "*** (before)", "*** (after)"
 
 
 def cleaned(obj: Json) -> dict[str, object]:
@@ -52,16 +51,6 @@ def cleaned(obj: Json) -> dict[str, object]:
     return clean
 
 
-def masked(live: Json, desired: Json) -> tuple[Json, Json]:
-    """Return two states of a Secret without its values; the marks tell those that differ."""
-    for field in ("data", "stringData"):
-        before, after = mapping(live.get(field)), mapping(desired.get(field))
-        changed = {key for key in before.keys() & after.keys() if before[key] != after[key]}
-        live = _with(live, field, {key: _BEFORE if key in changed else _MASK for key in before})
-        desired = _with(desired, field, {key: _AFTER if key in changed else _MASK for key in after})
-    return live, desired
-
-
 def unified(identity: ObjectId, version: str, live: Json | None, desired: Json | None) -> str:
     """Return how `live` becomes `desired`, both cleaned; None is an object that is not there. Empty if nothing differs.
 
@@ -70,7 +59,7 @@ def unified(identity: ObjectId, version: str, live: Json | None, desired: Json |
     live, desired = live or {}, desired or {}
     if live == desired:
         return ""
-    if identity[:2] == ("", "Secret"):
+    if is_secret(identity):
         live, desired = masked(live, desired)
     before, after = _lines(live), _lines(desired)
     name = ".".join(part for part in (identity.group, version, identity.kind) if part)
@@ -95,7 +84,3 @@ def _lines(obj: Json) -> list[str]:
     from felloe.k8syaml import dump  # brings a YAML parser, which few spokes ever need
 
     return dump(cast("JsonValue", obj)).splitlines() if obj else []
-
-
-def _with(obj: Json, field: str, marks: Mapping[str, object]) -> Json:
-    return {**obj, field: marks} if marks else obj

@@ -15,8 +15,8 @@ from typing import Final, NamedTuple
 
 import orjson
 
+from felloe.annotations import policy
 from felloe.labels import FIELD_MANAGER, WORKLOAD_LABELS
-from spoke.drift.annotations import policy
 from spoke.kube.shapes import mapping
 
 Json = Mapping[str, object]

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Final, Protocol, TypeVar
 
+from felloe.annotations import policy
 from felloe.identity import ObjectId, WorkloadId
 from felloe.labels import WORKLOAD_KIND, WORKLOAD_NAME, WORKLOAD_NAMESPACE
-from spoke.drift.annotations import policy
 from spoke.drift.fields import fingerprint
 from spoke.drift.ignore import without
 from spoke.health import Health, assess, before_expressions
@@ -25,7 +25,7 @@ _INTERNED_AT_MOST: Final = 1000
 class Live:
     """One object as it was last seen. `version` is its resourceVersion as a number, 0 where it is none.
 
-    `left_alone` and `forced` are what its annotations say (spoke.drift.annotations).
+    `left_alone` and `forced` are what its annotations say (felloe.annotations).
     """
 
     uid: str

@@ -29,6 +29,7 @@ from hub.api.serve import ApiServer, serve
 from hub.audit import AuditLog
 from hub.link.queries import AwayError
 from hub.metrics import HubMetrics
+from hub.planning.forecast import Forecast, Progress
 from hub.rollout.model import Act, Track
 from hub.status.board import Board
 from hub.status.events import EventLog
@@ -58,6 +59,7 @@ class InMemoryHub:
     diff_error: FelloeError | None = None
     refused: dict[str, str] = field(default_factory=dict)
     """Why a rollout can't be acted on, by its name."""
+    forecasts: list[Progress | Forecast | Exception | asyncio.Event] = field(default_factory=list)
 
     def unready(self) -> Sequence[str]:
         return self.reasons
@@ -88,6 +90,18 @@ class InMemoryHub:
             yield difference
         if self.diff_error:
             raise self.diff_error
+
+    async def forecast(
+        self, revision: str, packed: bytes, selects: Callable[[Mapping[str, str]], bool], cluster: str
+    ) -> AsyncIterator[Progress | Forecast]:
+        self.calls.append(("plan", revision, len(packed), cluster))
+        for step in self.forecasts:
+            if isinstance(step, Exception):
+                raise step
+            if isinstance(step, asyncio.Event):
+                await step.wait()
+            else:
+                yield step
 
     async def adopt_flux(
         self, cluster: str, asked: adopt_pb2.FluxAdoption, *, who: str, reason: str = ""

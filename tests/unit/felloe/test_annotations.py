@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from spoke.drift.annotations import ORDINARY, Policy, policy
+from felloe.annotations import ORDINARY, Policy, policy
 
 FLUX, OURS = "kustomize.toolkit.fluxcd.io", "fleet.felloe.io"
 
