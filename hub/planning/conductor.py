@@ -22,6 +22,7 @@ from hub.gates.asking import Asked, Question
 from hub.planning.commits import Commits
 from hub.planning.history import Passage
 from hub.planning.membership import Look, Membership
+from hub.planning.milestones import milestones
 from hub.planning.records import TrackRecord, record_from_json, record_to_json
 from hub.planning.releases import Releases
 from hub.planning.resolving import Round
@@ -227,9 +228,11 @@ class Conductor:
             answers=self._gates.answers(track, state.release),
             releases=self._releases.known.keys(),
         )
-        self._save(track, replace(record, state=step.state))
-        for note in step.notes:
-            self._chronicle.happened(track, step.state, release, note)
+        upstream = how.upstream.environment if how.promotion is not None and how.upstream is not None else ""
+        with self._store.batch():
+            for note in (*milestones(track, record.state, step.state, upstream), *step.notes):
+                self._chronicle.happened(track, step.state, release, note)
+            self._save(track, replace(record, state=step.state))
         look.wake(step.wake_at)
         if step.state.queue and step.state.over:
             look.wake(look.now)

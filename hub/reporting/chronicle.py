@@ -13,6 +13,9 @@ from hub.status.rollouts import RolloutFacts
 
 _ACTIONS: Final = {
     "RolloutBegan": Action.ROLLOUT_STARTED,
+    "RolloutSuperseded": Action.ROLLOUT_SUPERSEDED,
+    "RolloutQueued": Action.ROLLOUT_QUEUED,
+    "Promoted": Action.PROMOTED,
     "StageBegan": Action.ROLLOUT_STAGE_STARTED,
     "StageDone": Action.ROLLOUT_STAGE_DONE,
     "Admitted": Action.ROLLOUT_CLUSTERS_MOVED,
