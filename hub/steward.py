@@ -37,6 +37,8 @@ from hub.sources.spec import GitSpec, SourceKey
 from hub.status.board import Board
 from hub.status.events import EventLog
 from hub.store import Approval, Blobs, Mark, Store
+from hub.targeting.explaining import Subject
+from hub.targeting.facts import with_facts
 
 _ADOPTION_SECONDS: Final = 300.0
 _ADOPTIONS: Final = {
@@ -105,6 +107,15 @@ class Steward:
         good_for = format_duration(ttl.total_seconds())
         self._reporter.event(cluster, "Normal", "TokenCreated", f"a join token was made, good for {good_for}")
         return IssuedToken(token, cluster, datetime.now(UTC) + ttl)
+
+    def subject(self, cluster: str) -> Subject:
+        """Return a cluster as explanations need it."""
+        plans = self._planner.plans
+        if plans.fleet is None:
+            raise FelloeError(f"there is no fleet yet: {plans.problem or 'the hub has just started'}")
+        member = self._store.cluster(cluster)
+        labels = with_facts(member.labels, member.facts) if member is not None and not member.revoked else {}
+        return Subject(cluster, labels, plans.fleet, plans.clusters.get(cluster))
 
     async def render(self, cluster: str, workload: WorkloadId | None) -> Sequence[RenderedWorkload]:
         """Return what a cluster would get: its objects in the order of applying, variables filled in."""

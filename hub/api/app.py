@@ -22,6 +22,7 @@ from hub.api.auth import BearerAuth
 from hub.api.control import Control
 from hub.api.diffs import Diffs
 from hub.api.errors import on_bug, on_felloe_error, on_http_exception
+from hub.api.explanations import Explanations
 from hub.api.forecasts import Forecasts
 from hub.api.hooks import GitHook
 from hub.api.lists import Lists
@@ -51,6 +52,7 @@ class ApiApp(Starlette):
         guard = Middleware(BearerAuth, people=people)
         versioned = _versioned(
             Actions(control),
+            Explanations(control),
             Adoption(control),
             Diffs(control),
             Lists(control, pulse),
@@ -69,7 +71,9 @@ class ApiApp(Starlette):
         )
 
 
-def _versioned(actions: Actions, adoption: Adoption, diffs: Diffs, lists: Lists) -> list[BaseRoute]:
+def _versioned(
+    actions: Actions, explanations: Explanations, adoption: Adoption, diffs: Diffs, lists: Lists
+) -> list[BaseRoute]:
     workload = "/workloads/{namespace}/{name}"
     return [
         Route("/events", lists.events),
@@ -80,6 +84,8 @@ def _versioned(actions: Actions, adoption: Adoption, diffs: Diffs, lists: Lists)
         Route("/clusters/{name}/remove", actions.remove_cluster, methods=["POST"]),
         Route("/clusters/{name}/diff", diffs.diff),
         Route("/clusters/{name}/render", actions.render),
+        Route("/clusters/{name}/explain/placements/{placement}", explanations.placement),
+        Route("/clusters/{name}/explain/variables/{variable}", explanations.variable),
         Route("/sources/{namespace}/{name}/reconcile", actions.reconcile_source, methods=["POST"]),
         Route(f"{workload}/reconcile", actions.reconcile_workload, methods=["POST"]),
         Route(f"{workload}/approve-prune", actions.approve_prune, methods=["POST"]),

@@ -17,6 +17,7 @@ from hub.planning.forecast import Forecast, Progress
 from hub.rollout.model import Act, Track
 from hub.status.board import Board
 from hub.status.events import EventLog
+from hub.targeting.explaining import Subject
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,10 @@ class Control(Protocol):
 
     async def create_token(self, cluster: str, labels: Mapping[str, str], ttl: timedelta, *, who: str) -> IssuedToken:
         """Make a one-time join token for a cluster, whose labels it gets where no Cluster object declares it."""
+        ...
+
+    def subject(self, cluster: str) -> Subject:
+        """Return a cluster (it is on the board) as explanations need it."""
         ...
 
     async def render(self, cluster: str, workload: WorkloadId | None) -> Sequence[RenderedWorkload]:

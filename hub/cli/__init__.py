@@ -10,9 +10,21 @@ import typer
 
 def register(app: typer.Typer) -> None:
     """Add the commands of the hub's side."""
-    from hub.cli import acting, adopt, configuring, looking, membership, people, recording, rolling, serving
+    from hub.cli import (
+        acting,
+        adopt,
+        configuring,
+        explaining,
+        looking,
+        membership,
+        people,
+        recording,
+        rolling,
+        serving,
+    )
 
     looking.register(app)
+    explaining.register(app)
     rolling.register(app)
     acting.register(app)
     adopt.register(app)

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from hub.fleet import Fleet, LabelSelector
+from hub.fleet import Fleet, LabelSelector, Placement
 from hub.sources.follow import SourceState
 from hub.sources.spec import FLEET_KEY, SourceKey
 from hub.sources.url import shown
 from hub.status.facts import Condition, ConditionStatus, EnvironmentFacts, PlacementFacts, SourceFacts
 from hub.targeting import ClusterPlan, DeclaredSource
 from hub.targeting import Condition as PlanCondition
+from hub.targeting.explaining import unmatched, unmatched_selector
 from hub.targeting.select import matches
+from hub.targeting.variables import ClusterView, means
+from hub.targeting.words import listed, selection
 
 _STATUSES: Final[Mapping[str, ConditionStatus]] = {"True": "True", "False": "False"}
 
@@ -68,7 +71,8 @@ def _source(source: DeclaredSource, state: SourceState, others: int, problem: st
 
 
 def environment_facts(fleet: Fleet, plans: Mapping[str, ClusterPlan]) -> list[EnvironmentFacts]:
-    """Return every environment with the clusters that it selects."""
+    """Return every environment with the clusters that it selects, and a warning where these are none."""
+    views = _views(plans)
     return [
         EnvironmentFacts(
             each.name,
@@ -76,13 +80,15 @@ def environment_facts(fleet: Fleet, plans: Mapping[str, ClusterPlan]) -> list[En
             variables=each.variables,
             promoted_from=each.promotes_from.environment if each.promotes_from else "",
             clusters=tuple(name for name, plan in sorted(plans.items()) if matches(each.selector, plan.labels)),
+            conditions=_idle(unmatched_selector(each.selector, views)),
         )
         for each in fleet.environments.values()
     ]
 
 
 def placement_facts(fleet: Fleet, plans: Mapping[str, ClusterPlan]) -> list[PlacementFacts]:
-    """Return every placement with the clusters that it selects."""
+    """Return every placement with the clusters that it selects, and a warning where it or an override selects none."""
+    views = _views(plans)
     return [
         PlacementFacts(
             namespace="",
@@ -91,9 +97,35 @@ def placement_facts(fleet: Fleet, plans: Mapping[str, ClusterPlan]) -> list[Plac
             selector=_selector(each.selector) if each.selector else {},
             environments=each.environments,
             clusters=tuple(name for name, plan in sorted(plans.items()) if each.name in plan.placements),
+            conditions=_idle(unmatched(each, views) or _idle_overrides(each, views)),
         )
         for each in fleet.placements.values()
     ]
+
+
+def _views(plans: Mapping[str, ClusterPlan]) -> list[ClusterView]:
+    """Return the clusters as they were planned."""
+    return [
+        ClusterView(name, plan.labels, environments=(plan.environment,) if plan.environment else ())
+        for name, plan in sorted(plans.items())
+    ]
+
+
+def _idle(message: str) -> tuple[Condition, ...]:
+    return (Condition("Selected", "False", "NoClusterMatches", message),) if message else ()
+
+
+def _idle_overrides(placement: Placement, views: Iterable[ClusterView]) -> str:
+    """Return which overrides mean no cluster of their Placement, in words."""
+    if not placement.overrides:
+        return ""
+    own = [view for view in views if means(placement, view)]
+    idle = [
+        f"spec.overrides[{position}] ({selection(each)})"
+        for position, each in enumerate(placement.overrides)
+        if not any(means(each, view) for view in own)
+    ]
+    return f"{listed(tuple(idle))} of it mean none of its {len(own)} clusters" if idle else ""
 
 
 def shown_condition(condition: PlanCondition) -> Condition:

@@ -83,7 +83,7 @@ def build_rollout(facts: RolloutFacts, before: Resource | None, now: datetime) -
     for one in placed:
         by_stage.setdefault(one.stage, []).append(one)
     stages = [_stage(facts, stage, by_stage.get(stage.name, [])) for stage in _stages(facts, by_stage)]
-    conditions = settle((_ready(facts, placed, stages),), before, now)
+    conditions = settle((_ready(facts, placed, stages), *_idle_stages(facts, by_stage)), before, now)
     spec: dict[str, object] = {"unit": track.unit, "environment": track.environment, "strategy": state.strategy}
     if facts.promotion is not None:
         promotion = facts.promotion
@@ -317,6 +317,15 @@ def _ready(facts: RolloutFacts, placed: Sequence[_Placed], stages: Sequence[Mapp
         message = f"{what} is on {count[ClusterState.DONE]} of {len(placed)} clusters{others}"
         return Condition("Ready", "True", "Complete", message)
     return Condition("Ready", "Unknown", "Progressing", _said(state, f"{what}: {_where(facts, stages)}"))
+
+
+def _idle_stages(facts: RolloutFacts, by_stage: Mapping[str, object]) -> tuple[Condition, ...]:
+    """Return a warning where a stage of the strategy has no cluster once all have their stages."""
+    idle = [stage.name for stage in facts.strategy.stages if stage.name not in by_stage]
+    if not idle or not facts.members or "" in by_stage:
+        return ()
+    message = f"no cluster is in stage {', '.join(idle)}: its selection matches none that no earlier stage has"
+    return (Condition("Selected", "False", "NoClusterMatches", message),)
 
 
 def _said(state: RolloutState, message: str) -> str:

@@ -37,6 +37,7 @@ from hub.status.facts import Condition, EventFacts, SourceFacts
 from hub.status.members import build_source
 from hub.status.resource import CLUSTER_LABEL, Collection, Resource
 from hub.store import SqliteStore
+from hub.targeting.explaining import Subject
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 COMMIT = "1234abcd" * 5
@@ -60,6 +61,7 @@ class InMemoryHub:
     refused: dict[str, str] = field(default_factory=dict)
     """Why a rollout can't be acted on, by its name."""
     forecasts: list[Progress | Forecast | Exception | asyncio.Event] = field(default_factory=list)
+    subjects: dict[str, Subject] = field(default_factory=dict)
 
     def unready(self) -> Sequence[str]:
         return self.reasons
@@ -68,6 +70,11 @@ class InMemoryHub:
         self.calls.append(("token", cluster, dict(labels), ttl))
         self.told.append((who, ""))
         return IssuedToken("felloe1.secret", cluster, NOW + ttl)
+
+    def subject(self, cluster: str) -> Subject:
+        if cluster not in self.subjects:
+            raise FelloeError("there is no fleet yet")
+        return self.subjects[cluster]
 
     async def render(self, cluster: str, workload: WorkloadId | None) -> Sequence[RenderedWorkload]:
         manifest = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": cluster}, "data": {"answer": "y"}}

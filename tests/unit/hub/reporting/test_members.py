@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from hub.fleet.labels import LabelSelector, Requirement
-from hub.fleet.model import Environment, Fleet, Placement
+from hub.fleet.model import Environment, Fleet, Override, Placement
 from hub.fleet.strategy import Promotion
 from hub.reporting.members import environment_facts, placement_facts, source_facts
 from hub.sources.follow import SourceState
 from hub.sources.spec import GitRef, GitSpec
+from hub.status.members import build_environment
 from hub.targeting import ClusterPlan, DeclaredSource
 from hub.targeting.plan import Condition
 
@@ -75,3 +78,27 @@ def test_environments_and_placements_name_their_clusters_and_their_selectors() -
     }
     (placement,) = placement_facts(fleet, plans)
     assert (placement.clusters, placement.environments, placement.selector) == (("a", "b"), ("dev",), {})
+
+
+def test_a_selector_that_matches_nothing_is_a_warning_and_no_failure() -> None:
+    placements = {
+        "nobody": Placement("nobody", (), LabelSelector((("env", "prd"),))),
+        "some": Placement("some", (), cluster_names=("a",), overrides=(Override(cluster_names=("b",)),)),
+        "all": Placement("all", (), LabelSelector(), overrides=(Override(cluster_names=("b",)),)),
+    }
+    fleet = Fleet(environments={"prd": Environment("prd", LabelSelector((("env", "prd"),)))}, placements=placements)
+    plans = {
+        "a": ClusterPlan("a", labels={"env": "prod"}, placements=("some", "all")),
+        "b": ClusterPlan("b", labels={"env": "prod"}, placements=("all",)),
+    }
+    (environment,) = environment_facts(fleet, plans)
+    said = {
+        one.name: [(each.type, each.status, each.message) for each in one.conditions]
+        for one in placement_facts(fleet, plans)
+    }
+    nothing = ("Selected", "False", "it selects none of 2 clusters; env=prd means 0")
+    assert [(each.type, each.status, each.message) for each in environment.conditions] == [nothing]
+    idle = ("Selected", "False", "spec.overrides[0] (clusters b) of it mean none of its 1 clusters")
+    assert said == {"nobody": [nothing], "some": [idle], "all": []}
+    resource = build_environment(environment, {}, {}, datetime(2026, 1, 1, tzinfo=UTC))
+    assert [(each.type, each.status) for each in resource.conditions] == [("Ready", "True"), ("Selected", "False")]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hub.fleet.strategy import Promotion
+from hub.fleet.strategy import Promotion, Stage
 from hub.rollout.model import (
     GateResult,
     Health,
@@ -51,6 +51,14 @@ def test_a_rollout_says_what_goes_where_and_how_far_it_is() -> None:
     assert counts == {"clusters": 3, "done": 0, "offline": 1, "waiting": 2}
     ready = status["conditions"][0]
     assert (ready["status"], ready["message"]) == ("Unknown", "release 12: stage canary, 0 of 1 done")
+
+
+def test_a_stage_that_no_cluster_is_in_is_a_warning() -> None:
+    assert [one["type"] for one in shown()["status"]["conditions"]] == ["Ready"]
+    strategy = replace(FACTS.strategy, stages=(*FACTS.strategy.stages, Stage("empty")))
+    warning = shown(replace(FACTS, strategy=strategy))["status"]["conditions"][1]
+    assert (warning["type"], warning["status"], warning["reason"]) == ("Selected", "False", "NoClusterMatches")
+    assert warning["message"].startswith("no cluster is in stage empty: ")
 
 
 def test_each_cluster_says_why_it_is_not_done() -> None:
