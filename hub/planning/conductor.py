@@ -214,7 +214,8 @@ class Conductor:
             self._save(track, record)
             unbegun = RolloutState(0, reason=promoted.waiting, strategy=how.strategy.name)
             facts = RolloutFacts(track, unbegun, how.strategy, self._releases.known, promotion=how.promotion)
-            return replace(facts, upcoming=upcoming, upcoming_waits=promoted.waiting), None
+            waits, asks = promoted.waiting, promoted.asks
+            return replace(facts, upcoming=upcoming, upcoming_waits=waits, upcoming_asks=asks), None
         targets = await self._membership.targets(track, state.release, clusters, look)
         members = [self._membership.member(track, name, targets[name], state, look) for name in clusters]
         release = self._releases.known.get(state.release, look.newest)
@@ -247,6 +248,7 @@ class Conductor:
             how.promotion,
             upcoming,
             promoted.waiting,
+            promoted.asks,
         )
         return facts, step
 

@@ -9,6 +9,7 @@ import pytest
 from felloe.errors import ConfigError
 from felloe.identity import WorkloadId
 from hub.rollout.model import Act, Phase, Track
+from hub.status.fleet import fleet_view
 from hub.status.resource import Collection, Key, Resource
 from hub.store import AuditQuery
 from tests.fleet.manifests import config_map, documents, environment, git_repository, kustomization, placement
@@ -77,6 +78,14 @@ def shown(hub: Inside, name: str = "shop") -> Resource:
     posted = hub.board.get(Collection.ROLLOUTS, Key("", "Rollout", "", name))
     assert posted is not None
     return posted.resource
+
+
+def waits(hub: Inside) -> list[dict[str, object]]:
+    """What the view of the whole fleet says that is waited for."""
+    shown = (Collection.ENVIRONMENTS, Collection.CLUSTERS, Collection.ROLLOUTS)
+    found = fleet_view(*(hub.board.resources(each).values() for each in shown))["waits"]
+    assert isinstance(found, list)
+    return found
 
 
 async def act(hub: Inside, what: Act, track: Track = TRACK, **more: str) -> None:
@@ -295,6 +304,7 @@ async def test_an_older_release_goes_on_although_a_newer_one_is_in_the_first_env
         second = world.repository.commit(version("2"))
         await hub.look()
         await converge(hub, "d")
+        assert [(one["name"], one["kind"]) for one in waits(hub) if one["stuck"]] == [("shop@staging", "Promotion")]
         world.repository.commit(version("3"))
         await hub.look()
         assert values(hub, "d", "s") == ["3", "1"]
