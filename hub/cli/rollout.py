@@ -61,7 +61,7 @@ def lines(rollout: Json, now: datetime, screen: Screen, *, most: int | None = _C
     ]
     if gates:
         yield from section("Gates", ("STAGE", "GATE", "TYPE", "VERDICT", "FOR", "WHO", "MESSAGE"), gates, screen)
-    yield from _clusters(rollout, screen, most)
+    yield from _clusters(rollout, now, screen, most)
 
 
 def _about(rollout: Json, now: datetime) -> Iterator[tuple[str, str]]:
@@ -157,7 +157,7 @@ def _gate(stage: Json, gate: Json, now: datetime) -> Row:
     ]
 
 
-def _clusters(rollout: Json, screen: Screen, most: int | None) -> Iterator[str]:
+def _clusters(rollout: Json, now: datetime, screen: Screen, most: int | None) -> Iterator[str]:
     found = objects(rollout, "status", "clusters")
     wanted = found if most is None else [one for one in found if text(one, "state") != "Done"]
     shown = wanted[:most]
@@ -166,13 +166,14 @@ def _clusters(rollout: Json, screen: Screen, most: int | None) -> Iterator[str]:
             text(one, "name"),
             text(one, "stage") or "-",
             text(one, "state"),
+            age(text(one, "since"), now),
             str(number(one, "release") or "-"),
             one_line(text(one, "message")),
         ]
         for one in shown
     ]
     title = "Clusters" if most is None else "Clusters that are not done"
-    yield from section(title, ("NAME", "STAGE", "STATE", "RELEASE", "MESSAGE"), rows, screen)
+    yield from section(title, ("NAME", "STAGE", "STATE", "FOR", "RELEASE", "MESSAGE"), rows, screen)
     hidden = number(rollout, "status", "moreClusters")
     more = len(wanted) - len(shown) + (hidden if most is None or _are_open(wanted, found) else 0)
     if more:

@@ -20,7 +20,7 @@ from hub.fleet.strategy import ApprovalGate, Gate, HttpGate, PrometheusGate, Pro
 from hub.rollout.model import GateResult, Member, Phase, Release, RolloutState, StageState, Track, Verdict
 from hub.rollout.stages import stages_of
 from hub.status.facts import Condition
-from hub.status.resource import ENVIRONMENT_LABEL, Collection, Key, Resource, settle, timestamp
+from hub.status.resource import ENVIRONMENT_LABEL, Collection, Key, Resource, exact_timestamp, settle, timestamp
 
 MOST_CLUSTERS: Final = 1000
 NOT_BEGUN: Final = "Waiting"
@@ -69,6 +69,8 @@ class _Placed(NamedTuple):
     release: int
     state: ClusterState
     message: str
+    since: float | None
+    """Since when it is waited for, where it moves."""
 
 
 def build_rollout(facts: RolloutFacts, before: Resource | None, now: datetime) -> Resource:
@@ -164,7 +166,8 @@ def _about(facts: RolloutFacts) -> dict[str, object]:
 def _placed(facts: RolloutFacts, member: Member) -> _Placed:
     state, message = _state_of(facts, member)
     release = facts.state.assigned.get(member.name, member.release)
-    return _Placed(member.name, facts.state.stage_of.get(member.name, ""), release, state, message)
+    since = facts.state.admitted_at.get(member.name) if state is ClusterState.MOVING else None
+    return _Placed(member.name, facts.state.stage_of.get(member.name, ""), release, state, message, since)
 
 
 def _state_of(facts: RolloutFacts, member: Member) -> tuple[ClusterState, str]:
@@ -203,28 +206,32 @@ def _goes_on(state: RolloutState) -> bool:
 
 
 def _cluster(one: _Placed) -> dict[str, object]:
-    return {
+    shown: dict[str, object] = {
         "name": one.name,
         "stage": one.stage,
         "release": one.release,
         "state": one.state.value,
         "message": one.message,
     }
+    if one.since is not None:
+        shown["since"] = exact_timestamp(datetime.fromtimestamp(one.since, UTC))
+    return shown
 
 
 def _pace(state: RolloutState, placed: Sequence[_Placed], before: Resource | None, now: datetime) -> dict[str, object]:
     """Return how long clusters took to get done with this release, by those that were seen to get done."""
     mean, measured = 0.0, 0
-    moving: set[object] = set()
+    since: dict[object, object] = {}
     if before is not None and before.status.get("release") == state.release:
         mean, measured = _number(before, "meanSeconds"), int(_number(before, "measuredClusters"))
         listed = before.status.get("clusters")
         rows = listed if isinstance(listed, list) else []
-        moving = {row["name"] for row in rows if isinstance(row, dict) and row.get("state") == ClusterState.MOVING}
+        since = {row["name"]: row["since"] for row in rows if isinstance(row, dict) and "since" in row}
     total = mean * measured
-    for one in placed:
-        if one.state is ClusterState.DONE and one.name in moving and one.name in state.admitted_at:
-            total += max(0.0, now.timestamp() - state.admitted_at[one.name])
+    for one in placed if since else ():
+        began = since.get(one.name) if one.state is ClusterState.DONE else None
+        if isinstance(began, str):
+            total += max(0.0, (now - datetime.fromisoformat(began)).total_seconds())
             measured += 1
     return {"meanSeconds": round(total / measured, 3) if measured else 0.0, "measuredClusters": measured}
 

@@ -143,7 +143,7 @@ def test_a_complete_rollout_says_who_is_behind() -> None:
 def test_how_long_clusters_took_is_measured_where_they_are_seen_to_get_done() -> None:
     first = build_rollout(FACTS, None, NOW)
     assert first.status["meanSeconds"] == 0
-    done = replace(FACTS, members=(DONE, *FACTS.members[1:]))
+    done = replace(FACTS, state=replace(STATE, admitted_at={}), members=(DONE, *FACTS.members[1:]))
     second = build_rollout(done, first, NOW)
     assert (second.status["meanSeconds"], second.status["measuredClusters"]) == (60, 1)
     later = build_rollout(done, second, NOW + timedelta(hours=1))
