@@ -7,15 +7,16 @@ from typing import Final
 
 from felloe.k8syaml import JsonValue
 from felloe.labels import FACTS_PREFIX, GROUP
-from hub.fleet.document import NAME, Header, Spec, checked_spec, metadata_of
+from hub.fleet.document import NAME, Header, checked_spec, metadata_of
 from hub.fleet.errors import FleetError
 from hub.fleet.labels import RESERVED_LABEL
 from hub.fleet.model import Cluster, Environment, Placement, UnsupportedObject
 from hub.fleet.placements import VARIABLES, parse_placement
+from hub.fleet.promotions import PROMOTION, promotion_mistakes, read_promotion
 from hub.fleet.rollouts import parse_rollout
-from hub.fleet.schema import Duration, Field, Flag, Record, Text, TextOr, did_you_mean
+from hub.fleet.schema import Field, Flag, Record, Text, did_you_mean
 from hub.fleet.selectors import SELECTOR, read_selector, selector_mistakes
-from hub.fleet.strategy import Promotion, Strategy
+from hub.fleet.strategy import Strategy
 
 VERSION: Final = "v1alpha1"
 KINDS: Final = ("Cluster", "Environment", "Placement", "Rollout", "Tenant")
@@ -27,14 +28,7 @@ _ENVIRONMENT: Final = Record(
     {
         "clusterSelector": Field(SELECTOR, required=True),
         "variables": VARIABLES,
-        "promotesFrom": Field(
-            TextOr(
-                NAME,
-                Record(
-                    {"environment": Field(NAME, required=True), "soak": Field(Duration()), "approval": Field(Flag())}
-                ),
-            )
-        ),
+        "promotesFrom": PROMOTION,
         "rollout": Field(NAME),
     }
 )
@@ -86,24 +80,15 @@ def _cluster(manifest: Mapping[str, JsonValue], about: Header) -> Cluster:
 def _environment(manifest: Mapping[str, JsonValue], about: Header) -> Environment:
     spec, unsupported = checked_spec(manifest, about, _ENVIRONMENT)
     selector = spec.record("clusterSelector")
-    mistakes = list(selector_mistakes(selector, "spec.clusterSelector"))
+    mistakes = [*selector_mistakes(selector, "spec.clusterSelector"), *promotion_mistakes(spec)]
     if mistakes:
         raise FleetError(about.error(message, field) for field, message in mistakes)
     return Environment(
         about.name,
         read_selector(selector),
         spec.text_map("variables"),
-        promotes_from=_promotion(spec),
+        promotes_from=read_promotion(spec),
         rollout=spec.text("rollout"),
         unsupported=unsupported,
         place=about.place,
     )
-
-
-def _promotion(spec: Spec) -> Promotion | None:
-    if "promotesFrom" not in spec:
-        return None
-    if short := spec.text("promotesFrom"):
-        return Promotion(short)
-    written = spec.record("promotesFrom")
-    return Promotion(written.text("environment"), written.seconds("soak", 0.0), written.flag("approval"))

@@ -54,6 +54,11 @@ def _of_environment(environment: Environment, fleet: Fleet) -> Iterator[ConfigEr
     if above and above not in fleet.environments:
         hint = did_you_mean(above, fleet.environments)
         yield _error(environment.place, "spec.promotesFrom", f"there is no Environment {above}; {hint}")
+    git = environment.promotes_from.git if environment.promotes_from else None
+    if git and git.source and git.source not in fleet.repositories:
+        hint = did_you_mean("/".join(git.source), map("/".join, fleet.repositories))
+        message = f"there is no GitRepository {'/'.join(git.source)} in the fleet folder; {hint}"
+        yield _error(environment.place, "spec.promotesFrom.git.source", message)
 
 
 def _of_strategy(strategy: Strategy, fleet: Fleet) -> Iterator[ConfigError]:

@@ -190,13 +190,55 @@ class Strategy:
     place: Place = field(default_factory=Place, compare=False)
 
 
+class Forge(StrEnum):
+    """Whose API a pull request is opened by."""
+
+    GITHUB = "GitHub"
+    GITLAB = "GitLab"
+
+
+@dataclass(frozen=True, slots=True)
+class PullRequest:
+    """Where a promotion is proposed instead of pushed: `secret` holds a token; an empty `api` is derived."""
+
+    forge: Forge
+    secret: str
+    api: str = ""
+
+
+DEFAULT_AUTHOR: Final = ("Felloe", "felloe@localhost")
+
+
+@dataclass(frozen=True, slots=True)
+class GitPromotion:
+    """A promotion that is made in Git: `branch` gets what was verified, and clusters follow that branch or folder.
+
+    Without folders `branch` is fast-forwarded to the verified commit. With both, a commit on `branch` makes `to_folder`
+    what `from_folder` was at the verified commit. `source` is a GitRepository, by namespace and name (None: the fleet
+    repository). `secret` names one of those kept for promotion (empty: the source's own pushes); `author` is name and
+    mail address.
+    """
+
+    branch: str
+    source: tuple[str, str] | None = None
+    from_folder: str = ""
+    to_folder: str = ""
+    pull_request: PullRequest | None = None
+    secret: str = ""
+    author: tuple[str, str] = DEFAULT_AUTHOR
+
+
 @dataclass(frozen=True, slots=True)
 class Promotion:
-    """What an Environment's promotesFrom says: from where, after how long of health there, and whether one approves."""
+    """What an Environment's promotesFrom says: from where, after how long of health there, and whether one approves.
+
+    With `git` a commit promotes, and the environment's clusters get every release at once, as their sources have it.
+    """
 
     environment: str
     soak: float = 0.0
     approval: bool = False
+    git: GitPromotion | None = None
 
 
 EVERYWHERE_AT_ONCE: Final = Strategy(
