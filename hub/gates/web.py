@@ -10,7 +10,7 @@ import asyncio
 import os
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final
 
@@ -28,7 +28,7 @@ _DIRECT: Final[Mapping[str, None]] = {"all://localhost": None, "all://127.0.0.1"
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked: a GET, or with `form` a POST of it. At most `limit` bytes of the answer are read.
+    """What is asked: a GET, or with `form` or `json` a POST of it. At most `limit` bytes of the answer are read.
 
     A redirect is followed for a GET only, unless its status is one of `final`.
     """
@@ -36,6 +36,8 @@ class Request:
     url: str
     limit: int
     form: Mapping[str, str] | None = None
+    json: Mapping[str, object] | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
     final: frozenset[int] = frozenset()
 
 
@@ -51,7 +53,7 @@ class Answer:
 async def fetch(request: Request, auth: HttpAuth, context: ssl.SSLContext, timeout: float) -> Answer:
     """Make a request within `timeout` seconds, all of it. Raise `SourceError` where no answer comes."""
     where = display(request.url)
-    headers = {"User-Agent": "felloe", "Accept-Encoding": "identity"}
+    headers = {"User-Agent": "felloe", "Accept-Encoding": "identity", **request.headers}
     if auth.header:
         headers["Authorization"] = auth.header
     try:
@@ -59,8 +61,9 @@ async def fetch(request: Request, auth: HttpAuth, context: ssl.SSLContext, timeo
             asyncio.timeout(timeout),
             httpx.AsyncClient(verify=context, headers=headers, timeout=timeout, mounts=dict(_DIRECT)) as client,
         ):
-            method = "GET" if request.form is None else "POST"
-            return await _follow(client, client.build_request(method, request.url, data=request.form), request)
+            method = "GET" if request.form is None and request.json is None else "POST"
+            sent = client.build_request(method, request.url, data=request.form, json=request.json)
+            return await _follow(client, sent, request)
     except (TimeoutError, httpx.TimeoutException):
         raise SourceError(f"{where}: no answer within {timeout:g} s") from None
     except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, UnicodeError) as error:
@@ -91,7 +94,7 @@ async def _follow(client: httpx.AsyncClient, first: httpx.Request, asked: Reques
 def _check_redirect(sent: httpx.Request, following: httpx.Request) -> None:
     where = f"{display(str(sent.url))} redirects to {display(str(following.url))}"
     if sent.method != "GET":
-        raise SourceError(f"{where}; a query is not sent on: use the new address as the gate's url")
+        raise SourceError(f"{where}; what was sent is not sent on: use the new address")
     if following.url.scheme not in {"http", "https"} or (sent.url.scheme, following.url.scheme) == ("https", "http"):
         raise SourceError(f"{where}, from {sent.url.scheme} to {following.url.scheme}; refused")
 

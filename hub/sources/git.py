@@ -11,26 +11,29 @@ import asyncio
 import hashlib
 import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import unquote
 
 from felloe.errors import SourceError
 from hub.sources.deadline import Deadline
 from hub.sources.http import TlsTrust
 from hub.sources.ignore import IgnoringTree
-from hub.sources.mirror import FetchLimits, Mirror, Tip
+from hub.sources.mirror import FetchLimits, Mirror, Remote, Tip
 from hub.sources.objects import CommitInfo, DamagedRepositoryError
-from hub.sources.secrets import SecretFolder
+from hub.sources.secrets import Secret, SecretFolder
 from hub.sources.spec import GitSpec
 from hub.sources.transport import open_remote
 from hub.sources.tree import SourceTree, TreeEntry
 from hub.sources.url import UrlRewriter, check_url, split_url
 
 _THREADS = 32
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,22 +84,22 @@ class GitSources:
         One conversation; nothing is fetched if the commit is here. A commit that this source has already fetched is
         not asked for again, for it can't change. Raises `SourceError`; not finished within ``spec.timeout`` is one.
         """
-        url = self.address(spec)
-        check_url(url)
-        self._check_foreign(url)
-        lock = self._locks.setdefault(url, asyncio.Lock())
-        async with lock:
-            deadline = Deadline(spec.timeout)
-            self._running.add(deadline)
-            try:
-                return await asyncio.get_running_loop().run_in_executor(
-                    self._threads, self._resolve, spec, url, deadline
-                )
-            except asyncio.CancelledError:
-                deadline.abort()
-                raise
-            finally:
-                self._running.discard(deadline)
+        url = self._checked_address(spec)
+        return await self._in_turn(url, spec.timeout, lambda deadline: self._resolve(spec, url, deadline))
+
+    async def push(self, spec: GitSpec, secret: Secret | None, work: Callable[[Remote], T]) -> T:
+        """Have `work` done, in a thread, on a way to the source's repository that may be written to.
+
+        It is opened with `secret`, the source's own where that is None. Raises `SourceError` as `resolve` does.
+        """
+        url = self._checked_address(spec)
+
+        def run(deadline: Deadline) -> T:
+            shown = secret or self._secret(spec)
+            with deadline, open_remote(url, shown, self._trust, deadline, push=True) as remote:
+                return work(remote)
+
+        return await self._in_turn(url, spec.timeout, run)
 
     def last(self, spec: GitSpec) -> Fetched | None:
         """Return what `resolve` found last for this source, also before a restart; None if it is gone."""
@@ -106,13 +109,17 @@ class GitSources:
 
     def tree(self, spec: GitSpec, fetched: Fetched) -> SourceTree:
         """Return the content of a revision, without what the source's ignore rules leave out. Raises `SourceError`."""
+        return IgnoringTree(self.whole_tree(spec, fetched), spec.ignore)
+
+    def whole_tree(self, spec: GitSpec, fetched: Fetched) -> SourceTree:
+        """Return the content of a revision as Git has it, what is ignored included. Raises `SourceError`."""
         mirror = self._mirror(self.address(spec))
         try:
             content = mirror.tree(fetched.commit.id, fetched.revision)
         except DamagedRepositoryError:
             mirror.report_damage()
             raise
-        return IgnoringTree(_ReportingTree(content, mirror), spec.ignore)
+        return _ReportingTree(content, mirror)
 
     def _resolve(self, spec: GitSpec, url: str, deadline: Deadline) -> Fetched:
         mirror = self._mirror(url)
@@ -120,10 +127,32 @@ class GitSources:
         known = mirror.tip(key) if spec.ref.commit else None
         if known is not None:
             return _fetched(mirror, known)
-        secret = self._secrets.read(spec.namespace, spec.secret) if spec.secret else None
-        with deadline, open_remote(url, secret, self._trust, deadline) as remote:
+        with deadline, open_remote(url, self._secret(spec), self._trust, deadline) as remote:
             tip = mirror.fetch(remote, spec.ref, key)
         return _fetched(mirror, tip)
+
+    def _secret(self, spec: GitSpec) -> Secret | None:
+        return self._secrets.read(spec.namespace, spec.secret) if spec.secret else None
+
+    async def _in_turn(self, url: str, timeout: float, run: Callable[[Deadline], T]) -> T:
+        """Run something in a thread that talks with a remote, alone with it, for at most `timeout` seconds."""
+        lock = self._locks.setdefault(url, asyncio.Lock())
+        async with lock:
+            deadline = Deadline(timeout)
+            self._running.add(deadline)
+            try:
+                return await asyncio.get_running_loop().run_in_executor(self._threads, run, deadline)
+            except asyncio.CancelledError:
+                deadline.abort()
+                raise
+            finally:
+                self._running.discard(deadline)
+
+    def _checked_address(self, spec: GitSpec) -> str:
+        url = self.address(spec)
+        check_url(url)
+        self._check_foreign(url)
+        return url
 
     def _check_foreign(self, url: str) -> None:
         """Raise `SourceError` for a file URL into the mirrors: they hold what others' credentials fetched."""

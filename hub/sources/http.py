@@ -2,7 +2,8 @@
 
 dulwich speaks the Git protocol; every request it makes passes through `GitPool`. So all that touches credentials is in
 one place: they go to the host that the source names and to no other, however it redirects; only the two requests of a
-fetch are ever made; and redirects are followed for the first of them only, as git does.
+fetch are ever made, and those of a push where one is meant; and redirects are followed for the first of them only, as
+git does.
 """
 
 from __future__ import annotations
@@ -30,9 +31,7 @@ from hub.sources.url import shown
 
 _MAX_REDIRECTS = 5
 _REDIRECTS = (301, 302, 303, 307, 308)
-_ADVERTISEMENT = "application/x-git-upload-pack-advertisement"
-_DISCOVERY_TAIL = "/info/refs?service=git-upload-pack"
-_FETCH_TAIL = "/git-upload-pack"
+_FETCH, _PUSH = "git-upload-pack", "git-receive-pack"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -92,8 +91,9 @@ class TlsTrust:
 class GitPool:
     """What dulwich takes for a urllib3 pool: it makes the requests of one fetch from `base`, and judges the answers."""
 
-    def __init__(self, base: str, auth: HttpAuth, trust: TlsTrust, deadline: Deadline) -> None:
+    def __init__(self, base: str, auth: HttpAuth, trust: TlsTrust, deadline: Deadline, *, push: bool = False) -> None:
         self.headers: Mapping[str, str] = {"User-Agent": "git/felloe"}
+        self._services = (_FETCH, _PUSH) if push else (_FETCH,)
         self._base = base.rstrip("/")
         self._origin = _origin(base)
         self._auth = auth
@@ -115,7 +115,7 @@ class GitPool:
         **_options: object,
     ) -> BaseHTTPResponse:
         """Make one request of the smart HTTP protocol; raises `SourceError` for whatever is not its answer."""
-        if not url.endswith(_DISCOVERY_TAIL if method == "GET" else _FETCH_TAIL):
+        if not self._is_ours(method, url):
             raise SourceError(
                 f"{shown(self._base)}: the server sent us to {shown(url)}, which is no part of a fetch; refused"
             )
@@ -123,7 +123,7 @@ class GitPool:
             response = self._once(method, url, headers, body)
             target = response.headers.get("Location") if response.status in _REDIRECTS else None
             if target is None:
-                self._check_status(response, method)
+                self._check_status(response, method, url)
                 response.url = url
                 return response
             response.close()
@@ -150,16 +150,21 @@ class GitPool:
         where = f"{shown(self._base)} redirects to {shown(new)}"
         if method != "GET":
             raise SourceError(f"{where} in the middle of a fetch; refused. Use the new address as the source's URL")
-        if not new.endswith(_DISCOVERY_TAIL):
+        if not self._is_ours(method, new):
             raise SourceError(f"{where}, which is no Git repository (a login page?)")
         if urlsplit(url).scheme == "https" and urlsplit(new).scheme != "https":
             raise SourceError(f"{where}, from https to {urlsplit(new).scheme}; refused")
         return new
 
-    def _check_status(self, response: BaseHTTPResponse, method: str) -> None:
+    def _is_ours(self, method: str, url: str) -> bool:
+        """Tell whether a request is one of the smart HTTP protocol (gitprotocol-http(5)) that is meant here."""
+        tail = "/info/refs?service=" if method == "GET" else "/"
+        return url.endswith(tuple(tail + service for service in self._services))
+
+    def _check_status(self, response: BaseHTTPResponse, method: str, url: str) -> None:
         if response.status == 200:
             kind = response.headers.get("Content-Type", "").partition(";")[0].strip()
-            if method == "GET" and kind != _ADVERTISEMENT:
+            if method == "GET" and kind != f"application/x-{url.rpartition('=')[2]}-advertisement":
                 response.close()
                 raise SourceError(
                     f"{shown(self._base)} is no Git repository: it answered with {kind or 'no content type'}"
@@ -170,7 +175,7 @@ class GitPool:
         if response.status in (401, 403):
             have = "the credentials of the source's secret" if self._auth.header else "a request without credentials"
             fix = (
-                "check them"
+                f"check them{', and whether they may push' if url.endswith(_PUSH) else ''}"
                 if self._auth.header
                 else "name a secret with username and password, or bearerToken, in secretRef"
             )
@@ -180,9 +185,11 @@ class GitPool:
         raise SourceError(f"{where} answered with HTTP {response.status}")
 
 
-def http_client(url: str, secret: Secret | None, trust: TlsTrust, deadline: Deadline) -> Urllib3HttpGitClient:
+def http_client(
+    url: str, secret: Secret | None, trust: TlsTrust, deadline: Deadline, *, push: bool = False
+) -> Urllib3HttpGitClient:
     """Return a dulwich client for `url`; raises `SourceError` where the secret can't be used."""
-    return _HttpClient(url, GitPool(url, HttpAuth.of(secret), trust, deadline))
+    return _HttpClient(url, GitPool(url, HttpAuth.of(secret), trust, deadline, push=push))
 
 
 class _HttpClient(Urllib3HttpGitClient):

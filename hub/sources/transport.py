@@ -24,26 +24,33 @@ _log = logging.getLogger(__name__)
 
 
 @contextmanager
-def open_remote(url: str, secret: Secret | None, trust: TlsTrust, deadline: Deadline) -> Iterator[Remote]:
-    """Open the way to `url`, which was checked before. Whatever goes wrong inside comes out as a `SourceError`."""
+def open_remote(
+    url: str, secret: Secret | None, trust: TlsTrust, deadline: Deadline, *, push: bool = False
+) -> Iterator[Remote]:
+    """Open the way to `url`, which was checked before; with `push` one that may also be written to.
+
+    Whatever goes wrong inside comes out as a `SourceError`.
+    """
     where = shown(url)
-    client, path = _client(url, secret, trust, deadline)
-    with closing(client), _explained(where, deadline):
+    client, path = _client(url, secret, trust, deadline, push=push)
+    with closing(client), _explained(where, deadline, "push" if push else "fetch"):
         yield Remote(client, path, where)
 
 
-def _client(url: str, secret: Secret | None, trust: TlsTrust, deadline: Deadline) -> tuple[GitClient, str]:
+def _client(
+    url: str, secret: Secret | None, trust: TlsTrust, deadline: Deadline, *, push: bool
+) -> tuple[GitClient, str]:
     parts = split_url(url)
     if parts.scheme == "ssh":
         return ssh_client(url, secret, deadline), unquote(parts.path)
     if parts.scheme == "file":
         return LocalGitClient(), unquote(parts.path)
     host = parts.netloc.rpartition("@")[2]
-    return http_client(f"{parts.scheme}://{host}{parts.path}", secret, trust, deadline), ""
+    return http_client(f"{parts.scheme}://{host}{parts.path}", secret, trust, deadline, push=push), ""
 
 
 @contextmanager
-def _explained(where: str, deadline: Deadline) -> Iterator[None]:
+def _explained(where: str, deadline: Deadline, what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
@@ -51,11 +58,11 @@ def _explained(where: str, deadline: Deadline) -> Iterator[None]:
             raise SourceError(f"{where}: not finished within the timeout of {deadline.seconds:g} s") from error
         if isinstance(error, SourceError):
             raise
-        raise SourceError(f"{where}: {_meaning(error)}") from error
+        raise SourceError(f"{where}: {_meaning(error, what)}") from error
 
 
-def _meaning(error: Exception) -> str:
-    """Return what an error of the libraries means. They read what strangers send: it may be any error."""
+def _meaning(error: Exception, what: str) -> str:
+    """Return what an error of the libraries in a fetch or push means. They read what strangers send: it may be any."""
     match error:
         case NotGitRepository():
             return "no Git repository is there"
@@ -67,9 +74,9 @@ def _meaning(error: Exception) -> str:
         case HttpTimeoutError() | TimeoutError():
             return "no answer within the timeout"
         case GitProtocolError() | HTTPError():
-            return f"the fetch failed: {error}"
+            return f"the {what} failed: {error}"
         case OSError():
-            return f"the fetch failed: {error.strerror or error}"
+            return f"the {what} failed: {error.strerror or error}"
         case _:
-            _log.warning("an error of an unexpected kind in a fetch", exc_info=error)
+            _log.warning("an error of an unexpected kind in a %s", what, exc_info=error)
             return f"the server sent what is not valid Git data ({type(error).__name__}: {error})"

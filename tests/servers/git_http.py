@@ -39,6 +39,7 @@ class Behaviour:
     redirect_host: str | None = None
     redirect_url: str | None = None
     answer_html: bool = False
+    push: bool = False
     hold: threading.Event | None = None
     requests: list[Request] = field(default_factory=list)
 
@@ -54,7 +55,7 @@ class Behaviour:
 
 
 class GitHttpServer:
-    """Serves the bare repositories below `root` at ``<url>/<name>``, read-only. A context manager.
+    """Serves the bare repositories below `root` at ``<url>/<name>``, read-only unless `push`. A context manager.
 
     `username` and `password`, or `bearer`, are asked for if given; with `certificate` and `key` (PEM files) it speaks
     TLS.
@@ -70,8 +71,9 @@ class GitHttpServer:
         bearer: str | None = None,
         certificate: Path | None = None,
         key: Path | None = None,
+        push: bool = False,
     ) -> None:
-        self.behaviour = Behaviour(username=username, password=password, bearer=bearer)
+        self.behaviour = Behaviour(username=username, password=password, bearer=bearer, push=push)
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.root = root
         self._server.behaviour = self.behaviour
@@ -159,7 +161,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(401, {"WWW-Authenticate": 'Basic realm="git"'})
         elif behaviour.answer_html:
             self._answer(200, {"Content-Type": "text/html"}, b"<html>please log in</html>")
-        elif "git-receive-pack" in self.path:
+        elif "git-receive-pack" in self.path and not behaviour.push:
             self._answer(403, {})
         else:
             self._run_backend(body)
@@ -177,9 +179,11 @@ class _Handler(BaseHTTPRequestHandler):
             "GIT_HTTP_EXPORT_ALL": "1",
             "GIT_CONFIG_GLOBAL": os.devnull,
             "GIT_CONFIG_NOSYSTEM": "1",
-            "GIT_CONFIG_COUNT": "1",
+            "GIT_CONFIG_COUNT": "2",
             "GIT_CONFIG_KEY_0": "safe.directory",
             "GIT_CONFIG_VALUE_0": "*",
+            "GIT_CONFIG_KEY_1": "http.receivepack",
+            "GIT_CONFIG_VALUE_1": "true",
             "REQUEST_METHOD": self.command,
             "PATH_INFO": parts.path,
             "QUERY_STRING": parts.query,

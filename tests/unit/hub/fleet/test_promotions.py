@@ -37,8 +37,8 @@ def test_a_branch_that_follows() -> None:
 
 def test_a_folder_that_is_copied_by_a_pull_request() -> None:
     fleet = load(
-        "{environment: dev, git: {source: {name: shop, namespace: flux-system}, branch: main, from: ./envs/dev/, to: envs/staging,"
-        " secretRef: {name: writer}, author: {name: Ada, email: ada@example.com},"
+        "{environment: dev, git: {source: {name: shop, namespace: flux-system}, branch: main, from: ./envs/dev/,"
+        " to: envs/staging, secretRef: {name: writer}, author: {name: Ada, email: ada@example.com},"
         " pullRequest: {forge: GitLab, api: 'https://git.example/api/v4', secretRef: {name: token}}}}"
     )
     assert fleet.environments["staging"].promotes_from == Promotion(

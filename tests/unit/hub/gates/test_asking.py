@@ -298,7 +298,7 @@ async def test_a_query_is_posted_with_basic_authorization_and_not_sent_elsewhere
             moved = PrometheusGate("moved", f"{server.url}/moved", "1", "==", 1.0, interval=0.01)
             world.ask({key(): query, key(gate="moved"): moved})
             assert (await world.answer(Verdict.PASSED)).message == "1 is == 1"
-            await world.answer(Verdict.WAITING, key(gate="moved"), "a query is not sent on")
+            await world.answer(Verdict.WAITING, key(gate="moved"), "what was sent is not sent on")
     asked = next(request for request in server.requests if request.path == "/api/v1/query")
     assert (asked.method, asked.body) == ("POST", b"query=1+%2B+1&timeout=10.000")
     assert asked.headers["authorization"] == "Basic bWU6czNjcmV0"
