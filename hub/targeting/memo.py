@@ -7,7 +7,7 @@ what the cluster had before, `resolve` itself decides, and what it said is reuse
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -31,7 +31,7 @@ from hub.targeting.plan import PLACEMENT_ORIGIN, ClusterPlan, WorkloadPlan
 from hub.targeting.prepare import RenderCache
 from hub.targeting.resolve import circles, resolve
 from hub.targeting.roots import Definition, placed
-from hub.targeting.tracing import Asked, Reads
+from hub.targeting.tracing import Asked, Reads, Variables
 from hub.targeting.variables import ClusterView, means, view_cluster
 
 _SHARED_VALUES: Final = 64
@@ -43,9 +43,12 @@ _LAYOUTS: Final = 20_000
 class _Variant:
     """A branch, for all clusters that give the same answers as `witness`."""
 
+    root: _Root
     reads: Reads
     witness: Asked
     branch: Branch
+    shape: Shape
+    """That of its last branch that did not wait."""
     patterns: tuple[_Shared, ...]
     checked: int
     stale: bool = False
@@ -57,6 +60,19 @@ class _Root:
 
     definition: Definition
     variants: dict[Reads, dict[Hashable, _Variant]] = field(default_factory=dict)
+
+    def forget_stale(self) -> None:
+        """Forget the variants that are no good any more."""
+        self.keep(lambda variant: not variant.stale)
+
+    def keep(self, wanted: Callable[[_Variant], bool]) -> None:
+        """Forget the other variants."""
+        kept = {}
+        for reads, variants in self.variants.items():
+            left = {answers: each for answers, each in variants.items() if wanted(each)}
+            if left:
+                kept[reads] = left
+        self.variants = kept
 
 
 @dataclass(slots=True, eq=False)
@@ -136,6 +152,14 @@ class _Cluster:
     resolution: Resolution | None = None
     """What was put together of these branches."""
     last: _Said | None = None
+    answers: dict[Variables, Hashable] = field(default_factory=dict)
+
+    def answers_to(self, reads: Reads) -> Hashable:
+        """Return what it answers to all that was read of another one."""
+        answers = self.answers.get(reads.variables)
+        if answers is None:
+            answers = self.answers[reads.variables] = reads.variables.answers(self.asked.view)
+        return answers, reads.answers(self.asked)
 
 
 class Memo:
@@ -160,16 +184,10 @@ class Memo:
     def keep(self, clusters: Collection[str]) -> None:
         """Forget all other clusters, and what no cluster uses any more; every one of these was resolved just now."""
         self._clusters = {name: each for name, each in self._clusters.items() if name in clusters}
-        using = {id(variant) for each in self._clusters.values() for variant in each.variants}
-        patterns: set[_Shared] = set()
+        using = {variant for each in self._clusters.values() for variant in each.variants}
         for root in self._roots.values():
-            kept = {}
-            for reads, variants in root.variants.items():
-                left = {answers: each for answers, each in variants.items() if id(each) in using}
-                patterns.update(shared for each in left.values() for shared in each.patterns)
-                if left:
-                    kept[reads] = left
-            root.variants = kept
+            root.keep(using.__contains__)
+        patterns = {shared for variant in using for shared in variant.patterns}
         self._patterns = {key: shared for key, shared in self._patterns.items() if shared in patterns}
         self._layouts.clear()
 
@@ -267,41 +285,48 @@ class Memo:
     def _grow(self, known: _Cluster, inputs: Inputs) -> None:
         """Bring the branches of a cluster up to date."""
         if len(known.variants) != len(known.roots):
-            known.variants = [self._variant(root, known.asked, inputs) for root in known.roots]
+            known.variants = [self._variant(root, known, inputs) for root in known.roots]
         else:
             for number, variant in enumerate(known.variants):
                 if variant.checked != self._pass:
-                    self._check(known.roots[number], variant, inputs)
+                    self._check(variant, inputs)
                 if variant.stale:
-                    known.variants[number] = self._variant(known.roots[number], known.asked, inputs)
+                    known.variants[number] = self._variant(variant.root, known, inputs)
         known.branches = [variant.branch for variant in known.variants]
 
-    def _variant(self, root: _Root, asked: Asked, inputs: Inputs) -> _Variant:
-        for reads, variants in list(root.variants.items()):
-            found = variants.get(reads.answers(asked))
+    def _variant(self, root: _Root, known: _Cluster, inputs: Inputs) -> _Variant:
+        stale = False
+        for reads, variants in root.variants.items():
+            found = variants.get(known.answers_to(reads))
             if found is not None:
-                self._check(root, found, inputs)
+                self._check(found, inputs)
                 if not found.stale:
                     return found
-        reads, branch = grow(root.definition, inputs, asked, self._cache)
-        made = _Variant(reads, asked, branch, self._shared(branch), self._pass)
-        root.variants.setdefault(reads, {})[reads.answers(asked)] = made
+                stale = True
+        if stale:
+            root.forget_stale()
+        reads, branch = grow(root.definition, inputs, known.asked, self._cache)
+        made = _Variant(root, reads, known.asked, branch, branch.shape, self._shared(branch), self._pass)
+        root.variants.setdefault(reads, {})[known.answers_to(reads)] = made
         return made
 
-    def _check(self, root: _Root, variant: _Variant, inputs: Inputs) -> None:
+    def _check(self, variant: _Variant, inputs: Inputs) -> None:
         """Bring a variant up to date; it is stale where its branch now reads something else of clusters."""
         if variant.checked == self._pass or variant.stale:
             return
         variant.checked = self._pass
         if variant.branch.stands(inputs):
             return
-        reads, branch = grow(root.definition, inputs, variant.witness, self._cache)
-        if reads != variant.reads:
+        reads, branch = grow(variant.root.definition, inputs, variant.witness, self._cache)
+        if reads != variant.reads and not (branch.waits and reads.within(variant.reads)):
             variant.stale = True
-            del root.variants[variant.reads][variant.reads.answers(variant.witness)]
             return
-        before = variant.branch
-        variant.branch = replace(branch, shape=before.shape) if branch.shape == before.shape else branch
+        if branch.waits:
+            variant.branch = branch
+            return
+        if branch.shape != variant.shape:
+            variant.shape = branch.shape
+        variant.branch = replace(branch, shape=variant.shape)
         variant.patterns = self._shared(branch, variant.patterns)
 
     def _shared(self, branch: Branch, before: tuple[_Shared, ...] = ()) -> tuple[_Shared, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from felloe.identity import WorkloadId
 from hub.targeting.variables import ClusterView
@@ -26,32 +26,45 @@ class Asked:
     requested_at: Mapping[WorkloadId, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Reads:
-    """What was read: the values of variables, whether others are there, what people asked of workloads, the name.
-
-    `all_variables` and `all_asked`: it went through all of them.
-    """
+class Variables(NamedTuple):
+    """Which variables were read: the values of some, whether others are there; `all`: it went through all of them."""
 
     values: tuple[str, ...] = ()
     there: tuple[str, ...] = ()
-    suspended: tuple[WorkloadId, ...] = ()
-    requested_at: tuple[WorkloadId, ...] = ()
-    all_variables: bool = False
+    all: bool = False
+
+    def answers(self, view: ClusterView) -> Hashable:
+        """Return what a cluster answers."""
+        variables = view.variables
+        if self.all:
+            return tuple(variables.items())
+        return (*[variables.get(name) for name in self.values], *[name in variables for name in self.there])
+
+
+class Reads(NamedTuple):
+    """What was read: variables, what people asked of some workloads (`all_asked`: of all), and the name."""
+
+    variables: Variables = Variables()
+    asked: tuple[WorkloadId, ...] = ()
     all_asked: bool = False
     name: bool = False
 
     def answers(self, asked: Asked) -> Hashable:
-        """Return what a cluster answers: equal for those that can share a result."""
-        variables = asked.view.variables
+        """Return what a cluster answers besides its variables, in few words where nobody asked for anything."""
+        if not (asked.suspended or asked.requested_at):
+            return asked.view.name if self.name else None
+        about = {*asked.suspended, *asked.requested_at} if self.all_asked else self.asked
+        said = [(each, each in asked.suspended, asked.requested_at.get(each)) for each in about]
+        return (frozenset(one for one in said if one[1] or one[2] is not None), asked.view.name if self.name else None)
+
+    def within(self, other: Reads) -> bool:
+        """Tell whether clusters that answer alike what the other one read do so for this one."""
+        mine, others = self.variables, other.variables
         return (
-            tuple([variables.get(name) for name in self.values]),
-            tuple([name in variables for name in self.there]),
-            tuple([each in asked.suspended for each in self.suspended]),
-            tuple([asked.requested_at.get(each) for each in self.requested_at]),
-            tuple(variables.items()) if self.all_variables else (),
-            (frozenset(asked.suspended), frozenset(asked.requested_at.items())) if self.all_asked else (),
-            asked.view.name if self.name else "",
+            (others.all or (not mine.all and {*mine.values} <= {*others.values}))
+            and (others.all or {*mine.there} <= {*others.there, *others.values})
+            and (other.all_asked or (not self.all_asked and {*self.asked} <= {*other.asked}))
+            and (other.name or not self.name)
         )
 
 
@@ -95,15 +108,15 @@ class Tracer:
 
     def reads(self) -> Reads:
         """Return what was read so far."""
-        there = self._there | self._variables.there
+        values = self._variables.values_of
+        there = [name for name in self._there | self._variables.there if name not in values]
+        suspended, requested_at = self._suspended, self._requested_at
+        asked = suspended.values_of | suspended.there | requested_at.values_of | requested_at.there
         return Reads(
-            values=tuple(self._variables.values_of),
-            there=tuple(name for name in there if name not in self._variables.values_of),
-            suspended=tuple(self._suspended.values_of | self._suspended.there),
-            requested_at=tuple(self._requested_at.values_of | self._requested_at.there),
-            all_variables=self._variables.all,
-            all_asked=self._suspended.all or self._requested_at.all,
-            name=self._read_name,
+            Variables(tuple(values), tuple(there), self._variables.all),
+            tuple(asked),
+            suspended.all or requested_at.all,
+            self._read_name,
         )
 
 
