@@ -118,9 +118,10 @@ def _waits(rollout: Resource) -> Iterator[dict[str, object]]:
     ready = rollout.condition("Ready")
     said = ready.message if ready else ""
     if phase == Phase.FAILED:
-        yield _wait(rollout, "Failed", said, f"felloe rollout retry {rollout.name}, or commit something newer")
+        yield _wait(rollout, "Failed", said, f"felloe rollout retry {rollout.name}")
     elif phase == Phase.PAUSED:
-        yield _wait(rollout, "Paused", said, f"felloe rollout resume {rollout.name}")
+        failed = any(_number(one, "failed") for one in _objects(rollout.status, "stages"))
+        yield _wait(rollout, "Paused", said, f"felloe rollout {'retry' if failed else 'resume'} {rollout.name}")
     if phase in {Phase.PROGRESSING, Phase.PAUSED}:
         stage = next((one for one in _objects(rollout.status, "stages") if "doneAt" not in one), None)
         if stage is not None:
@@ -153,7 +154,8 @@ def _waits_of_stage(rollout: Resource, stage: Json) -> Iterator[dict[str, object
     if failed:
         yield _wait(rollout, "Failures", f"stage {name}: {failed} failed: {_first_failure(rollout)}", "", stuck=False)
     elif message and not asked and "soakEndsAt" not in stage and not _number(stage, "moving"):
-        yield _wait(rollout, "Clusters", f"stage {name}: {message}", "", stuck=_number(stage, "offline") > 0)
+        by_itself = "nextLookAt" in rollout.status
+        yield _wait(rollout, "Clusters", f"stage {name}: {message}", "", stuck=not by_itself)
 
 
 def _first_failure(rollout: Resource) -> str:

@@ -229,6 +229,16 @@ def test_what_waits_is_told_and_what_is_stuck_comes_with_what_helps() -> None:
     paused = replace(STATE, phase=Phase.PAUSED, failed={"a": "crash"}, reason="1 of 1 failed")
     (wait,) = view([replace(FACTS, state=paused)])["waits"]
     assert (wait["kind"], wait["message"], wait["stuck"]) == ("Paused", "release 12: paused: 1 of 1 failed", True)
+    assert wait["command"] == "felloe rollout retry shop@production"
+    (wait,) = view([replace(FACTS, state=replace(STATE, phase=Phase.PAUSED, who="ann"))])["waits"]
+    assert wait["command"] == "felloe rollout resume shop@production"
+
+
+def test_where_nothing_happens_by_itself_any_more_it_is_stuck() -> None:
+    """A window that never opens, an offline cluster that the stage waits for."""
+    waiting = replace(FACTS, members=(member("a", online=False),), waits={"a": "no window is open until tomorrow"})
+    assert waits(replace(waiting, wake_at=T + 3600)) == [("Clusters", False)]
+    assert waits(waiting) == [("Clusters", True)]
 
 
 def test_what_waits_for_the_environment_before_is_stuck_only_where_one_must_approve() -> None:
