@@ -15,11 +15,14 @@ from hub.fleet.labels import LabelSelector
 
 
 class Offline(StrEnum):
-    """What becomes of a cluster that is not connected: passed over until it comes back, waited for, or a failure."""
+    """What becomes of a cluster that is not connected."""
 
     SKIP = "Skip"
+    """It is passed over until it comes back; but a stage is not done on account of clusters that are all offline."""
     WAIT = "Wait"
+    """Its stage waits for it, without a timeout."""
     FAIL = "Fail"
+    """It is given the release like any other, and fails when it is not healthy with it in time."""
 
 
 class OnFailure(StrEnum):

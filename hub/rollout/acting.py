@@ -115,6 +115,7 @@ def undo(
         admitted_at={},
         slices={},
         done=frozenset(),
+        fallen=frozenset(),
         reason=reason,
         who=who,
     )
@@ -131,7 +132,7 @@ def retry(state: RolloutState, *, who: str, reason: str, now: float) -> RolloutS
         state,
         phase=state.phase if state.phase is Phase.COMPLETE else Phase.PROGRESSING,
         ended_at=state.ended_at if state.phase is Phase.COMPLETE else None,
-        admitted_at={},
+        admitted_at={} if ended else {name: at for name, at in state.admitted_at.items() if name not in state.failed},
         failed={},
         accepted=frozenset(),
         retried=frozenset(state.failed),

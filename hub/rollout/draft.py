@@ -38,6 +38,7 @@ class Draft:
         self.slices = dict(state.slices)
         self.healthy = dict(state.healthy)
         self.done = set(state.done)
+        self.fallen = set(state.fallen)
         self.failed = dict(state.failed)
         self.accepted = set(state.accepted)
         self.retried = set(state.retried)
@@ -57,6 +58,7 @@ class Draft:
             for name in record.keys() - names:
                 del record[name]
         self.done &= names
+        self.fallen &= names
         self.accepted &= names
         self.retried &= names
 
@@ -72,8 +74,11 @@ class Draft:
     def end(self, phase: Phase, reason: str) -> None:
         """Change the phase, by the engine's own decision."""
         self.phase, self.reason, self.who = phase, reason, ""
+        self.ask.clear()
         if phase is not Phase.PAUSED:
             self.ended_at = self.now
+        if phase is Phase.FAILED:
+            self.wakes.clear()
 
     def give(self, member: Member) -> None:
         """Let a cluster have the release."""
@@ -92,6 +97,7 @@ class Draft:
                 continue
             self.assigned[name] = former
             self.done.discard(name)
+            self.fallen.discard(name)
             for record in (self.admitted_at, self.slices):
                 record.pop(name, None)
         return stuck
@@ -118,6 +124,7 @@ class Draft:
             slices=self.slices,
             healthy=self.healthy,
             done=frozenset(self.done),
+            fallen=frozenset(self.fallen),
             failed=self.failed,
             accepted=frozenset(self.accepted),
             retried=frozenset(self.retried),
@@ -151,6 +158,7 @@ def clamped(state: RolloutState, now: float) -> RolloutState:
             started_at=past(each.started_at),
             healthy_at=past(each.healthy_at),
             done_at=past(each.done_at),
+            proven_at=past(each.proven_at),
             gates={key: gate(value) for key, value in each.gates.items()},
         )
         for name, each in state.stages.items()

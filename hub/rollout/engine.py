@@ -17,10 +17,10 @@ from dataclasses import replace
 from hub.fleet.strategy import OnFailure, Stage, Strategy
 from hub.rollout import telling
 from hub.rollout.admitting import admit
-from hub.rollout.draft import Draft
+from hub.rollout.draft import Draft, checksum
 from hub.rollout.gates import ask
 from hub.rollout.looking import View, look
-from hub.rollout.model import GateResult, Health, Member, Phase, Release, RolloutState, Step, Track
+from hub.rollout.model import GateResult, Health, Member, Phase, Release, RolloutState, StageState, Step, Track
 from hub.rollout.stages import listed, place, stages_of
 from hub.rollout.windows import next_opening
 
@@ -52,7 +52,7 @@ def advance(
     work.prepare(draft)
     if draft.phase in _RUNNING:
         work.run(draft)
-    telling.explain(draft, work.stages, work.by_stage, work.views, work.blocked)
+    telling.explain(draft, work.stages, work.by_stage, work.views, work.blocked, work.holds)
     return draft.finish()
 
 
@@ -78,6 +78,8 @@ class _Work:
         """The stages that are open."""
         self.blocked: dict[str, str] = {}
         """Why a stage admits nobody (else) now, by its name."""
+        self.holds: dict[str, str] = {}
+        """Why a stage is not done although nothing is to come of its clusters, by its name."""
         self.opening: float | None = None
 
     # -- before the stages
@@ -171,16 +173,16 @@ class _Work:
         message = f"{self.track}: stage {stage.name!r} begins with {len(self.by_stage[stage.name])} clusters"
         draft.note("StageBegan", message, stage=stage.name, warning=False)
         self.see(draft, stage)
-        return draft.phase is Phase.PROGRESSING
+        return draft.phase in _RUNNING
 
     def settle(self, draft: Draft, view: View) -> bool:
         """Record since when a stage is healthy, and whether it is done with its soak; tell whether it is."""
         stage, known = view.stage, draft.stage(view.stage)
         if draft.phase is Phase.COMPLETE and known.done_at is None:
             known = replace(known, started_at=known.started_at or draft.ended_at, done_at=draft.ended_at or draft.now)
-        calm = view.settled if known.done_at is None else not view.fell_back
-        since = (known.healthy_at if known.healthy_at is not None else draft.now) if calm else None
-        known = replace(known, healthy_at=since)
+        calm = (view.settled and not self.untested(view, known)) if known.done_at is None else not view.fell_back
+        known = _calmed(draft, view, known) if calm else replace(known, healthy_at=None, proven_at=None)
+        since = known.healthy_at
         if since is not None and known.done_at is None and draft.phase is Phase.PROGRESSING:
             soak = stage.soak if view.done else 0.0
             if soak > 0 and self.urgent(draft) and not known.soak_skipped:
@@ -192,9 +194,20 @@ class _Work:
                 self.passed(draft, view)
             else:
                 draft.wake(since + soak)
-                self.blocked[stage.name] = f"it soaks until {telling.clock(since + soak)}"
+                self.holds[stage.name] = f"it soaks until {telling.clock(since + soak)}"
         draft.stages[stage.name] = known
         return known.done_at is not None
+
+    def untested(self, view: View, known: StageState) -> bool:
+        """Tell whether a stage would be done only because its clusters are offline.
+
+        The last one may, where an earlier one has tried the release; any one may when a person leaves out its soak.
+        """
+        tried = view.done or (view.stage is self.stages[-1] and any(each.done for each in self.views.values()))
+        if not view.offline or tried or known.soak_skipped:
+            return False
+        self.holds[view.stage.name] = f"none of its clusters has tried the release: {listed(view.offline)} offline"
+        return True
 
     def urgent(self, draft: Draft) -> bool:
         """Tell whether the release says that soaks are to be left out."""
@@ -203,7 +216,8 @@ class _Work:
     def passed(self, draft: Draft, view: View) -> None:
         """Say that a stage is done, and whom it passed over."""
         over = sorted(view.offline + view.frozen)
-        message = f"{self.track}: stage {view.stage.name!r} is done on release {draft.release}: {view.done} clusters"
+        what = f"stage {view.stage.name!r} is done on release {draft.release}"
+        message = f"{self.track}: {what}: {len(view.done)} clusters"
         if over:
             message += f"; passed over: {listed(over)}"
         untested = bool(over) and not view.done
@@ -219,6 +233,15 @@ class _Work:
         if missing := sorted(name for name in self.members if draft.assigned.get(name) != draft.release):
             message += f" but {listed(missing)}"
         draft.note("RolloutComplete", message, warning=False)
+
+
+def _calmed(draft: Draft, view: View, known: StageState) -> StageState:
+    """Return the state of a stage that is healthy: since now, or since the release before if nothing is new in it."""
+    if known.healthy_at is not None:
+        return known
+    proof = checksum("\n".join(f"{name} {draft.slices[name]}" for name in sorted(view.done)))
+    since = known.proven_at if known.proven_at is not None and known.proof == proof else draft.now
+    return replace(known, healthy_at=since, proof=proof, proven_at=None)
 
 
 def _learn(draft: Draft, member: Member) -> None:

@@ -1,8 +1,9 @@
 """The gates before a stage: which are to be asked, and what their answers mean.
 
-A gate is asked when the stage before is done and, where it looks at the world by itself, only while a window is open:
-what it saw at night says little about the morning. What it said before it was asked in this rollout does not count.
-A gate that passed is not asked again.
+A gate is asked when the stage before is done; what it said before it was asked in this rollout does not count. What a
+person said stays. A gate that looks at the world by itself is asked until its stage begins, so that what counts is how
+it is then, and not how it was while an approval was waited for; and only while a window is open, for what it saw at
+night says little about the morning.
 """
 
 from __future__ import annotations
@@ -31,29 +32,37 @@ def ask(
     waits: list[str] = []
     failed = ""
     for gate in stage.gates:
-        result = known.get(gate.name)
-        if result is not None and result.verdict is Verdict.PASSED:
+        before = known.get(gate.name)
+        human = isinstance(gate, ApprovalGate)
+        if before is not None and before.verdict is Verdict.PASSED and (human or before.who):
             continue
-        if not now_open and not isinstance(gate, ApprovalGate):
+        if not now_open and not human:
+            known.pop(gate.name, None)
             waits.append(f"gate {gate.name!r} is asked once clusters may move")
             continue
-        result = known[gate.name] = _heard(result, answers.get((stage.name, gate.name)), draft.now)
-        if result.verdict is Verdict.PASSED:
-            _tell(draft, track, stage, gate, result)
-        elif result.verdict is Verdict.FAILED:
+        result = known[gate.name] = _heard(before, answers.get((stage.name, gate.name)), draft.now)
+        if result.verdict is Verdict.FAILED:
             failed = failed or f"gate {gate.name!r} failed" + (f": {result.message}" if result.message else "")
-        else:
-            draft.ask.append((stage.name, gate.name))
+            continue
+        if result.verdict is Verdict.WAITING:
             waits.append(_waiting(gate, result))
+        elif before is None or before.verdict is not Verdict.PASSED:
+            _tell(draft, track, stage, gate, result)
+        if not human or result.verdict is Verdict.WAITING:
+            draft.ask.append((stage.name, gate.name))
+    if not waits and not failed:
+        draft.ask.clear()
     if known != draft.stage(stage).gates:
         draft.stages[stage.name] = replace(draft.stage(stage), gates=known)
     return Asked(tuple(waits), failed)
 
 
 def _heard(result: GateResult | None, answer: GateResult | None, now: float) -> GateResult:
-    """Return a gate's last word: its answer, where that is one to this rollout's question."""
+    """Return a gate's last word: its answer, where that is one to this rollout's question and says something new."""
     result = result or GateResult(Verdict.WAITING, now, now)
     if answer is None or answer.at < result.asked_since:
+        return result
+    if (answer.verdict, answer.message, answer.who) == (result.verdict, result.message, result.who):
         return result
     return replace(answer, at=min(answer.at, now), asked_since=result.asked_since)
 

@@ -29,7 +29,7 @@ class View:
 
     stage: Stage
     total: int = 0
-    done: int = 0
+    done: list[str] = field(default_factory=list)
     unavailable: int = 0
     fell_back: int = 0
     moving: list[str] = field(default_factory=list)
@@ -108,20 +108,22 @@ def _taken(draft: Draft, view: View, member: Member) -> None:
         view.lost.append(member)
         return
     if member.done:
-        view.done += 1
-        if name not in draft.done:
-            draft.done.add(name)
+        view.done.append(name)
+        draft.done.add(name)
         draft.failed.pop(name, None)
-        draft.accepted.discard(name)
-        draft.admitted_at.pop(name, None)
-        draft.retried.discard(name)
+        for names in (draft.fallen, draft.accepted, draft.retried):
+            names.discard(name)
         return
     view.unavailable += 1
     fell_back = name in draft.done
-    view.fell_back += fell_back
+    if fell_back:
+        view.fell_back += 1
+        if name not in draft.fallen:
+            draft.fallen.add(name)
+            draft.admitted_at.pop(name, None)
     if fell_back and draft.phase is Phase.COMPLETE:
         draft.admitted_at.pop(name, None)
-        view.done += 1
+        view.done.append(name)
         return
     reported = member.on_target and member.health is Health.FAILED
     if reported and name not in draft.retried:
@@ -174,8 +176,7 @@ def _await(draft: Draft, view: View, member: Member) -> None:
 
 def forget(draft: Draft, name: str) -> None:
     """Forget how a cluster was with a slice that is not its slice any more."""
-    draft.done.discard(name)
+    for names in (draft.done, draft.fallen, draft.accepted, draft.retried):
+        names.discard(name)
     draft.failed.pop(name, None)
-    draft.accepted.discard(name)
-    draft.retried.discard(name)
     draft.admitted_at.pop(name, None)

@@ -137,6 +137,10 @@ class StageState:
     """By name; an answer that was given before `asked_since` is to an earlier question and says nothing."""
     soak_skipped: str = ""
     """Why the soak is left out, where it is."""
+    proof: int = 0
+    """A checksum of the clusters that were done when the stage became healthy, and of their slices (0: none)."""
+    proven_at: float | None = None
+    """Since when just these clusters were healthy with just these slices at the release before, None where not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,11 +152,11 @@ class RolloutState:
     (empty: the engine). By cluster: `assigned` the release that each is to run (missing: nothing, or what it has),
     `stage_of` its stage, by name, `healthy` the release that it last had healthy before this one.
 
-    Of the clusters that are to run `release`: `admitted_at` is since when each is waited for (it was given the release,
-    or fell back to unhealthy; missing: it is not waited for), `slices` a checksum of the slice that this is about,
-    `done` are those that have been healthy with it. `failed` are those that failed at this release, and why;
-    `accepted` those of them in spite of which somebody went on, `retried` those whose failure is not held against them
-    until they have done something else than fail.
+    Of the clusters that are to run `release`: `admitted_at` is when each was given it, or since when it is waited for
+    again (missing: it is not waited for), `slices` a checksum of the slice that this is about, `done` are those that
+    have been healthy with it, `fallen` those of them that are not any more. `failed` are those that failed at this
+    release, and why; `accepted` those of them in spite of which somebody went on, `retried` those whose failure is not
+    held against them until they have done something else than fail.
     """
 
     release: int
@@ -170,6 +174,7 @@ class RolloutState:
     slices: Mapping[str, int] = field(default_factory=dict)
     healthy: Mapping[str, int] = field(default_factory=dict)
     done: frozenset[str] = frozenset()
+    fallen: frozenset[str] = frozenset()
     failed: Mapping[str, str] = field(default_factory=dict)
     accepted: frozenset[str] = frozenset()
     retried: frozenset[str] = frozenset()

@@ -36,6 +36,7 @@ def state_json(state: RolloutState) -> str:
             "slices": _grouped(state.slices, str),
             "healthy": _grouped(state.healthy, str),
             "done": sorted(state.done),
+            "fallen": sorted(state.fallen),
             "failed": dict(state.failed),
             "accepted": sorted(state.accepted),
             "retried": sorted(state.retried),
@@ -93,6 +94,7 @@ def _state(read: Mapping[str, Any]) -> RolloutState:
         slices=_spread(read.get("slices", {}), int),
         healthy=_spread(read.get("healthy", {}), int),
         done=_names(read.get("done", ())),
+        fallen=_names(read.get("fallen", ())),
         failed={str(name): str(why) for name, why in read.get("failed", {}).items()},
         accepted=_names(read.get("accepted", ())),
         retried=_names(read.get("retried", ())),
@@ -107,6 +109,8 @@ def _stage(state: StageState) -> dict[str, Any]:
         "healthyAt": state.healthy_at,
         "doneAt": state.done_at,
         "soakSkipped": state.soak_skipped,
+        "proof": state.proof,
+        "provenAt": state.proven_at,
         "gates": {
             name: {
                 "verdict": each.verdict.value,
@@ -136,6 +140,8 @@ def _stage_of(read: Mapping[str, Any]) -> StageState:
             for name, each in read.get("gates", {}).items()
         },
         soak_skipped=str(read.get("soakSkipped", "")),
+        proof=int(read.get("proof", 0)),
+        proven_at=read.get("provenAt"),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from hub.fleet.strategy import OnNewRelease, Strategy
-from hub.rollout.model import Phase, RolloutState
+from hub.rollout.model import Phase, RolloutState, StageState
 
 
 def succeed(
@@ -69,6 +69,7 @@ def _restarted(
         former=state.former,
         strategy=strategy.name,
         queue=queue,
+        stages={name: StageState(proof=each.proof, proven_at=each.healthy_at) for name, each in state.stages.items()},
         assigned=state.assigned,
         healthy={**state.healthy, **dict.fromkeys(state.done, state.release)},
         reason=state.reason if paused else "",

@@ -35,9 +35,15 @@ def explain(
     by_stage: Mapping[str, Sequence[Member]],
     views: Mapping[str, View],
     blocked: Mapping[str, str],
+    holds: Mapping[str, str],
 ) -> None:
-    """Say of every cluster that is not done with the release what it waits for."""
+    """Say of every cluster that is not done with the release what it waits for.
+
+    `blocked` is why a stage admits nobody now, `holds` why one that is settled is not done.
+    """
     end = _ENDS.get(draft.phase)
+    paused = draft.phase is Phase.PAUSED
+    pause = f"the rollout is paused: {draft.reason}" if draft.reason else "the rollout is paused"
     before = ""
     for stage in stages:
         members = by_stage[stage.name]
@@ -47,12 +53,12 @@ def explain(
             draft.waits.update((each.name, why) for each in members if draft.assigned.get(each.name) != draft.release)
             continue
         if view is not None:
-            _open(draft, view, blocked.get(stage.name, ""))
+            _open(draft, view, pause if paused else blocked.get(stage.name) or "its turn comes later")
             if not before and draft.stage(stage).done_at is None:
-                soaking = blocked.get(stage.name, "")
-                before = f"it waits for stage {stage.name!r}" + (f": {soaking}" if soaking and view.settled else "")
+                held = holds.get(stage.name, "")
+                before = f"it waits for stage {stage.name!r}" + (f": {held}" if held else "")
             continue
-        own = blocked.get(stage.name) or ("the rollout is paused" if draft.phase is Phase.PAUSED else "")
+        own = pause if paused else blocked.get(stage.name, "")
         why = before or own or f"stage {stage.name!r} has not begun"
         draft.waits.update((each.name, _unless(each, why)) for each in members)
         before = before or f"it waits for stage {stage.name!r}" + (f": {own}" if own else "")
@@ -64,9 +70,8 @@ def _unless(member: Member, why: str) -> str:
     return member.unresolved or why
 
 
-def _open(draft: Draft, view: View, blocked: str) -> None:
+def _open(draft: Draft, view: View, turn: str) -> None:
     waits = draft.waits
-    turn = blocked or "its turn comes later"
     waits.update((name, draft.failed[name]) for name in view.failed)
     waits.update((name, "it has the release, and is not healthy with it yet") for name in view.moving)
     waits.update((each.name, turn) for each in view.candidates)
