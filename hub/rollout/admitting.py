@@ -45,11 +45,17 @@ def admit(draft: Draft, view: View, opening: float | None, *, first: bool) -> st
     if concurrent is None and unavailable is None:
         _all(draft, view, candidates)
         return why
+    if concurrent is not None and len(view.moving) >= concurrent:
+        return _full(view, concurrent)
     return _some(draft, view, in_order(stage.order, candidates), concurrent, unavailable) or why
 
 
 def _limit(share: Share | None, view: View) -> int | None:
     return None if share is None else share.limit(view.total)
+
+
+def _full(view: View, concurrent: int) -> str:
+    return f"{len(view.moving)} of at most {concurrent} clusters are moving"
 
 
 def _all(draft: Draft, view: View, candidates: list[Member]) -> None:
@@ -63,7 +69,7 @@ def _some(draft: Draft, view: View, candidates: list[Member], concurrent: int | 
     why = ""
     for member in candidates:
         if concurrent is not None and len(view.moving) >= concurrent:
-            why = f"{len(view.moving)} of at most {concurrent} clusters are moving"
+            why = _full(view, concurrent)
             break
         available = bool(member.given) and member.health is Health.HEALTHY
         if available and unavailable is not None and view.unavailable >= unavailable:
@@ -79,6 +85,7 @@ def _admit(draft: Draft, view: View, member: Member) -> None:
     draft.give(member)
     draft.admitted_at[member.name] = draft.now
     draft.failed.pop(member.name, None)
+    draft.retried.discard(member.name)
     draft.wake(draft.now + view.stage.timeout)
     view.moving.append(member.name)
     if not (member.online and member.given and member.health is not Health.HEALTHY):

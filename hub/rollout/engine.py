@@ -86,17 +86,22 @@ class _Work:
 
     def prepare(self, draft: Draft) -> None:
         """Forget clusters that are gone, place those that are new, and learn what all of them have."""
-        draft.keep(self.members.keys())
         every = stages_of(self.strategy)
         placing = place(every, list(self.members.values()), draft.stage_of)
+        if placing.stage_of is not draft.stage_of or not self.members:
+            draft.keep(self.members.keys())
         if not draft.stage_of:
             for warning in placing.warnings:
                 draft.note("StageWarning", f"{self.track}: {warning}", warning=True)
-        draft.stage_of = placing.stage_of
-        self.by_stage = {stage.name: [] for stage in every}
+        draft.stage_of = stage_of = placing.stage_of
+        by_stage: dict[str, list[Member]] = {stage.name: [] for stage in every}
+        self.by_stage = by_stage
+        assigned, healthy, release = draft.assigned, draft.healthy, draft.release
         for name, member in self.members.items():
-            self.by_stage[placing.stage_of[name]].append(member)
-            _learn(draft, member)
+            by_stage[stage_of[name]].append(member)
+            number = assigned.get(name, 0)
+            if number != member.release or (number != release and healthy.get(name) != number):
+                _learn(draft, member)
         self.stages = every if self.by_stage[every[-1].name] or len(every) == 1 else every[:-1]
         draft.stages = {stage.name: draft.stage(stage) for stage in self.stages}
         self.opening = next_opening(self.strategy, draft.now)
@@ -118,7 +123,7 @@ class _Work:
                 self.blocked[stage.name] = why
             if not self.settle(draft, view):
                 return
-        if draft.phase is Phase.PROGRESSING:
+        if draft.phase is Phase.PROGRESSING and not any(view.fell_back for view in self.views.values()):
             self.complete(draft)
 
     def see(self, draft: Draft, stage: Stage) -> None:
@@ -180,11 +185,13 @@ class _Work:
         stage, known = view.stage, draft.stage(view.stage)
         if draft.phase is Phase.COMPLETE and known.done_at is None:
             known = replace(known, started_at=known.started_at or draft.ended_at, done_at=draft.ended_at or draft.now)
+        if view.fell_now:
+            known = replace(known, healthy_at=None, proven_at=None)
         calm = (view.settled and not self.untested(view, known)) if known.done_at is None else not view.fell_back
         known = _calmed(draft, view, known) if calm else replace(known, healthy_at=None, proven_at=None)
         since = known.healthy_at
         if since is not None and known.done_at is None and draft.phase is Phase.PROGRESSING:
-            soak = stage.soak if view.done else 0.0
+            soak = stage.soak if view.done or view.failed else 0.0
             if soak > 0 and self.urgent(draft) and not known.soak_skipped:
                 known = replace(known, soak_skipped=f"urgent: {self.release.urgent}")
                 message = f"{self.track}: the soak of stage {stage.name!r} is left out: {self.release.urgent}"

@@ -10,10 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Final
 
 from hub.fleet.strategy import ApprovalGate, Gate, Stage
 from hub.rollout.draft import Draft
 from hub.rollout.model import GateResult, Track, Verdict
+
+_AHEAD: Final = 60.0
+"""Seconds. An answer that is further ahead of the clock was given before the clock was set back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,7 @@ def ask(
 def _heard(result: GateResult | None, answer: GateResult | None, now: float) -> GateResult:
     """Return a gate's last word: its answer, where that is one to this rollout's question and says something new."""
     result = result or GateResult(Verdict.WAITING, now, now)
-    if answer is None or answer.at < result.asked_since:
+    if answer is None or not result.asked_since <= answer.at <= now + _AHEAD:
         return result
     if (answer.verdict, answer.message, answer.who) == (result.verdict, result.message, result.who):
         return result

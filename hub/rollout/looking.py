@@ -23,8 +23,9 @@ from hub.rollout.model import Health, Member, Phase
 class View:
     """A stage's clusters by how they are. `unavailable` counts those that are not healthy on what they have.
 
-    `fell_back` counts those that were healthy with the release and are not any more, `absent` are the offline ones that
-    the stage waits for without having given them anything.
+    `fell_back` counts those that were healthy with the release, are not any more and have not failed; `fell_now` tells
+    whether one came to be so since the last step. `absent` are the offline ones that the stage waits for without having
+    given them anything.
     """
 
     stage: Stage
@@ -32,6 +33,7 @@ class View:
     done: list[str] = field(default_factory=list)
     unavailable: int = 0
     fell_back: int = 0
+    fell_now: bool = False
     moving: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     candidates: list[Member] = field(default_factory=list)
@@ -116,13 +118,12 @@ def _taken(draft: Draft, view: View, member: Member) -> None:
         return
     view.unavailable += 1
     fell_back = name in draft.done
-    if fell_back:
-        view.fell_back += 1
-        if name not in draft.fallen:
-            draft.fallen.add(name)
-            draft.admitted_at.pop(name, None)
-    if fell_back and draft.phase is Phase.COMPLETE:
+    if fell_back and name not in draft.fallen:
+        view.fell_now = True
+        draft.fallen.add(name)
         draft.admitted_at.pop(name, None)
+    if fell_back and draft.phase is Phase.COMPLETE:
+        view.fell_back += name not in draft.failed
         view.done.append(name)
         return
     reported = member.on_target and member.health is Health.FAILED
@@ -171,6 +172,7 @@ def _await(draft: Draft, view: View, member: Member) -> None:
         view.failed.append(name)
         return
     draft.wake(since + timeout)
+    view.fell_back += name in draft.fallen
     view.moving.append(name)
 
 

@@ -11,8 +11,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import Final
 
+from hub.fleet.labels import LabelSelector
 from hub.fleet.strategy import Order, OrderBy, Stage, Strategy
 from hub.rollout.model import Member
 from hub.targeting.select import matches
@@ -21,6 +23,7 @@ REST: Final = "the rest"
 """The stage of the clusters that no stage means."""
 
 _SHOWN: Final = 5
+_NAME: Final[Callable[[Member], str]] = attrgetter("name")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +53,14 @@ def place(stages: Sequence[Stage], members: Sequence[Member], pinned: Mapping[st
     `stages` are those that `stages_of` returns. A pinned cluster whose stage is none of them any more is placed anew.
     """
     names = {stage.name for stage in stages}
+    if (
+        len(pinned) == len(members)
+        and names.issuperset(pinned.values())
+        and all(each.name in pinned for each in members)
+    ):
+        return Placing(pinned)
     kept = {each.name: pinned[each.name] for each in members if pinned.get(each.name) in names}
-    newcomers = sorted((each for each in members if each.name not in kept), key=lambda each: each.name)
+    newcomers = sorted((each for each in members if each.name not in kept), key=_NAME)
     if not newcomers:
         return Placing(kept)
     if kept:
@@ -64,46 +73,65 @@ def in_order(order: Order, members: Iterable[Member]) -> list[Member]:
     return sorted(members, key=_key(order))
 
 
-def _key(order: Order) -> Callable[[Member], tuple[bool, str, str]]:
+def _key(order: Order) -> Callable[[Member], str]:
+    """Return what is compared: one text each, for tuples cost four times as much."""
     match order.by:
         case OrderBy.LABEL:
             label = order.label
-            return lambda each: (label not in each.labels, each.labels.get(label, ""), each.name)
+            return lambda each: (
+                f"{each.labels[label]}\0{each.name}" if label in each.labels else f"\U0010ffff{each.name}"
+            )
         case OrderBy.RANDOM:
             seed = order.seed.encode() + b"\0"
-            return lambda each: (False, hashlib.sha256(seed + each.name.encode()).hexdigest(), each.name)
+            return lambda each: hashlib.sha256(seed + each.name.encode()).hexdigest() + each.name
         case _:
-            return lambda each: (False, each.name, "")
+            return _NAME
 
 
-def _means(stage: Stage, member: Member) -> bool:
-    return (
-        (stage.selector is None or matches(stage.selector, member.labels))
-        and (not stage.environments or member.environment in stage.environments)
-        and (not stage.clusters or member.name in stage.clusters)
-    )
+def _choosy(stage: Stage) -> bool:
+    return stage.selector is not None or bool(stage.environments) or bool(stage.clusters)
 
 
-def _join(stages: Sequence[Stage], newcomers: Iterable[Member]) -> dict[str, str]:
-    open_ones = [stage for stage in stages if stage.share is None]
-    return {each.name: next(stage.name for stage in open_ones if _means(stage, each)) for each in newcomers}
+def _meant(stage: Stage, members: Sequence[Member]) -> Sequence[Member]:
+    """Return those whom a stage means."""
+    if stage.clusters:
+        names = frozenset(stage.clusters)
+        members = [each for each in members if each.name in names]
+    if stage.environments:
+        members = [each for each in members if each.environment in stage.environments]
+    if stage.selector is not None:
+        for key, value in stage.selector.match_labels:
+            members = [each for each in members if each.labels.get(key) == value]
+        if stage.selector.match_expressions:
+            rest = LabelSelector((), stage.selector.match_expressions)
+            members = [each for each in members if matches(rest, each.labels)]
+    return members
+
+
+def _join(stages: Sequence[Stage], newcomers: Sequence[Member]) -> dict[str, str]:
+    stage_of: dict[str, str] = {}
+    for stage in stages:
+        if stage.share is None:
+            for each in _meant(stage, newcomers):
+                stage_of.setdefault(each.name, stage.name)
+    return stage_of
 
 
 def _place_all(stages: Sequence[Stage], members: Sequence[Member]) -> Placing:
     stage_of: dict[str, str] = {}
     warnings: list[str] = []
-    left: Sequence[Member] = members
+    left = members
     for stage in stages:
-        matching = [each for each in left if _means(stage, each)]
+        matching = _meant(stage, left)
         if stage.share is not None and matching:
-            taken = in_order(stage.order, matching)[: stage.share.part(len(matching))]
+            taken: Sequence[Member] = in_order(stage.order, matching)[: stage.share.part(len(matching))]
             warnings += _rounded(stage, len(matching))
         else:
             taken = matching
-        stage_of.update((each.name, stage.name) for each in taken)
+        stage_of |= dict.fromkeys([each.name for each in taken], stage.name)
         if not taken and stage is not stages[-1]:
             warnings.append(_empty(stage, members))
-        left = [each for each in left if each.name not in stage_of]
+        left = () if taken is left else [each for each in left if each.name not in stage_of]
     warnings += _overlaps(stages, members, stage_of)
     return Placing(stage_of, tuple(warnings))
 
@@ -118,7 +146,7 @@ def _rounded(stage: Stage, total: int) -> list[str]:
 
 
 def _empty(stage: Stage, members: Sequence[Member]) -> str:
-    if any(_means(stage, each) for each in members):
+    if _meant(stage, members):
         return f"stage {stage.name!r} has no clusters: those that it means are all in earlier stages"
     return f"stage {stage.name!r} has no clusters: none of the {len(members)} of this rollout is meant by it"
 
@@ -128,14 +156,14 @@ def _overlaps(stages: Sequence[Stage], members: Sequence[Member], stage_of: Mapp
 
     A stage that takes a share leaves others on purpose, and one that means everybody takes what is left.
     """
-    choosy = [stage for stage in stages if stage.selector is not None or stage.environments or stage.clusters]
+    choosy = [stage for stage in stages if _choosy(stage)]
     found: dict[tuple[str, str], list[str]] = {}
     taking = {stage.name for stage in choosy if stage.share is None}
     for at, stage in enumerate(choosy):
         earlier = {each.name for each in choosy[:at]} & taking
         if earlier:
-            for member in members:
-                if stage_of.get(member.name) in earlier and _means(stage, member):
+            for member in _meant(stage, members):
+                if stage_of.get(member.name) in earlier:
                     found.setdefault((stage_of[member.name], stage.name), []).append(member.name)
     return [
         f"stages {first!r} and {second!r} overlap: {listed(names)} match both and go with {first!r}"

@@ -60,14 +60,9 @@ def explain(
             continue
         own = pause if paused else blocked.get(stage.name, "")
         why = before or own or f"stage {stage.name!r} has not begun"
-        draft.waits.update((each.name, _unless(each, why)) for each in members)
+        for each in members:
+            draft.waits[each.name] = "the cluster is paused" if each.frozen else each.unresolved or why
         before = before or f"it waits for stage {stage.name!r}" + (f": {own}" if own else "")
-
-
-def _unless(member: Member, why: str) -> str:
-    if member.frozen:
-        return "the cluster is paused"
-    return member.unresolved or why
 
 
 def _open(draft: Draft, view: View, turn: str) -> None:

@@ -7,7 +7,7 @@ the state goes through JSON between steps when a test wants a restart.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
 from hub.fleet.strategy import Stage, Strategy
 from hub.rollout import advance, state_json, state_of, succeed
@@ -88,8 +88,9 @@ class Simulated:
             self.state = succeed(self.state, self.newest, self.strategy, self.now, same=False)
         step = self._advance(self.state)
         again = self._advance(step.state)
-        assert again.state is step.state, "a step that was taken already changes nothing"
-        assert (again.waits, again.ask, again.wake_at) == (step.waits, step.ask, step.wake_at)
+        assert again.state is step.state, f"a step that was taken changes nothing: {_apart(step.state, again.state)}"
+        first, second = ((each.waits, each.ask, each.wake_at) for each in (step, again))
+        assert first == second, f"{first} {second}"
         self.state, self.step_ = step.state, step
         self.notes += step.notes
         if publish:
@@ -162,6 +163,11 @@ class Simulated:
     def reasons(self) -> list[str]:
         """Return the reasons of what was noted so far."""
         return [note.reason for note in self.notes]
+
+
+def _apart(one: RolloutState, other: RolloutState) -> dict[str, tuple[object, object]]:
+    both = [(each.name, getattr(one, each.name), getattr(other, each.name)) for each in fields(RolloutState)]
+    return {name: (left, right) for name, left, right in both if left != right}
 
 
 def fleet(stages: Iterable[Stage], *names: str, labels: Mapping[str, dict[str, str]] | None = None) -> Simulated:
