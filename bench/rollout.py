@@ -14,7 +14,7 @@ import tracemalloc
 from collections.abc import Sequence
 from dataclasses import replace
 
-from bench.__main__ import Figure, report
+from bench.figures import Figure, report
 from hub.fleet.labels import LabelSelector
 from hub.fleet.strategy import Order, OrderBy, Share, Stage, Strategy
 from hub.rollout import advance, state_json, state_of, succeed
