@@ -1,0 +1,188 @@
+"""Rollouts on four real API servers: canary then rest, failure and undo, offline clusters, gates, promotion."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cluster.fixtures import ClusterPool
+from tests.fleet.fleet import Fleet
+from tests.fleet.manifests import (
+    config_map,
+    documents,
+    environment,
+    git_repository,
+    kustomization,
+    namespace,
+    placement,
+)
+from tests.fleet.processes import eventually
+
+pytestmark = pytest.mark.cluster
+
+NAMES = ("a", "b", "c", "d")
+ENVIRONMENTS = {"a": "dev", "b": "staging", "c": "production", "d": "production"}
+BAD_KEY = "not a key"
+
+
+def rollout(name: str, *stages: Mapping[str, object], **spec: object) -> dict[str, object]:
+    return {
+        "apiVersion": "fleet.felloe.io/v1alpha1",
+        "kind": "Rollout",
+        "metadata": {"name": name},
+        "spec": {"stages": list(stages), **spec},
+    }
+
+
+CANARY = {"name": "canary", "clusters": ["a"]}
+REST = {"name": "rest", "maxConcurrent": 1}
+APPROVED = {"name": "rest", "gates": [{"name": "go", "approval": {}}]}
+
+
+@pytest.fixture(scope="module")
+def fleet(clusters: ClusterPool, kustomize_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    found = dict(zip(NAMES, clusters.get(4), strict=True))
+    with Fleet(tmp_path_factory.mktemp("rollouts"), found, kustomize_binary) as fleet:
+        fleet.repository.commit(files(fleet, rollout("careful", CANARY, REST)) | shop("0"), "the shop")
+        fleet.hub.start()
+        for name in NAMES:
+            fleet.join(name, env=ENVIRONMENTS[name])
+        fleet.wait(fleet.repository.head, "healthy")
+        yield fleet
+
+
+def files(fleet: Fleet, *objects: Mapping[str, object]) -> dict[str, str]:
+    """The fleet's objects; its one placement goes by the Rollout among them, or by its environments."""
+    named = {"rollout": "careful"} if any(each["kind"] == "Rollout" for each in objects) else {}
+    placed = placement("shop", "shop", clusterSelector={}, **named)
+    own = (git_repository("config", fleet.url), kustomization("shop", "./shop"), placed)
+    return {"fleet/fleet.yaml": documents(*own, *objects)}
+
+
+def shop(version: str, **data: str) -> dict[str, str]:
+    settings = config_map(
+        "settings", "shop", v=version, **{key.replace("_", " "): value for key, value in data.items()}
+    )
+    return {"shop/all.yaml": documents(namespace("shop"), settings)}
+
+
+def versions(fleet: Fleet, *names: str) -> list[str]:
+    return [(fleet.data(name, "settings") or {}).get("v", "") for name in names or NAMES]
+
+
+def status(fleet: Fleet, name: str = "shop") -> Any:
+    return json.loads(fleet.hub.felloe("rollout", "status", name, "-o", "json"))["status"]
+
+
+def phase(fleet: Fleet, name: str = "shop") -> str:
+    return str(status(fleet, name)["phase"])
+
+
+def steer(fleet: Fleet, act: str, name: str = "shop", *more: str) -> str:
+    return fleet.hub.felloe("rollout", act, name, "--reason", "a test", *more, "--yes")
+
+
+def deliver(fleet: Fleet, changed: Mapping[str, str], version: str) -> None:
+    """Commit, and wait until every cluster has it."""
+    fleet.deliver(changed, to="healthy")
+    assert versions(fleet) == [version] * 4
+    eventually(lambda: phase(fleet) == "Complete", "the rollout is complete")
+
+
+def test_the_canary_comes_first_and_the_rest_one_after_the_other(fleet: Fleet) -> None:
+    fleet.spokes["a"].stop()  # what the canary has not shown to be healthy goes to nobody
+    eventually(lambda: not fleet.is_connected("a"), "a is away")
+    sha = fleet.commit(files(fleet, rollout("careful", CANARY, REST, offline="Wait")) | shop("1"))
+    eventually(lambda: status(fleet)["revision"].endswith(sha), "the rollout is for the new commit")
+    assert versions(fleet) == ["0"] * 4
+    fleet.spokes["a"].start()
+    fleet.wait(sha, "healthy")
+    assert versions(fleet) == ["1"] * 4
+    moved = [
+        line["clusters"]
+        for line in (json.loads(each) for each in fleet.hub.felloe("audit", "-o", "json").splitlines())
+        if line["action"] == "RolloutClustersMoved" and line["revision"].endswith(sha)
+    ]
+    assert moved == [["a"], ["b"], ["c"], ["d"]]
+
+
+def test_a_failing_canary_stops_everything_and_undo_restores_it(fleet: Fleet) -> None:
+    deliver(fleet, files(fleet, rollout("careful", CANARY, REST)) | shop("2"), "2")
+    fleet.commit(shop("3", not_a_key="refused"))
+    eventually(lambda: phase(fleet) == "Paused", "the canary's failure pauses the rollout")
+    shown = fleet.hub.felloe("rollout", "status", "shop")
+    assert BAD_KEY in shown
+    assert versions(fleet, "b", "c", "d") == ["2", "2", "2"]
+    assert steer(fleet, "undo").strip()
+    eventually(lambda: versions(fleet) == ["2"] * 4, "a has what it had before")
+    assert phase(fleet) == "Undone"
+    fleet.revert()
+    eventually(lambda: phase(fleet) == "Complete", "the revert goes through")
+    assert versions(fleet) == ["2"] * 4
+
+
+def test_an_offline_cluster_is_passed_over_and_catches_up(fleet: Fleet) -> None:
+    deliver(fleet, files(fleet, rollout("careful", CANARY, REST)) | shop("4"), "4")
+    fleet.spokes["c"].stop()
+    eventually(lambda: not fleet.is_connected("c"), "c is away")
+    fleet.commit(shop("5"))
+    eventually(lambda: versions(fleet, "a", "b", "d") == ["5", "5", "5"], "the others have it")
+    eventually(lambda: phase(fleet) == "Complete", "nobody waits for c")
+    assert versions(fleet, "c") == ["4"]
+    fleet.spokes["c"].start()
+    eventually(lambda: versions(fleet, "c") == ["5"], "c has caught up")
+
+
+def test_a_gate_is_opened_by_a_person_whose_name_is_kept(fleet: Fleet) -> None:
+    fleet.commit(files(fleet, rollout("careful", CANARY, APPROVED)) | shop("6"))
+    eventually(lambda: "go" in fleet.hub.felloe("rollout", "status", "shop"), "it waits for the gate")
+    eventually(lambda: versions(fleet) == ["6", "5", "5", "5"], "the canary has it")
+    steer(fleet, "approve", "shop", "--stage", "rest", "--gate", "go")
+    eventually(lambda: versions(fleet) == ["6"] * 4, "all have it")
+    lines = [
+        json.loads(each) for each in fleet.hub.felloe("audit", "--action", "RolloutApproved", "-o", "json").splitlines()
+    ]
+    assert [(line["who"], line["reason"], line["track"]) for line in lines] == [("admin", "a test", "shop")]
+
+
+def test_a_newer_commit_in_the_middle_takes_its_place(fleet: Fleet) -> None:
+    fleet.commit(files(fleet, rollout("careful", CANARY, APPROVED)) | shop("7"))
+    eventually(lambda: versions(fleet) == ["7", "6", "6", "6"], "the canary has the first one")
+    fleet.commit(shop("8"))
+    eventually(lambda: versions(fleet) == ["8", "6", "6", "6"], "the canary has the second one")
+    eventually(lambda: "go" in fleet.hub.felloe("rollout", "status", "shop"), "it waits for the gate")
+    eventually(lambda: bool(steer(fleet, "approve", "shop", "--stage", "rest", "--gate", "go")), "it is approved")
+    eventually(lambda: versions(fleet) == ["8"] * 4, "all have the second one")
+
+
+def test_a_hub_that_is_killed_in_the_middle_goes_on_where_it_was(fleet: Fleet) -> None:
+    fleet.commit(files(fleet, rollout("careful", CANARY, APPROVED)) | shop("9"))
+    eventually(lambda: versions(fleet) == ["9", "8", "8", "8"], "the canary has it")
+    fleet.hub.kill()
+    fleet.hub.start()
+    for name in NAMES:
+        eventually(partial(fleet.is_connected, name), f"{name} is connected")
+    assert versions(fleet) == ["9", "8", "8", "8"]
+    eventually(lambda: bool(steer(fleet, "approve", "shop", "--stage", "rest", "--gate", "go")), "it is approved")
+    eventually(lambda: versions(fleet) == ["9"] * 4, "all have it")
+
+
+def test_a_release_is_promoted_over_three_environments(fleet: Fleet) -> None:
+    chain = [environment(name) for name in ("dev", "staging", "production")]
+    chain[1]["spec"] |= {"promotesFrom": "dev"}  # type: ignore[operator]
+    chain[2]["spec"] |= {"promotesFrom": {"environment": "staging", "approval": True}}  # type: ignore[operator]
+    fleet.commit(files(fleet, *chain) | shop("9"))
+    eventually(lambda: "shop@production" in fleet.hub.felloe("rollout", "list"), "environments have rollouts")
+    sha = fleet.commit(shop("10"))
+    eventually(lambda: versions(fleet) == ["10", "10", "9", "9"], "production waits for a person")
+    eventually(lambda: "production" in fleet.hub.felloe("fleet"), "it is shown")
+    fleet.hub.felloe("promote", "shop", "--to", "production", "--revision", sha, "--reason", "seen", "--yes")
+    eventually(lambda: versions(fleet) == ["10"] * 4, "production has it")
+    history = fleet.hub.felloe("history", "--cluster", "c")
+    assert sha[:7] in history
+    assert "admin" in history
