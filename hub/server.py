@@ -45,6 +45,7 @@ from hub.planning.plans import Plans, Settings
 from hub.render.render import start_renderer
 from hub.reporting.chronicle import RolloutChronicle
 from hub.reporting.reporter import Reporter
+from hub.rollout.model import Track
 from hub.sources.secrets import SecretFolder
 from hub.sources.spec import FLEET_KEY, GitSpec, parse_fleet_url
 from hub.sources.url import UrlRewriter
@@ -165,7 +166,11 @@ async def _open(config: HubConfig, stack: AsyncExitStack) -> _Hub:
     link = LinkServer(store, blobs, authority, enrolment, reporter)
     settings = Settings(_fleet_source(config), config.fleet_path, config.sync_path, rewriter.rewrite)
     audit = AuditLog(store)
-    gates = Gates(secrets, lambda _track: planner.advance())
+
+    def answered(track: Track) -> None:
+        planner.advance(track)
+
+    gates = Gates(secrets, answered)
     planner = Planner(
         settings,
         git,

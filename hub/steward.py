@@ -75,7 +75,7 @@ class Steward:
         self._comparer = comparer
         self._link = link
         self._audit = audit
-        self._rollouts = planner.conductor
+        self._rollouts = planner.steering
         self.listening = False
         """Set once spokes can connect."""
 

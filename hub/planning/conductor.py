@@ -8,13 +8,11 @@ in between goes on from there.
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
-from felloe.errors import ConfigError
 from hub.audit import policy
 from hub.fleet import Fleet
 from hub.fleet.strategy import Gate, Promotion, Strategy
@@ -23,30 +21,22 @@ from hub.planning.commits import Commits
 from hub.planning.history import Passage
 from hub.planning.membership import Look, Membership
 from hub.planning.milestones import milestones
-from hub.planning.records import TrackRecord, record_from_json, record_to_json
+from hub.planning.records import Records, TrackRecord
 from hub.planning.releases import Releases
 from hub.planning.resolving import Round
 from hub.planning.tracks import Course, course, stands_alone, upstream_first
 from hub.rollout import (
     Promoted,
-    abort,
     advance,
-    approve,
     observe,
-    pause,
     promote,
-    resume,
-    retry,
-    skip_soak,
     succeed,
-    undo,
 )
-from hub.rollout.model import Act, GateResult, Note, Release, RolloutState, Step, Track, Verdict
+from hub.rollout.model import Act, GateResult, Member, Note, Release, RolloutState, Step, Track
 from hub.status.rollouts import RolloutFacts
-from hub.store import Store
 from hub.targeting import ClusterPlan
 from hub.targeting.holding import Held
-from hub.targeting.plan import NOTHING
+from hub.targeting.plan import NOTHING, Slice
 
 _PENDING_PAUSE: Final = 5.0
 """Seconds until a look at what was still being fetched at the last one."""
@@ -92,50 +82,51 @@ class Chronicle(Protocol):
         """Keep what a person did; `act` None: had a release promoted. Raise StoreError where that can't be kept."""
         ...
 
-    def show(self, rollouts: Iterable[RolloutFacts]) -> None:
-        """Show exactly these rollouts."""
+    def show(self, changed: Iterable[RolloutFacts], tracks: Collection[Track]) -> None:
+        """Show the rollouts that changed; there are no others than those of `tracks`."""
         ...
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What the last look at a track found, and when another one is due (None: not before something happens)."""
+
+    clusters: tuple[str, ...]
+    how: Course
+    facts: RolloutFacts
+    members: dict[str, Member] = field(default_factory=dict)
+    targets: Mapping[str, Slice] = field(default_factory=dict)
+    held: dict[str, Held] = field(default_factory=dict)
+    asked: dict[Question, Asked] = field(default_factory=dict)
+    wake_at: float | None = None
 
 
 class Conductor:
     """Knows how far every track is."""
 
     def __init__(
-        self, store: Store, releases: Releases, membership: Membership, gates: Gates, chronicle: Chronicle
+        self, records: Records, releases: Releases, membership: Membership, gates: Gates, chronicle: Chronicle
     ) -> None:
-        self._store = store
+        self._records = records
         self._releases = releases
         self._membership = membership
         self._gates = gates
         self._chronicle = chronicle
-        self._turn = asyncio.Lock()
-        self._records: dict[Track, TrackRecord] = {}
-        self._saved: dict[Track, str] = {}
+        self._seen: dict[Track, _Seen] = {}
         self._clusters: set[str] = set()
-        self.due: Callable[[], None] = lambda: None
-        """Called when there is something to look at again."""
+        self._stirred_clusters: set[str] = set()
+        self._stirred: set[Track] = set()
         self.wake_at: float | None = None
         """When to look again if nothing happens before; seconds since 1970."""
-
-    def recall(self) -> None:
-        """Take up the rollouts of before this start. Raise StoreError where one can't be read."""
-        for (unit, environment), text in self._store.rollouts().items():
-            track = Track(unit, environment)
-            self._records[track] = record_from_json(text)
-            self._saved[track] = text
 
     def concerns(self, cluster: str) -> bool:
         """Tell whether what a cluster says can move a rollout."""
         return cluster in self._clusters
 
-    def needed(self) -> frozenset[int]:
-        """Return the releases that clusters are at, or may come or go back to."""
-        return frozenset(number for record in self._records.values() for number in record.releases)
-
     def passages(self, cluster: str) -> list[Passage]:
         """Return what let the releases of its units through to a cluster."""
         found = []
-        for track, record in self._records.items() if cluster in self._clusters else ():
+        for track, record in self._records.all.items() if cluster in self._clusters else ():
             number = record.state.assigned.get(cluster, 0) if record.state else 0
             if record.state is not None and number:
                 release = self._releases.known.get(number)
@@ -143,53 +134,98 @@ class Conductor:
                 found.append(Passage(track, number, who, release.author if release else ""))
         return found
 
+    def noticed(self, cluster: str) -> None:
+        """Look at a cluster again: it said something, or was given something."""
+        self._stirred_clusters.add(cluster)
+
+    def answered(self, track: Track) -> None:
+        """Look at a track again: one of its gates has another answer."""
+        self._stirred.add(track)
+
     # -- one look at every track
 
-    async def look(self, this: Round, newest: Release, plans: Mapping[str, ClusterPlan], commits: Commits) -> HeldUnits:
+    async def look(
+        self,
+        this: Round,
+        newest: Release,
+        plans: Mapping[str, ClusterPlan],
+        commits: Commits,
+        *,
+        anew: bool,
+    ) -> HeldUnits:
         """Return what each cluster is to have otherwise than by the newest release; `plans` are what that would be.
 
+        `anew`: look at everything; otherwise only at what was stirred since the last look, by all the same facts.
         Raise StoreError where the state can't be kept; then nothing may be published.
         """
-        async with self._turn:
+        async with self._records.turn:
             look = Look(this, newest, plans, commits, time.time())
+            clusters, self._stirred_clusters = self._stirred_clusters, set()
+            tracks, self._stirred = self._stirred, set()
+            try:
+                changed = await (self._all(look) if anew else self._some(look, clusters, tracks))
+            except BaseException:
+                self._stirred_clusters |= clusters
+                self._stirred |= tracks
+                raise
+            self._chronicle.show(changed, self._seen.keys())
+            self._gates.ask({question: asked for seen in self._seen.values() for question, asked in seen.asked.items()})
+            wakes = [seen.wake_at for seen in self._seen.values() if seen.wake_at is not None]
+            self.wake_at = min(wakes, default=None)
             held: dict[str, dict[str, Held]] = {}
-            rollouts = await self._tracks(look, held)
-            self.wake_at = look.wake_at
-            self._clusters = {member.name for facts in rollouts for member in facts.members}
-            self._chronicle.show(rollouts)
+            for track, seen in self._seen.items():
+                for name, unit in seen.held.items():
+                    held.setdefault(name, {})[track.unit] = unit
             return held
 
-    async def _tracks(self, look: Look, held: dict[str, dict[str, Held]]) -> list[RolloutFacts]:
+    async def _all(self, look: Look) -> list[RolloutFacts]:
         fleet = look.this.in_force.fleet
         clusters = self._clusters_by_track(fleet, look.plans)
-        asked: dict[Question, Asked] = {}
-        shown: dict[Track, RolloutFacts] = {}
+        found: dict[Track, _Seen] = {}
         for track in upstream_first(clusters, fleet):
-            record = self._records.get(track, TrackRecord())
+            record = self._records.all.get(track, TrackRecord())
             how = course(fleet, track, look.newest, remembered=record.state.strategy if record.state else "")
-            if how is None:
-                continue
-            facts, step = await self._track(track, how, record, clusters[track], look)
-            shown[track] = facts
-            await self._hold_back(track, facts.state, clusters[track], look, held)
-            for stage, name in step.ask if step else ():
-                gate = _gate(facts.strategy, stage, name)
-                if gate is not None:
-                    question = Question(track, facts.state.release, stage, name)
-                    asked[question] = Asked(gate, _known(facts.state, stage, name))
-        for gone in self._records.keys() - shown.keys():
-            self._save(gone, None)
-        self._gates.ask(asked)
-        return list(shown.values())
+            if how is not None:
+                found[track] = await self._track(track, how, clusters[track], look, None)
+        for gone in self._records.all.keys() - found.keys():
+            self._records.save(gone, None)
+        self._seen = found
+        self._clusters = {name for seen in found.values() for name in seen.clusters}
+        return [seen.facts for seen in found.values()]
+
+    async def _some(self, look: Look, clusters: set[str], tracks: set[Track]) -> list[RolloutFacts]:
+        changed: list[RolloutFacts] = []
+        for track, seen in self._seen.items():
+            stirred = track in tracks or seen.how.upstream in tracks
+            stirred = stirred or (seen.wake_at is not None and seen.wake_at <= look.now)
+            if self._moved(track, seen, clusters, look) or stirred:
+                before = self._records.all.get(track)
+                self._seen[track] = await self._track(track, seen.how, seen.clusters, look, seen)
+                changed.append(self._seen[track].facts)
+                if self._records.all.get(track) != before:
+                    tracks.add(track)
+        return changed
+
+    def _moved(self, track: Track, seen: _Seen, clusters: set[str], look: Look) -> bool:
+        """Take note of what clusters of a track are now; tell whether any of them is otherwise than before."""
+        state, moved = seen.facts.state, False
+        for name in clusters & seen.members.keys():
+            member = self._membership.member(track, name, seen.targets[name], state, look)
+            if member != seen.members[name]:
+                seen.members[name] = member
+                moved = True
+        return moved
 
     def _clusters_by_track(self, fleet: Fleet, plans: Mapping[str, ClusterPlan]) -> dict[Track, list[str]]:
         """Return the clusters of each track: those that have its unit, are to have it, or lose it by its rollout."""
-        if not (fleet.strategies or self._records or any(each.promotes_from for each in fleet.environments.values())):
+        if not (
+            fleet.strategies or self._records.all or any(each.promotes_from for each in fleet.environments.values())
+        ):
             return {}
         alone = {name for name in fleet.environments if stands_alone(fleet, name)}
         found: dict[Track, list[str]] = {}
         leaving: dict[str, set[str]] = {}
-        for track, record in self._records.items():
+        for track, record in self._records.all.items():
             if record.state is not None and not record.state.over:
                 for cluster in record.state.assigned:
                     leaving.setdefault(cluster, set()).add(track.unit)
@@ -201,56 +237,83 @@ class Conductor:
         return found
 
     async def _track(
-        self, track: Track, how: Course, record: TrackRecord, clusters: Collection[str], look: Look
-    ) -> tuple[RolloutFacts, Step | None]:
-        """Take a track one step further."""
+        self, track: Track, how: Course, clusters: Collection[str], look: Look, seen: _Seen | None
+    ) -> _Seen:
+        """Take a track one step further; `seen` is what the last look found, None where nothing of it counts."""
+        record = self._records.all.get(track, TrackRecord())
+        own = Look(look.this, look.newest, look.plans, look.commits, look.now)
         goal, promoted = look.newest.number, Promoted()
         if how.promotion is not None and how.upstream is not None:
-            record, promoted = self._promoted(how.promotion, how.upstream, record, look)
+            record, promoted = self._promoted(how.promotion, how.upstream, record, own)
             goal = promoted.release
-        state = await self._state(track, how.strategy, record.state, goal, clusters, look)
+        state = await self._state(track, how.strategy, record.state, goal, clusters, own)
         upcoming = look.newest.number if how.promotion is not None and goal < look.newest.number else 0
+        facts = RolloutFacts(
+            track,
+            state or RolloutState(0, reason=promoted.waiting, strategy=how.strategy.name),
+            how.strategy,
+            self._releases.known,
+            promotion=how.promotion,
+            upcoming=upcoming,
+            upcoming_waits=promoted.waiting,
+            upcoming_asks=promoted.asks,
+        )
         if state is None:
-            self._save(track, record)
-            unbegun = RolloutState(0, reason=promoted.waiting, strategy=how.strategy.name)
-            facts = RolloutFacts(track, unbegun, how.strategy, self._releases.known, promotion=how.promotion)
-            waits, asks = promoted.waiting, promoted.asks
-            return replace(facts, upcoming=upcoming, upcoming_waits=waits, upcoming_asks=asks), None
+            self._records.save(track, record)
+            return await self._found(_Seen(tuple(clusters), how, facts), (), own)
+        members, targets = await self._members(track, state, clusters, own, seen)
+        step = self._advanced(track, how, record, state, list(members.values()), own)
+        facts = replace(facts, state=step.state, members=list(members.values()), waits=step.waits, wake_at=step.wake_at)
+        return await self._found(_Seen(tuple(clusters), how, facts, members, targets), step.ask, own)
+
+    async def _members(
+        self, track: Track, state: RolloutState, clusters: Collection[str], look: Look, seen: _Seen | None
+    ) -> tuple[dict[str, Member], Mapping[str, Slice]]:
+        if seen is not None and seen.members and seen.facts.state.release == state.release:
+            return {
+                name: member
+                if member.release == (number := state.assigned.get(name, 0))
+                else replace(member, release=number)
+                for name, member in seen.members.items()
+            }, seen.targets
         targets = await self._membership.targets(track, state.release, clusters, look)
-        members = [self._membership.member(track, name, targets[name], state, look) for name in clusters]
-        release = self._releases.known.get(state.release, look.newest)
+        return {name: self._membership.member(track, name, targets[name], state, look) for name in clusters}, targets
+
+    def _advanced(
+        self, track: Track, how: Course, record: TrackRecord, state: RolloutState, members: list[Member], look: Look
+    ) -> Step:
         step = advance(
             track,
             how.strategy,
             state,
-            release,
+            self._releases.known.get(state.release, look.newest),
             members,
             look.now,
             answers=self._gates.answers(track, state.release),
             releases=self._releases.known.keys(),
         )
+        release = self._releases.known.get(state.release, look.newest)
         upstream = how.upstream.environment if how.promotion is not None and how.upstream is not None else ""
-        with self._store.batch():
+        with self._records.batch():
             for note in (*milestones(track, record.state, step.state, upstream), *step.notes):
                 self._chronicle.happened(track, step.state, release, note)
-            self._save(track, replace(record, state=step.state))
+            self._records.save(track, replace(record, state=step.state))
         look.wake(step.wake_at)
         if step.state.queue and step.state.over:
             look.wake(look.now)
-        facts = RolloutFacts(
-            track,
-            step.state,
-            how.strategy,
-            self._releases.known,
-            members,
-            step.waits,
-            step.wake_at,
-            how.promotion,
-            upcoming,
-            promoted.waiting,
-            promoted.asks,
-        )
-        return facts, step
+        return step
+
+    async def _found(self, seen: _Seen, ask: Iterable[tuple[str, str]], look: Look) -> _Seen:
+        """Complete what a look found by what clusters are to keep, and which gates are to be asked."""
+        facts = seen.facts
+        for stage, name in ask:
+            gate = _gate(facts.strategy, stage, name)
+            if gate is not None:
+                question = Question(facts.track, facts.state.release, stage, name)
+                seen.asked[question] = Asked(gate, _known(facts.state, stage, name))
+        await self._hold_back(seen, look)
+        seen.wake_at = look.wake_at
+        return seen
 
     def _promoted(
         self, promotion: Promotion, upstream: Track, record: TrackRecord, look: Look
@@ -259,7 +322,7 @@ class Conductor:
 
         A unit that this environment does not have keeps nothing from the next one.
         """
-        before = self._records.get(upstream)
+        before = self._records.all.get(upstream)
         if before is None:
             return record, Promoted(look.newest.number)
         known = observe(record.promotion, before.state, look.now)
@@ -293,17 +356,11 @@ class Conductor:
                 same = all(before[name].digest == wanted[name].digest for name in clusters)
         return succeed(state, goal, strategy, look.now, same=same)
 
-    async def _hold_back(
-        self,
-        track: Track,
-        state: RolloutState,
-        clusters: Collection[str],
-        look: Look,
-        held: dict[str, dict[str, Held]],
-    ) -> None:
+    async def _hold_back(self, seen: _Seen, look: Look) -> None:
         """Note which clusters are to have something else of a unit than the newest release has."""
+        track, state = seen.facts.track, seen.facts.state
         by_release: dict[int, list[str]] = {}
-        for cluster in clusters:
+        for cluster in seen.clusters:
             number = state.assigned.get(cluster, 0)
             if number != look.newest.number:
                 by_release.setdefault(number, []).append(cluster)
@@ -313,83 +370,7 @@ class Conductor:
             for name in names:
                 unit = Held(track.unit, plans[name], note, number)
                 if unit.slice.digest != look.plans[name].slices.get(track.unit, NOTHING).digest:
-                    held.setdefault(name, {})[track.unit] = unit
-
-    # -- what people do
-
-    async def act(self, track: Track, act: Act, *, who: str, reason: str, stage: str, gate: str, release: int) -> None:
-        """Do something to the rollout of a track in the name of a person.
-
-        Raise ConfigError where that makes no sense now, StoreError where it can't be kept.
-        """
-        async with self._turn:
-            record, state = self._of(track)
-            if release and release != state.release:
-                raise ConfigError(f"rollout {track} is at release {state.release} now, not {release}: look again")
-            now = time.time()
-            match act:
-                case Act.APPROVE:
-                    state = approve(state, stage, gate, who=who, reason=reason, now=now)
-                case Act.SKIP_SOAK:
-                    state = skip_soak(state, stage, who=who, reason=reason, now=now)
-                case Act.UNDO:
-                    state = undo(state, who=who, reason=reason, now=now, releases=self._releases.known.keys())
-                case _:
-                    state = _PLAIN_ACTS[act](state, who=who, reason=reason, now=now)
-            known = self._releases.known.get(state.release)
-            names = sorted(state.stage_of)
-            with self._store.batch():
-                self._chronicle.acted(track, known, act, who=who, reason=reason, clusters=names, stage=stage, gate=gate)
-                self._save(track, replace(record, state=state))
-        self.due()
-
-    async def promote(self, track: Track, revision: str, *, who: str, reason: str) -> None:
-        """Let a release go on to the environment of a track in the name of a person.
-
-        `revision` names it, or the newest that was healthy in the environment before. Raise ConfigError where none is
-        such a one, StoreError where it can't be kept.
-        """
-        async with self._turn:
-            record = self._records.get(track)
-            if record is None:
-                raise ConfigError(f"there is no rollout {track}")
-            ready = [each.release for each in record.promotion.completions]
-            known = self._releases.known
-            wanted = [
-                number
-                for number in ready
-                if number in known and (not revision or revision in known[number].revision.rpartition(":")[2])
-            ]
-            if not wanted:
-                what = f"revision {revision}" if revision else "no release"
-                raise ConfigError(f"{what} has not been healthy yet where {track} is promoted from")
-            now = time.time()
-            result = GateResult(Verdict.PASSED, now, now, reason, who)
-            approved = {number: each for number, each in record.approved.items() if number in ready}
-            with self._store.batch():
-                self._chronicle.acted(track, known[max(wanted)], None, who=who, reason=reason)
-                self._save(track, replace(record, approved={**approved, max(wanted): result}))
-        self.due()
-
-    def _of(self, track: Track) -> tuple[TrackRecord, RolloutState]:
-        record = self._records.get(track)
-        if record is None or record.state is None:
-            raise ConfigError(f"there is no rollout {track}")
-        return record, record.state
-
-    def _save(self, track: Track, record: TrackRecord | None) -> None:
-        """Keep how far a track is; None forgets it. Raise StoreError."""
-        text = record_to_json(record) if record is not None else ""
-        if text != self._saved.get(track, ""):
-            self._store.save_rollout(track.unit, track.environment, text)
-        if record is None:
-            self._records.pop(track, None)
-            self._saved.pop(track, None)
-        else:
-            self._records[track], self._saved[track] = record, text
-
-
-_PLAIN_ACTS: Final = {Act.PAUSE: pause, Act.RESUME: resume, Act.ABORT: abort, Act.RETRY: retry}
+                    seen.held[name] = unit
 
 
 def _gate(strategy: Strategy, stage: str, name: str) -> Gate | None:

@@ -35,10 +35,12 @@ from hub.planning.pinned import Pinned
 from hub.planning.plans import Plans, Settings
 from hub.planning.preview import Previews
 from hub.planning.publishing import Publisher
+from hub.planning.records import Records
 from hub.planning.releases import Releases
 from hub.planning.resolving import Resolver, Round, distinct
+from hub.planning.steering import Steering
 from hub.render.render import Renderer
-from hub.rollout.model import Release
+from hub.rollout.model import Release, Track
 from hub.sources.follow import SourceManager, SourceState
 from hub.sources.spec import SourceKey
 from hub.store import Blobs, Mark, Store
@@ -104,8 +106,9 @@ class Planner:
         self._releases = Releases(settings, git, store)
         self._pinned = Pinned(self._releases, self._resolver)
         membership = Membership(plans, self._pinned, reports)
-        self.conductor = Conductor(store, self._releases, membership, gates, chronicle)
-        self.conductor.due = self.advance
+        self._records = Records(store)
+        self.conductor = Conductor(self._records, self._releases, membership, gates, chronicle)
+        self.steering = Steering(self._records, self._releases, chronicle, self.advance)
         self._admission = Admission(plans, self._resolver)
         self.forecasts = Forecasts(
             self._standing, git, renderer, blobs.get, settings.fleet_source, settings.fleet_path, metrics, tracer
@@ -124,7 +127,7 @@ class Planner:
         """
         self._publisher.recall({cluster.name for cluster in self._store.clusters() if not cluster.revoked})
         self._releases.recall()
-        self.conductor.recall()
+        self._records.recall()
         self.sources.set_sources([self._settings.fleet_source])
 
     async def run(self) -> None:
@@ -153,10 +156,13 @@ class Planner:
     def moved(self, cluster: str) -> None:
         """Have rollouts looked at again where a cluster may have come further in one."""
         if self.conductor.concerns(cluster):
+            self.conductor.noticed(cluster)
             self._due.set()
 
-    def advance(self) -> None:
-        """Have rollouts looked at again: a gate was answered, or a person did something."""
+    def advance(self, track: Track | None = None) -> None:
+        """Have rollouts looked at again: a gate of `track` was answered, or a person did something."""
+        if track is not None:
+            self.conductor.answered(track)
         self._due.set()
 
     def publish_again(self, cluster: str) -> None:
@@ -279,14 +285,14 @@ class Planner:
         resolutions, troubles = await self._resolver.resolve(names, this, self._commits)
         self._resolver.keep(names)
         self._last = _Planned(this, newest, {name: each.plan for name, each in resolutions.items()})
-        held = await self.conductor.look(this, newest, self._last.plans, self._commits)
+        held = await self.conductor.look(this, newest, self._last.plans, self._commits, anew=True)
         self._follow(resolutions.values(), all_known=not troubles)
         troubles |= await self._publish(self._last, held)
         for gone in self.plans.clusters.keys() - set(names):
             del self.plans.clusters[gone]
         self.plans.troubles = troubles
         self._forget_marks(this.marks)
-        needed = self.conductor.needed()
+        needed = self._records.needed()
         self._releases.keep(needed)
         self._pinned.keep(needed)
 
@@ -294,7 +300,7 @@ class Planner:
         """Let rollouts go on by what was planned last; publish for the clusters that this concerns."""
         began = time.monotonic()
         try:
-            held = await self.conductor.look(last.this, last.newest, last.plans, self._commits)
+            held = await self.conductor.look(last.this, last.newest, last.plans, self._commits, anew=False)
             concerned = self._admission.changed(held)
             if concerned:
                 troubles = await self._publish(last, held, concerned)
@@ -344,6 +350,8 @@ class Planner:
         self._publisher.keep(members)
         passages = {plan.cluster: self.conductor.passages(plan.cluster) for plan in admitted.plans}
         published = await self._publisher.publish(admitted.plans, members, revision, self._commits, passages)
+        for plan in admitted.plans:
+            self.conductor.noticed(plan.cluster)
         return admitted.troubles | published
 
     # -- what people asked for

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 
 from felloe.errors import StoreError
 from hub.rollout import PromotionState, promotion_json, promotion_of, state_json, state_of
-from hub.rollout.model import GateResult, RolloutState, Verdict
+from hub.rollout.model import GateResult, RolloutState, Track, Verdict
+from hub.store import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,3 +59,38 @@ def record_from_json(text: str) -> TrackRecord:
         )
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise StoreError(f"the state of a rollout can't be read: {error}") from error
+
+
+class Records:
+    """The record of every track, in memory and in the store. Whoever changes one waits for its `turn`."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._saved: dict[Track, str] = {}
+        self.all: dict[Track, TrackRecord] = {}
+        self.turn = asyncio.Lock()
+
+    def recall(self) -> None:
+        """Take up the records of before this start. Raise StoreError where one can't be read."""
+        for (unit, environment), text in self._store.rollouts().items():
+            track = Track(unit, environment)
+            self.all[track], self._saved[track] = record_from_json(text), text
+
+    def batch(self) -> AbstractContextManager[None]:
+        """Keep everything inside, and what is written to the store besides, together or not at all."""
+        return self._store.batch()
+
+    def save(self, track: Track, record: TrackRecord | None) -> None:
+        """Keep how far a track is; None forgets it. Raise StoreError."""
+        text = record_to_json(record) if record is not None else ""
+        if text != self._saved.get(track, ""):
+            self._store.save_rollout(track.unit, track.environment, text)
+        if record is None:
+            self.all.pop(track, None)
+            self._saved.pop(track, None)
+        else:
+            self.all[track], self._saved[track] = record, text
+
+    def needed(self) -> frozenset[int]:
+        """Return the releases that clusters are at, or may come or go back to."""
+        return frozenset(number for record in self.all.values() for number in record.releases)

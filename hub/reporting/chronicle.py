@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final
 
 from hub.audit import Action, AuditLog, policy
@@ -92,6 +92,6 @@ class RolloutChronicle:
         because = f": {reason}" if reason else ""
         self._reporter.rollout_event(action.value, f"{track}: {act or 'promoted'} by {who}{because}", warning=False)
 
-    def show(self, rollouts: Iterable[RolloutFacts]) -> None:
-        """Show exactly these rollouts."""
-        self._reporter.show_rollouts(rollouts)
+    def show(self, changed: Iterable[RolloutFacts], tracks: Collection[Track]) -> None:
+        """Show the rollouts that changed; there are no others than those of `tracks`."""
+        self._reporter.show_rollouts(changed, tracks)

@@ -27,6 +27,7 @@ from hub.planning.plans import Plans
 from hub.reporting.approvals import spent
 from hub.reporting.happenings import held_events, source_events
 from hub.reporting.members import environment_facts, placement_facts, shown_condition, source_facts
+from hub.rollout.model import Track
 from hub.sources.follow import SourceState
 from hub.status.board import Board
 from hub.status.clusters import build_cluster
@@ -143,11 +144,13 @@ class Reporter:
         """Take an event of a rollout."""
         self._events.add(EventFacts(datetime.now(UTC), "Warning" if warning else "Normal", reason, message))
 
-    def show_rollouts(self, rollouts: Iterable[RolloutFacts]) -> None:
-        """Show exactly these rollouts."""
+    def show_rollouts(self, changed: Iterable[RolloutFacts], tracks: Iterable[Track]) -> None:
+        """Show the rollouts that changed; there are no others than those of `tracks`."""
         before, now = self._board.resources(Collection.ROLLOUTS), datetime.now(UTC)
-        shown = [build_rollout(facts, before.get(rollout_key(facts.track)), now) for facts in rollouts]
-        self._board.replace(Collection.ROLLOUTS, shown)
+        for facts in changed:
+            self._board.post(build_rollout(facts, before.get(rollout_key(facts.track)), now))
+        for gone in before.keys() - {rollout_key(track) for track in tracks}:
+            self._board.withdraw(Collection.ROLLOUTS, gone)
 
     # -- the link's listener
 

@@ -34,6 +34,7 @@ from hub.render.render import Renderer, start_renderer
 from hub.render.sandbox import Limits
 from hub.reporting.chronicle import RolloutChronicle
 from hub.reporting.reporter import Reporter
+from hub.rollout.model import Track
 from hub.sources.secrets import SecretFolder
 from hub.sources.spec import GitRef, GitSpec, SourceKey
 from hub.sources.url import UrlRewriter
@@ -80,7 +81,7 @@ class Inside:
             metrics,
             self.plans,
             reports=self.reporter,
-            gates=Gates(SecretFolder(), lambda _track: self.planner.advance()),
+            gates=Gates(SecretFolder(), self._answered),
             chronicle=RolloutChronicle(self.reporter, self.audit),
             on_round=self.reporter.show,
         )
@@ -100,6 +101,9 @@ class Inside:
             self.link,
             self.audit,
         )
+
+    def _answered(self, track: Track) -> None:
+        self.planner.advance(track)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Inside]:

@@ -90,7 +90,7 @@ def waits(hub: Inside) -> list[dict[str, object]]:
 
 async def act(hub: Inside, what: Act, track: Track = TRACK, **more: str) -> None:
     told = {"who": "ada", "reason": "a test", "stage": "", "gate": "", **more}
-    await hub.planner.conductor.act(track, what, release=0, **told)
+    await hub.planner.steering.act(track, what, release=0, **told)
     await hub.planner.settled()
 
 
@@ -298,7 +298,7 @@ async def test_an_older_release_goes_on_although_a_newer_one_is_in_the_first_env
     world.repository.commit(shop(world, dev, staging))
     async with world.hub() as hub:
         await fleet_of(hub, d={"env": "dev"}, s={"env": "staging"})
-        await hub.planner.conductor.promote(Track("placement/shop", "staging"), "", who="ada", reason="first")
+        await hub.planner.steering.promote(Track("placement/shop", "staging"), "", who="ada", reason="first")
         await hub.planner.settled()
         await converge(hub, "d", "s")
         second = world.repository.commit(version("2"))
@@ -308,6 +308,6 @@ async def test_an_older_release_goes_on_although_a_newer_one_is_in_the_first_env
         world.repository.commit(version("3"))
         await hub.look()
         assert values(hub, "d", "s") == ["3", "1"]
-        await hub.planner.conductor.promote(Track("placement/shop", "staging"), second, who="ada", reason="good")
+        await hub.planner.steering.promote(Track("placement/shop", "staging"), second, who="ada", reason="good")
         await hub.planner.settled()
         assert values(hub, "d", "s") == ["3", "2"]
