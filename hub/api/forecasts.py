@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import suppress
 from typing import Final
@@ -26,8 +27,10 @@ from hub.api.errors import ApiError, status_of
 from hub.changes.grouping import Group
 from hub.changes.model import Action, Severity
 from hub.changes.shown import group_json
+from hub.fleet.durations import format_duration
 from hub.fleet.selector import parse_selector
 from hub.planning.forecast import Forecast, Progress
+from hub.planning.order import TrackOrder
 
 _log = logging.getLogger(__name__)
 
@@ -137,6 +140,12 @@ class _Told:
     def __init__(self, forecast: Forecast) -> None:
         self._forecast = forecast
         self._groups = forecast.groups.groups()
+        self._stages = {
+            (track.track.unit, name): (str(track.track), stage.name)
+            for track in forecast.order
+            for stage in track.stages
+            for name in stage.clusters
+        }
         self._bytes = 0
         self._without_fields = self._left_out = 0
 
@@ -146,7 +155,7 @@ class _Told:
             if self._bytes > _TOLD:
                 self._left_out += 1
                 continue
-            shown = group_json(group)
+            shown = self._with_stages(group_json(group), group)
             line = _line("GROUP", shown)
             if self._bytes + len(line) > _DETAILED:
                 self._without_fields += 1
@@ -156,6 +165,18 @@ class _Told:
                 self._left_out += 1
             else:
                 yield line
+
+    def _with_stages(self, shown: dict[str, object], group: Group) -> dict[str, object]:
+        """Return a group with the stages of its clusters, workload by workload."""
+        told = shown["workloads"]
+        for workload, each in zip(told if isinstance(told, list) else (), group.workloads, strict=True):
+            found = Counter(self._stages.get((each.change.unit, name)) for name in group.clusters)
+            workload["stages"] = [
+                {"track": track, "stage": stage, "clusters": found[track, stage]}
+                for track, stage in dict.fromkeys(self._stages.values())
+                if stage and found[track, stage]
+            ]
+        return shown
 
     def summary(self) -> dict[str, object]:
         """Return what it all comes to."""
@@ -173,11 +194,32 @@ class _Told:
             "clusters": len(forecast.groups.clusters) + len(forecast.troubles),
             "changedClusters": len(forecast.groups.changed),
             "objects": _counted(self._groups),
+            "order": [_track(each) for each in forecast.order],
             "findings": {severity.value: found[severity] for severity in Severity},
             "failed": [{"message": message, "clusters": names} for message, names in troubles.items()],
             "groupsWithoutFields": self._without_fields,
             "groupsLeftOut": self._left_out,
         }
+
+
+def _track(each: TrackOrder) -> dict[str, object]:
+    return {
+        "track": str(each.track),
+        "rollout": each.rollout,
+        "after": each.after,
+        "afterSoak": format_duration(each.soak) if each.soak else "",
+        "afterApproval": each.approval,
+        "stages": [
+            {
+                "name": stage.name,
+                "clusters": list(stage.clusters),
+                "members": stage.members,
+                "gates": list(stage.gates),
+                "soak": format_duration(stage.soak) if stage.soak else "",
+            }
+            for stage in each.stages
+        ],
+    }
 
 
 def _counted(groups: list[Group]) -> dict[str, int]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from felloe.k8syaml import JsonValue, dump
-from hub.cli.view import Json, dig, harmless, mapping, number, objects, text
+from hub.cli.view import Json, dig, flag, harmless, mapping, number, objects, text, texts
 
 ADDED, REMOVED, CHANGED, PLAIN, NOTED = "+", "-", "~", " ", "!"
 _MARKS: Final = {"create": ADDED, "delete": REMOVED, "release": REMOVED, "update": CHANGED}
@@ -58,6 +58,8 @@ def workload_lines(told: Json, *, split: bool) -> Iterator[Line]:
     change, unit = text(told, "change"), text(told, "unit")
     via = f" ({unit})" if unit else ""
     yield Line(_MARKS.get(change, PLAIN), 0, f"{workload_name(told)}{via}")
+    if stages := [f"{text(each, 'stage')} {number(each, 'clusters')}" for each in objects(told, "stages")]:
+        yield Line(PLAIN, 1, f"stages: {', '.join(stages)}")
     about: dict[str, list[Json]] = {}
     for finding in objects(told, "findings"):
         about.setdefault(object_name(mapping(finding, "object")) if dig(finding, "object") else "", []).append(finding)
@@ -69,6 +71,35 @@ def workload_lines(told: Json, *, split: bool) -> Iterator[Line]:
         yield from _variable(variable, split=split)
     for each in objects(told, "objects"):
         yield from _object(each, about.get(object_name(each), []), split=split)
+
+
+def order_lines(plan: Json) -> Iterator[str]:
+    """Yield in which order what changes would go through the fleet, a line a track."""
+    for track in objects(plan, "order"):
+        stages = [_stage(stage) for stage in objects(track, "stages")]
+        waits = _waits(track)
+        rollout = text(track, "rollout")
+        how = f"by rollout {rollout}: {' → '.join(stages)}" if rollout else f"at once: {' → '.join(stages)}"
+        yield f"{text(track, 'track')}: " + "; ".join(part for part in (waits, how) if part)
+
+
+def _waits(track: Json) -> str:
+    after, soak = text(track, "after"), text(track, "afterSoak")
+    if not after:
+        return ""
+    extra = ([f"for {soak}"] if soak else []) + (["approved"] if flag(track, "afterApproval") else [])
+    return f"after {after} is healthy" + (f" ({', '.join(extra)})" if extra else "")
+
+
+def _stage(told: Json) -> str:
+    changing, members = len(texts(told, "clusters")), number(told, "members")
+    name = text(told, "name")
+    count = f"{changing} cluster{'' if changing == 1 else 's'}" + (f" of {members}" if members != changing else "")
+    extra = [f"gate {gate}" for gate in texts(told, "gates")]
+    if soak := text(told, "soak"):
+        extra.append(f"soak {soak}")
+    shown = f"{name} {count}".strip()
+    return f"{shown} ({', '.join(extra)})" if extra else shown
 
 
 def _object(told: Json, findings: list[Json], *, split: bool) -> Iterator[Line]:

@@ -18,6 +18,7 @@ from hub.cli.plan_lines import (
     findings_line,
     headline,
     object_name,
+    order_lines,
     paused_note,
     workload_lines,
     workload_name,
@@ -41,6 +42,7 @@ def markdown(plan: Json, limit: int = LIMIT) -> str:
     page.add(*_head(plan))
     for severity, title in _SEVERITIES:
         page.add(*_findings(plan, severity, title))
+    page.add(*_order(plan))
     groups = objects(plan, "groups")
     for group in groups:
         if not page.details(_summary(group), list(_diff(group))):
@@ -134,6 +136,18 @@ def _items(plan: Json, severity: str) -> Iterator[str]:
                     who = object_name(about) if dig(finding, "object") else workload_name(workload)
                     where, why = _code(text(group, "title")), _code(text(finding, "message"))
                     yield f"- **{escape(text(finding, 'reason'))}** {_code(who)} on {where}: {why}"
+
+
+def _order(plan: Json) -> Iterator[str]:
+    tracks = list(order_lines(plan))
+    if not tracks:
+        return
+    yield ""
+    yield "**Order**"
+    yield ""
+    yield from (f"- {_code(line)}" for line in tracks[:_MOST_FINDINGS])
+    if len(tracks) > _MOST_FINDINGS:
+        yield f"- … and {len(tracks) - _MOST_FINDINGS} more"
 
 
 def _summary(group: Json) -> str:

@@ -15,6 +15,7 @@ from hub.cli.plan_lines import (
     Line,
     findings_line,
     headline,
+    order_lines,
     paused_note,
     workload_lines,
 )
@@ -35,6 +36,7 @@ def text_lines(plan: Json, *, colour: bool) -> Iterator[str]:
         for workload in objects(group, "workloads"):
             for line in workload_lines(workload, split=False):
                 yield _styled(line, colour=colour)
+    yield from _order(plan)
     yield ""
     for failed in objects(plan, "failed"):
         yield f"error: {named(failed)}: {text(failed, 'message')}"
@@ -42,6 +44,14 @@ def text_lines(plan: Json, *, colour: bool) -> Iterator[str]:
         yield f"{left_out} more groups of clusters are left out: use --cluster or --selector"
     findings = findings_line(plan)
     yield headline(plan) + (f"; {findings}" if findings else "")
+
+
+def _order(plan: Json) -> Iterator[str]:
+    tracks = list(order_lines(plan))
+    if tracks:
+        yield ""
+        yield "order"
+    yield from (f"  {line}" for line in tracks)
 
 
 def named(failed: Json) -> str:

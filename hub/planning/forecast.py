@@ -24,6 +24,7 @@ from hub.fleet import Fleet, load_fleet
 from hub.metrics import HubMetrics
 from hub.planning.commits import Commits
 from hub.planning.contents import InForce
+from hub.planning.order import TrackOrder, Traveller, order
 from hub.planning.overlays import Overlays
 from hub.planning.preview import ref_of
 from hub.planning.resolving import Round
@@ -73,12 +74,15 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What would change. `base` is the revision that clusters follow now; `troubles` says by cluster what failed."""
+    """What would change, and in which order.
+
+    `base` is the revision that clusters follow now; `troubles` says by cluster what failed.
+    """
 
     revision: str
     base: str
-    fleet: Fleet
     groups: Groups
+    order: tuple[TrackOrder, ...] = ()
     subject: str = ""
     author: str = ""
     troubles: Mapping[str, str] = field(default_factory=dict)
@@ -92,7 +96,7 @@ class Standing:
 
     def __init__(self, this: Round, plans: Mapping[str, ClusterPlan], inputs: Callable[[str, Round], Inputs]) -> None:
         self.this = this
-        self._plans = plans
+        self.plans = plans
         self._inputs = inputs
 
     def inputs(self, cluster: str, in_force: InForce) -> Inputs:
@@ -101,7 +105,7 @@ class Standing:
         Raise StoreError.
         """
         inputs = self._inputs(cluster, replace(self.this, in_force=in_force))
-        return replace(inputs, previous=self._plans.get(cluster, inputs.previous))
+        return replace(inputs, previous=self.plans.get(cluster, inputs.previous))
 
 
 class Forecasts:
@@ -147,7 +151,7 @@ class Forecasts:
         async for progress in work.run(names):
             yield progress
         before = standing.this.in_force.snapshot.revision
-        yield Forecast(snapshot.revision, before, fleet, work.groups, subject, author, work.troubles)
+        yield Forecast(snapshot.revision, before, work.groups, work.order(), subject, author, work.troubles)
 
     async def _asked_for(self, asked: Asked, now: Snapshot) -> tuple[Snapshot, str, str]:
         """Return the content that is asked about under the name of the branch that is followed, subject and author."""
@@ -195,6 +199,7 @@ class _Work:
         self._commits = forecasts.commits()
         self._comparison = forecasts.comparison()
         self._memo = Memo(RenderCache())
+        self._travellers: dict[str, Traveller] = {}
         self._snapshots: dict[GitSpec, Snapshot | str] = dict(standing.this.contents)
 
     async def run(self, names: Sequence[str]) -> AsyncIterator[Progress]:
@@ -224,6 +229,12 @@ class _Work:
                 yield progress
             pending = waiting
         yield Progress("comparing", total, total)
+
+    def order(self) -> tuple[TrackOrder, ...]:
+        """Return in which order what changes would go; also the clusters that nobody asked about have their place."""
+        known = {name: _traveller(plan) for name, plan in self._standing.plans.items()}
+        moving = list(self.groups.moving())
+        return order(self._in_force.fleet, self._standing.this.in_force.fleet, known | self._travellers, moving)
 
     def _resolve(
         self,
@@ -278,6 +289,7 @@ class _Work:
             placed = self._comparison.cluster(inputs.previous, plan, minor)
             seen = Seen(plan.cluster, _labels(plan.labels, plan.environment), plan.environment, plan.paused)
             self.groups.add(seen, placed)
+            self._travellers[plan.cluster] = _traveller(plan, inputs.previous)
 
 
 def _meant(asked: Asked, standing: Standing, fleet: Fleet) -> list[str]:
@@ -297,6 +309,11 @@ def _meant(asked: Asked, standing: Standing, fleet: Fleet) -> list[str]:
     if not found:
         raise ConfigError("the label selector matches no cluster" if names else "there is no cluster yet")
     return found
+
+
+def _traveller(plan: ClusterPlan, before: ClusterPlan | None = None) -> Traveller:
+    units = {each.origin for each in (*plan.workloads, *(before.workloads if before else ()))}
+    return Traveller(plan.cluster, plan.labels, plan.environment, frozenset(units))
 
 
 def _labels(labels: Mapping[str, str], environment: str) -> dict[str, str]:

@@ -14,9 +14,14 @@ from felloe.identity import ObjectId
 from hub.api import forecasts as plans
 from hub.changes.grouping import Groups, Seen
 from hub.changes.model import Action, FieldChange, ObjectChange, Operation, Placed, WorkloadChange
-from hub.fleet import Fleet
 from hub.planning.forecast import Forecast, Progress
+from hub.planning.order import StageOrder, TrackOrder
+from hub.rollout.model import Track
 from tests.unit.hub.api.inmemory import APPS, Served
+
+ORDER = (
+    TrackOrder(Track("sync", "dev"), (StageOrder("canary", ("dev-1",), 3, ("ok (approval)",), 600.0),), "careful"),
+)
 
 
 def placed(number: int, size: int = 1) -> Placed:
@@ -26,7 +31,7 @@ def placed(number: int, size: int = 1) -> Placed:
 
 
 def forecast(groups: Groups, **more: object) -> Forecast:
-    return Forecast("main@sha1:2", "main@sha1:1", Fleet(), groups, "a subject", "Ada", **more)  # type: ignore[arg-type]
+    return Forecast("main@sha1:2", "main@sha1:1", groups, ORDER, "a subject", "Ada", **more)  # type: ignore[arg-type]
 
 
 def two_clusters() -> Groups:
@@ -55,6 +60,7 @@ async def test_groups_and_what_they_come_to(running: Served, admin: httpx.AsyncC
         "workloads": [{
             "kind": "Kustomization", "namespace": "flux-system", "name": "apps", "unit": "sync", "change": "update",
             "options": [], "variables": [], "findings": [],
+            "stages": [{"track": "sync@dev", "stage": "canary", "clusters": 1}],
             "objects": [{
                 "apiVersion": "v1", "kind": "ConfigMap", "namespace": "shop", "name": "c1", "change": "update",
                 "fields": [{"path": "data.v", "operation": "replace", "before": "1", "after": "2"}],
@@ -65,6 +71,12 @@ async def test_groups_and_what_they_come_to(running: Served, admin: httpx.AsyncC
         "kind": "Plan", "revision": "main@sha1:2", "baseRevision": "main@sha1:1", "subject": "a subject",
         "author": "Ada", "clusters": 4, "changedClusters": 1,
         "objects": {"create": 0, "update": 1, "delete": 0, "release": 0},
+        "order": [{
+            "track": "sync@dev", "rollout": "careful", "after": "", "afterSoak": "", "afterApproval": False,
+            "stages": [{
+                "name": "canary", "clusters": ["dev-1"], "members": 3, "gates": ["ok (approval)"], "soak": "10m",
+            }],
+        }],
         "findings": {"note": 0, "warning": 0, "error": 0},
         "failed": [{"message": "no", "clusters": ["b", "c"]}], "groupsWithoutFields": 0, "groupsLeftOut": 0,
     }}  # fmt: skip

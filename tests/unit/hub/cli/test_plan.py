@@ -30,8 +30,9 @@ from hub.changes.model import (
 from hub.cli import checkout
 from hub.cli.checkout import pack
 from hub.cli.plan_markdown import LIMIT, markdown
-from hub.fleet import Fleet
 from hub.planning.forecast import Forecast
+from hub.planning.order import StageOrder, TrackOrder
+from hub.rollout.model import Track
 from hub.sources.archive import read_archive
 from tests.servers.git_repo import git
 from tests.unit.hub.api.inmemory import APPS, Threaded
@@ -54,6 +55,14 @@ CHANGE = WorkloadChange(
     findings=(Finding(Reason.IMMUTABLE_FIELD, Severity.WARNING, "spec.selector can't be changed", WEB),),
     fingerprint=b"1",
 )  # fmt: skip
+ORDER = (
+    TrackOrder(Track("placement/shop", "dev"), (StageOrder("", ("dev-0",), 1),)),
+    TrackOrder(
+        Track("placement/shop", "production"),
+        (StageOrder("canary", ("dev-0",), 1, ("ok (approval)",), 600.0), StageOrder("the rest", ("dev-1",), 3)),
+        "careful", after="dev", soak=3600.0, approval=True,
+    ),
+)  # fmt: skip
 BROKEN = WorkloadChange(
     APPS, "sync", Action.SAME, fingerprint=b"2",
     findings=(Finding(Reason.NOT_BUILT, Severity.ERROR, "app.yaml: is no YAML"),),
@@ -66,19 +75,21 @@ def answers(hub: Threaded, *changes: WorkloadChange, troubles: dict[str, str] | 
         variables = (VariableChange("tier", "small", "large"),) if change.variables else ()
         groups.add(Seen(f"dev-{number}"), [Placed(change, variables)])
     groups.add(Seen("prod-1"), [])
-    made = Forecast("main@sha1:2", "main@sha1:1", Fleet(), groups, "a subject", "Ada", troubles or {})
+    made = Forecast("main@sha1:2", "main@sha1:1", groups, ORDER, "a subject", "Ada", troubles or {})
     hub.do(lambda h: setattr(h, "forecasts", [made]))
 
 
 def test_what_changes_as_text(hub: Threaded, felloe: Felloe) -> None:
     answers(hub, CHANGE)
     done = felloe("plan", "--branch", "feature")
+    stages = "canary 1 cluster (gate ok (approval), soak 10m) → the rest 1 cluster of 3"
     assert (done.code, done.err) == (0, "")
     assert done.out.splitlines() == [
         "main@sha1:2 against main@sha1:1: a subject",
         "",
         "cluster dev-0",
         "  ~ Kustomization/flux-system/apps (placement/shop)",
+        "      stages: canary 1",
         '    ~ variable tier: "small" → "large" (1 cluster)',
         "    ~ Deployment shop/web",
         "      ! warning: ImmutableField: spec.selector can't be changed",
@@ -91,6 +102,10 @@ def test_what_changes_as_text(hub: Threaded, felloe: Felloe) -> None:
         "      + data:",
         '      +   a: "\\e[31m1"',
         "    - ConfigMap shop/old",
+        "",
+        "order",
+        "  shop@dev: at once: 1 cluster",
+        f"  shop@production: after dev is healthy (for 1h, approved); by rollout careful: {stages}",
         "",
         "1 to create, 1 to change, 1 to delete on 1 of 2 clusters; 1 warning",
     ]
@@ -138,6 +153,7 @@ def test_markdown_unfolds_by_group(hub: Threaded, felloe: Felloe) -> None:
         "**Errors**\n\n- **NotBuilt** `Kustomization/flux-system/apps` on `cluster dev-1`: `app.yaml: is no YAML`\n"
         in shown
     )
+    assert "**Order**\n\n- `shop@dev: at once: 1 cluster`\n- `shop@production: " in shown
     assert "**Warnings**\n\n- **ImmutableField** `Deployment shop/web`" in shown
     summary = "<code>cluster dev-0</code>: <code>Kustomization/flux-system/apps</code>"
     assert f"\n<details><summary>{summary}</summary>\n\n```diff\n" in shown
