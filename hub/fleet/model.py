@@ -160,7 +160,6 @@ class Placement:
     cluster_names: tuple[str, ...] = ()
     rollout: str = ""
     overrides: tuple[Override, ...] = ()
-    unsupported: tuple[UnsupportedField, ...] = ()
     place: Place = field(default_factory=Place, compare=False)
 
 

@@ -88,7 +88,7 @@ def grow(definition: Definition, inputs: Inputs, asked: Asked, cache: RenderCach
     )
     walk = Walk(shared, tracer, cache, {})
     walk.run((definition,))
-    wanted_sources, wanted_renders = tuple(walk.wanted_sources), tuple(walk.wanted_renders)
+    wanted_sources, wanted_renders = tuple(walk.sources.wanted), tuple(walk.wanted_renders)
     contents = tuple(inputs.snapshots.get(spec) for spec in wanted_sources)
     renders = tuple(inputs.renders.get(want) for want in wanted_renders)
     made = [
@@ -104,7 +104,7 @@ def grow(definition: Definition, inputs: Inputs, asked: Asked, cache: RenderCach
         blobs=tuple({id(outcome.blobs): outcome.blobs for outcome in walk.outcomes.values()}.values()),
         wanted_sources=wanted_sources,
         wanted_renders=wanted_renders,
-        sources=tuple(walk.sources.values()),
+        sources=tuple(walk.sources.declared.values()),
         contents=contents,
         renders=renders,
         fleet_snapshot=inputs.fleet_snapshot,

@@ -20,8 +20,9 @@ from hub.targeting.inputs import Inputs, RenderWant, Resolution
 from hub.targeting.plan import CONFLICT, READY, UNSUPPORTED, ClusterPlan, Condition, WorkloadPlan
 from hub.targeting.prepare import RenderCache
 from hub.targeting.roots import Roots, find_roots
+from hub.targeting.stopping import NOT_SUPPORTED
 from hub.targeting.variables import ClusterView, view_cluster
-from hub.targeting.walk import NOT_SUPPORTED, Outcome, Walk
+from hub.targeting.walk import Outcome, Walk
 
 DEPENDENCY_NOT_READY = "DependencyNotReady"
 
@@ -42,7 +43,7 @@ def resolve(inputs: Inputs, cache: RenderCache | None = None) -> Resolution:
     while True:
         walk = Walk(inputs, view, cache, holds)
         walk.run(roots.definitions)
-        sources |= walk.wanted_sources
+        sources |= walk.sources.wanted
         renders |= walk.wanted_renders
         kept = _kept(inputs, walk)
         found = clash_holds(inputs.cluster, walk.claims)
@@ -53,7 +54,7 @@ def resolve(inputs: Inputs, cache: RenderCache | None = None) -> Resolution:
             break
         holds = found | holds
     plan = _plan(inputs, view, _told(roots, clashes), walk, kept)
-    return Resolution(plan, tuple(sources), tuple(renders), tuple(walk.sources.values()))
+    return Resolution(plan, tuple(sources), tuple(renders), tuple(walk.sources.declared.values()))
 
 
 def _told(roots: Roots, clashes: Mapping[WorkloadId, Condition]) -> Roots:

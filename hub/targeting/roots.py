@@ -38,7 +38,6 @@ class Definition:
     parent: WorkloadId | None = None
     templated: bool = False
     hold: Condition | None = None
-    unsupported: tuple[str, ...] = ()
     overrides: tuple[Numbered, ...] = ()
     withheld: str = ""
 

@@ -10,33 +10,29 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Final
 
 from felloe.bundle import ApplyOptions, Entry, Workload
 from felloe.digest import Digest
 from felloe.errors import ConfigError, Place, RenderError, SubstitutionError
 from felloe.identity import ObjectId, WorkloadId, object_id
 from felloe.substitute import substitute, substitute_text
-from hub.fleet import Fleet, GitRepository, Kustomization, SourceRef, UnsupportedObject
+from hub.fleet import GitRepository, Kustomization, UnsupportedObject
 from hub.fleet.document import DEFAULT_NAMESPACE
 from hub.fleet.flux import KUSTOMIZE_GROUP, SOURCE_GROUP
 from hub.render.objects import RenderedObject
 from hub.render.render import Rendered
 from hub.sources.spec import GitSpec
 from hub.targeting.ignoring import ignoring
-from hub.targeting.inputs import DeclaredSource, Inputs, RenderWant, Snapshot
+from hub.targeting.inputs import Inputs, RenderWant, Snapshot
 from hub.targeting.overriding import changes_of, culprit, overridden, variables_of
 from hub.targeting.paths import folder_of, is_empty_on_purpose, is_folder
-from hub.targeting.plan import PLACEMENT_ORIGIN, PROGRESSING, READY, UNSUPPORTED, Condition
+from hub.targeting.plan import PLACEMENT_ORIGIN, PROGRESSING, READY, Condition
 from hub.targeting.prepare import FleetPart, Prepared, RenderCache, entries_for, read_part
-from hub.targeting.repositories import is_fleets_own, rewritten
 from hub.targeting.roots import Definition
+from hub.targeting.sourcing import Sources
+from hub.targeting.stopping import ARTIFACT_FAILED, BUILD_FAILED, NOT_SUPPORTED, Stop, at
 from hub.targeting.variables import Seen
 from hub.targeting.words import selection
-
-ARTIFACT_FAILED: Final = "ArtifactFailed"
-BUILD_FAILED: Final = "BuildFailed"
-NOT_SUPPORTED: Final = "NotSupportedYet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +49,6 @@ class Outcome:
     suspended: bool = False
     unsupported: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-
-
-class _Stop(Exception):  # noqa: N818 - not an error: it ends the work on one workload and never leaves the walk
-    """There will be no new version of this workload."""
-
-    def __init__(self, reason: str, message: str, status: str = "False") -> None:
-        self.condition = Condition(READY, status, reason, message)
-        super().__init__(message)
 
 
 @dataclass(slots=True)
@@ -82,22 +70,19 @@ class Walk:
         self.definitions: dict[WorkloadId, Definition] = {}
         self.conflicts: dict[WorkloadId, list[str]] = {}
         self.claims: dict[WorkloadId, tuple[str, ...]] = {}
-        self.wanted_sources: dict[GitSpec, None] = {}
         self.wanted_renders: dict[RenderWant, None] = {}
-        self.sources: dict[GitSpec, DeclaredSource] = {}
+        self.sources = Sources(inputs)
         self._inputs = inputs
         self._view = view
         self._cache = cache
         self._holds = holds
-        self._repositories: dict[tuple[str, str], GitRepository | ConfigError] = {}
-        self._specs: dict[GitSpec, GitSpec] = {}
         self._waiting: list[WorkloadId] = []
         self._adopted = False
 
     @property
     def shares(self) -> bool:
         """Tell whether it met what the workloads of other roots may refer to: the GitRepositories of a cluster."""
-        return bool(self._repositories)
+        return bool(self.sources.met)
 
     def run(self, roots: tuple[Definition, ...]) -> None:
         """Decide about every workload that can be reached from the roots.
@@ -138,7 +123,7 @@ class Walk:
 
     def _step(self, definition: Definition, *, fleet: bool) -> bool:
         """Decide about one workload, if its source is known by now."""
-        trail = _Trail(unsupported=list(definition.unsupported))
+        trail = _Trail()
         if definition.withheld:
             self._record(definition, trail)
             return True
@@ -147,11 +132,11 @@ class Walk:
             if kustomization.suspend or definition.id in self._inputs.suspended:
                 self._record(definition, trail, suspended=True)
                 return True
-            source = self._source(definition, kustomization.source, fleet=fleet)
+            source = self.sources.of(definition, kustomization.source, fleet=fleet, adopted=self._adopted)
             if source is None:
                 return False
             self._finish(definition, kustomization, source, trail)
-        except _Stop as stop:
+        except Stop as stop:
             self._record(definition, trail, hold=stop.condition)
         return True
 
@@ -183,7 +168,7 @@ class Walk:
             f"{source} is not there: neither among the objects of cluster {self._view.name} nor in the fleet folder; "
             "define it, or correct spec.sourceRef"
         )
-        condition = Condition(READY, "False", ARTIFACT_FAILED, _at(definition, "spec.sourceRef", message))
+        condition = Condition(READY, "False", ARTIFACT_FAILED, at(definition, "spec.sourceRef", message))
         self.outcomes[definition.id] = Outcome(definition, source=str(source), hold=condition)
 
     def _admitted(self, definition: Definition, trail: _Trail) -> Kustomization:
@@ -194,11 +179,11 @@ class Walk:
             trail.source, trail.path = str(kustomization.source), self._path(definition, kustomization)
         if hold is not None or kustomization is None:
             held = hold or Condition(READY, "False", "InvalidConfiguration", "it is not defined")
-            raise _Stop(held.reason, held.message, held.status)
+            raise Stop(held.reason, held.message, held.status)
         for unsupported in kustomization.unsupported:
             if unsupported.holds:
                 message = f"{unsupported.field} is not supported yet, and without it something else would be applied"
-                raise _Stop(NOT_SUPPORTED, _at(definition, "", message))
+                raise Stop(NOT_SUPPORTED, at(definition, "", message))
             trail.unsupported.append(unsupported.field)
         return kustomization
 
@@ -208,55 +193,6 @@ class Walk:
             with suppress(SubstitutionError):
                 return substitute_text(kustomization.path, self._variables(definition), "spec.path")
         return kustomization.path
-
-    def _source(self, definition: Definition, source: SourceRef, *, fleet: bool) -> tuple[GitSpec, Snapshot] | None:
-        """Return the source of a workload and its content, or None while its GitRepository has not been met."""
-        if source.kind != "GitRepository":
-            raise _Stop(NOT_SUPPORTED, _at(definition, "spec.sourceRef.kind", f"{source.kind} is not supported yet"))
-        if definition.is_sync_root and not self._adopted:
-            return self._inputs.fleet_source, self._inputs.fleet_snapshot
-        found = self._repository(source, self._inputs.fleet if fleet else None)
-        if found is None:
-            own = self._inputs.fleet_source
-            if (definition.is_sync_root or fleet) and (source.namespace, source.name) == (own.namespace, own.name):
-                return own, self._inputs.fleet_snapshot
-            return None
-        if isinstance(found, ConfigError):
-            raise _Stop(ARTIFACT_FAILED, f"{source} can't be used: {found}")
-        return self._snapshot(found)
-
-    def _repository(self, source: SourceRef, fleet: Fleet | None) -> GitRepository | ConfigError | None:
-        key = (source.namespace, source.name)
-        return self._repositories.get(key) or (fleet.repositories.get(key) if fleet else None)
-
-    def _snapshot(self, repository: GitRepository) -> tuple[GitSpec, Snapshot]:
-        spec = self._specs.get(repository.spec) or self._meant(repository)
-        self._specs[repository.spec] = spec
-        content: Snapshot | str | None = self._inputs.snapshots.get(spec)
-        if spec == self._inputs.fleet_source:
-            content = self._inputs.fleet_snapshot
-        name = f"GitRepository/{repository.spec.namespace}/{repository.spec.name}"
-        holding = [each.field for each in repository.unsupported if each.holds]
-        self.sources[repository.spec] = DeclaredSource(repository.spec, spec, _source_conditions(repository))
-        if holding:
-            message = f"{name} says {', '.join(holding)}, which is not supported yet"
-            raise _Stop(NOT_SUPPORTED, f"{repository.place}: {message}")
-        if spec != self._inputs.fleet_source:
-            self.wanted_sources[spec] = None
-        if isinstance(content, str):
-            raise _Stop(ARTIFACT_FAILED, f"{name}: {content}")
-        if content is None:
-            why = "is suspended and was never fetched" if spec.suspend else "is being fetched"
-            raise _Stop(PROGRESSING, f"{name} {why}", "Unknown")
-        return spec, content
-
-    def _meant(self, repository: GitRepository) -> GitSpec:
-        if is_fleets_own(repository.spec, self._inputs):
-            return self._inputs.fleet_source
-        try:
-            return rewritten(repository, self._inputs)
-        except ConfigError as error:
-            raise _Stop(ARTIFACT_FAILED, str(error)) from None
 
     # --- from a source to objects -------------------------------------------------------------------------------------
 
@@ -274,9 +210,9 @@ class Walk:
             children = [_filled_in(each, trail.path, variables) for each in prepared.fleet_parts]
         except SubstitutionError as error:
             message = f"{trail.path or '.'}: cluster {self._view.name}: {error}"
-            raise _Stop("SubstitutionFailed", _at(definition, "", message)) from None
+            raise Stop("SubstitutionFailed", at(definition, "", message)) from None
         except ConfigError as error:
-            raise _Stop(BUILD_FAILED, _at(definition, "", f"{trail.path or '.'}: {error}")) from None
+            raise Stop(BUILD_FAILED, at(definition, "", f"{trail.path or '.'}: {error}")) from None
         if prepared.left_out:
             number = f"{prepared.left_out} object{'' if prepared.left_out == 1 else 's'}"
             trail.notes.append(f"left out {number}: Flux's own controllers and CRDs")
@@ -294,36 +230,36 @@ class Walk:
                 path = substitute_text(path, self._variables(definition), "spec.path")
                 namespace = substitute_text(namespace, self._variables(definition), "spec.targetNamespace")
             except SubstitutionError as error:
-                message = _at(definition, "", f"cluster {self._view.name}: {error}")
-                raise _Stop("SubstitutionFailed", message) from None
+                message = at(definition, "", f"cluster {self._view.name}: {error}")
+                raise Stop("SubstitutionFailed", message) from None
         trail.path = path
         folder = folder_of(path)
         if folder is None:
-            raise _Stop(ARTIFACT_FAILED, _at(definition, "spec.path", f"{path!r} leads out of its source"))
+            raise Stop(ARTIFACT_FAILED, at(definition, "spec.path", f"{path!r} leads out of its source"))
         if not is_folder(snapshot.tree, folder):
             message = (
                 f"there is no folder {path!r} in {trail.source} at {snapshot.revision}, so nothing was changed; "
                 "correct the path, or to remove every object on purpose put a kustomization.yaml there that says "
                 "`resources: []`"
             )
-            raise _Stop(ARTIFACT_FAILED, _at(definition, "spec.path", message))
+            raise Stop(ARTIFACT_FAILED, at(definition, "spec.path", message))
         want = RenderWant(spec, snapshot.revision, folder, namespace or None, changes_of(definition.overrides))
         result = self._render(want)
         if isinstance(result, RenderError):
-            raise _Stop(BUILD_FAILED, self._build_failure(definition, want, result))
+            raise Stop(BUILD_FAILED, self._build_failure(definition, want, result))
         if result.empty and not is_empty_on_purpose(snapshot.tree, folder):
             message = (
                 f"nothing renders from {path!r}, so nothing was changed; to remove every object on purpose, put a "
                 "kustomization.yaml that says `resources: []` there"
             )
-            raise _Stop(BUILD_FAILED, _at(definition, "", message))
+            raise Stop(BUILD_FAILED, at(definition, "", message))
         return result
 
     def _render(self, want: RenderWant) -> Rendered | RenderError:
         self.wanted_renders[want] = None
         result = self._inputs.renders.get(want)
         if result is None:
-            raise _Stop(PROGRESSING, f"{want.path or '.'} is being rendered at {want.revision}", "Unknown")
+            raise Stop(PROGRESSING, f"{want.path or '.'} is being rendered at {want.revision}", "Unknown")
         return result
 
     def _build_failure(self, definition: Definition, want: RenderWant, error: RenderError) -> str:
@@ -331,7 +267,7 @@ class Walk:
         while isinstance(found := culprit(want, definition.overrides, self._inputs.renders), RenderWant):
             self._render(found)
         if found is None:
-            return _at(definition, "", str(error))
+            return at(definition, "", str(error))
         placement = self._inputs.fleet.placements[definition.origin.removeprefix(PLACEMENT_ORIGIN)]
         place = Place(placement.place.file, placement.place.object, f"spec.overrides[{found.position}]")
         return f"{place}: does not apply on cluster {self._view.name} (it is for {selection(found.override)}): {error}"
@@ -400,11 +336,10 @@ class Walk:
                     return True
             elif parsed.id in ancestors:
                 message = f"it defines {parsed.id}, which it is itself a part of; take that out of {trail.path!r}"
-                raise _Stop("CircularDefinition", _at(definition, "", message))
+                raise Stop("CircularDefinition", at(definition, "", message))
             else:
                 found.append(Definition(parsed.id, definition.origin, parsed, parent=definition.id))
-        for key, repository in repositories.items():
-            self._add_repository(key, repository, trail)
+        trail.notes += self.sources.meet(repositories)
         for child in found:
             self._define(child)
         return False
@@ -422,8 +357,7 @@ class Walk:
         # The sync path says where the cluster is configured, whatever path the bootstrap once wrote down.
         adopted = replace(definition, kustomization=replace(own, path=definition.kustomization.path))
         self.definitions[definition.id] = adopted
-        for key, repository in repositories.items():
-            self._repositories.setdefault(key, repository)
+        self.sources.meet(repositories)
         self._waiting.append(definition.id)
         return True
 
@@ -442,18 +376,13 @@ class Walk:
         if (identity.group, identity.kind) == (KUSTOMIZE_GROUP, "Kustomization"):
             child = WorkloadId("Kustomization", namespace, identity.name)
             if child == definition.id:
-                raise _Stop("InvalidConfiguration", str(error))
+                raise Stop("InvalidConfiguration", str(error))
             hold = Condition(READY, "False", "InvalidConfiguration", str(error))
             found.append(Definition(child, definition.origin, parent=definition.id, hold=hold))
         elif (identity.group, identity.kind) == (SOURCE_GROUP, "GitRepository"):
             repositories[namespace, identity.name] = error
         else:
             trail.unsupported.append(str(error))
-
-    def _add_repository(self, key: tuple[str, str], repository: GitRepository | ConfigError, trail: _Trail) -> None:
-        known = self._repositories.setdefault(key, repository)
-        if known != repository and not (isinstance(known, ConfigError) and isinstance(repository, ConfigError)):
-            trail.notes.append(f"GitRepository {'/'.join(key)} is defined twice and differently; the first one counts")
 
     def _ancestors(self, definition: Definition) -> set[WorkloadId]:
         found: set[WorkloadId] = set()
@@ -473,20 +402,7 @@ def _filled_in(part: FleetPart, folder: str, variables: Mapping[str, str]) -> Fl
     return FleetPart(filled, read_part(filled, folder))
 
 
-def _at(definition: Definition, field_: str, message: str) -> str:
-    place = definition.kustomization.place if definition.kustomization else Place()
-    where = str(Place(place.file, place.object, field_))
-    return f"{where}: {message}" if where else message
-
-
 def _not_taken_up(parsed: object, each: RenderedObject) -> str:
     if isinstance(parsed, UnsupportedObject):
         return f"{parsed} ({each.file})" if each.file else str(parsed)
     return f"{each.id}: it belongs in the fleet folder (--fleet-path), not in a workload"
-
-
-def _source_conditions(repository: GitRepository) -> tuple[Condition, ...]:
-    fields = ", ".join(each.field for each in repository.unsupported)
-    if not fields:
-        return ()
-    return (Condition(UNSUPPORTED, "True", NOT_SUPPORTED, f"{repository.place}: not supported yet: {fields}"),)
