@@ -56,6 +56,7 @@ class Releases:
         self._git = git
         self._store = store
         self._known: dict[int, Release] = {}
+        git.pinned = self.commits
         self._worlds: OrderedDict[int, tuple[Fleet, World]] = OrderedDict()
 
     def recall(self) -> None:
@@ -70,6 +71,12 @@ class Releases:
     def known(self) -> Mapping[int, Release]:
         """Return every release that is known, by number."""
         return self._known
+
+    def commits(self) -> frozenset[str]:
+        """Return the commits that releases consist of. May be called from any thread."""
+        return frozenset(
+            pin.rpartition(":")[2] for release in list(self._known.values()) for pin in release.pins.values()
+        )
 
     @property
     def newest(self) -> Release | None:

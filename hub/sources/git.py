@@ -11,7 +11,7 @@ import asyncio
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -23,7 +23,7 @@ from felloe.errors import SourceError
 from hub.sources.deadline import Deadline
 from hub.sources.http import TlsTrust
 from hub.sources.ignore import IgnoringTree
-from hub.sources.mirror import FetchLimits, Mirror, Remote, Tip
+from hub.sources.mirror import FetchLimits, Mirror, Pinned, Remote, Tip
 from hub.sources.objects import CommitInfo, DamagedRepositoryError
 from hub.sources.secrets import Secret, SecretFolder
 from hub.sources.spec import GitSpec
@@ -60,6 +60,8 @@ class GitSources:
         self._rewriter = rewriter or UrlRewriter()
         self._limits = limits or FetchLimits()
         self._mirrors: dict[str, Mirror] = {}
+        self.pinned: Pinned = tuple
+        """Returns the commits that have to stay although nothing follows them any more."""
         self._locks: dict[str, asyncio.Lock] = {}
         self._trust = TlsTrust()
         self._opening = threading.Lock()
@@ -154,6 +156,9 @@ class GitSources:
         self._check_foreign(url)
         return url
 
+    def _pinned(self) -> Iterable[str]:
+        return self.pinned()
+
     def _check_foreign(self, url: str) -> None:
         """Raise `SourceError` for a file URL into the mirrors: they hold what others' credentials fetched."""
         parts = split_url(url)
@@ -167,7 +172,7 @@ class GitSources:
                 return mirror
             name = hashlib.sha256(url.encode()).hexdigest()[:32]
             try:
-                mirror = self._mirrors[url] = Mirror(self._data / name, self._limits)
+                mirror = self._mirrors[url] = Mirror(self._data / name, self._limits, self._pinned)
             except OSError as error:
                 raise SourceError(
                     f"the hub's folder for Git mirrors, {self._data}, can't be used: {error.strerror or error}"

@@ -13,8 +13,8 @@ import shutil
 import tempfile
 import threading
 import weakref
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
@@ -37,10 +37,12 @@ _TIPS_KEPT = 64
 _TIPS_FILE = "tips.json"
 _PACKS_KEPT = 100
 _EMPTY_PACK = 32
+_COPIED_AT_ONCE = 1000
 _ALL_REFS = ("refs/heads/", "refs/tags/", "HEAD")
 _SHA1_DIGITS = 40
 _INFINITE_DEPTH = 0x7FFFFFFF
 
+Pinned = Callable[[], Iterable[str]]
 _Wants = Callable[..., list[ObjectID]]
 
 
@@ -106,6 +108,19 @@ class _Generation:
         draft.write_text(json.dumps({key: asdict(tip) for key, tip in self._tips.items()}))
         draft.replace(self.path / _TIPS_FILE)
 
+    def adopt(self, commit: str, reader: ObjectReader) -> None:
+        """Copy a commit, and all that is in it, from another generation; the commit comes last, when it is whole.
+
+        Raise `SourceError` where it is not whole there.
+        """
+        first, *others = (oid for oid in reader.reach(commit) if not self.reader.has(oid))
+        with closing(Repo(str(self.path))) as repo:
+            for start in range(0, len(others), _COPIED_AT_ONCE):
+                some = others[start : start + _COPIED_AT_ONCE]
+                repo.object_store.add_objects([(reader.object(oid), None) for oid in some])
+            repo.object_store.add_objects([(reader.object(first), None)])
+            repo.update_shallow({ObjectID(commit.encode())}, set())
+
     def retire(self) -> None:
         """Have the folder deleted when the last tree that reads from it is gone."""
         weakref.finalize(self, _discard, self.reader, self.path)
@@ -114,8 +129,10 @@ class _Generation:
 class Mirror:
     """The revisions of one remote, safe from any thread; fetches take turns."""
 
-    def __init__(self, folder: Path, limits: FetchLimits) -> None:
+    def __init__(self, folder: Path, limits: FetchLimits, pinned: Pinned = tuple) -> None:
+        """`pinned` returns the commits that have to outlive a generation although no ref comes to them any more."""
         self._folder = folder
+        self._pinned = pinned
         self._limits = limits
         self._damaged = threading.Event()
         self._turn = threading.Lock()
@@ -171,11 +188,19 @@ class Mirror:
         except BaseException:
             fresh.retire()
             raise
+        self._carry_over(fresh)
         if self._previous is not None:
             self._previous.retire()
         self._previous, self._current = self._current, fresh
         self._damaged.clear()
         return tip
+
+    def _carry_over(self, fresh: _Generation) -> None:
+        """Copy the commits that are pinned to a fresh generation; what is damaged here can't be carried over."""
+        for commit in self._pinned():
+            with suppress(SourceError):
+                if not fresh.reader.has(commit):
+                    fresh.adopt(commit, self._holder(commit).reader)
 
     def _fetch_into(self, generation: _Generation, remote: Remote, ref: GitRef, key: str) -> Tip:
         fetch = _Fetch(generation, remote, ref, self._limits)

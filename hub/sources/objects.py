@@ -9,14 +9,14 @@ from __future__ import annotations
 import threading
 import zlib
 from collections import Counter, OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from stat import S_ISDIR, S_ISLNK
 
 from dulwich.errors import ChecksumMismatch, NotCommitError, ObjectFormatException
-from dulwich.objects import S_ISGITLINK, Commit, ObjectID, Tag, parse_tree
+from dulwich.objects import S_ISGITLINK, Commit, ObjectID, ShaFile, Tag, parse_tree
 from dulwich.repo import Repo
 
 from felloe.errors import SourceError
@@ -150,6 +150,28 @@ class ObjectReader:
                     f" {MAX_DEPTH} folders deep"
                 )
 
+    def reach(self, commit: str) -> Iterator[str]:
+        """Yield the ids of a commit and of everything in it, each once; raises what `folder` raises."""
+        top = self.tree_of(commit)
+        yield commit
+        seen, open_ = {top}, [top]
+        while open_:
+            oid = open_.pop()
+            yield oid
+            for entry in self.folder(oid).values():
+                if entry.kind is EntryKind.SUBMODULE or entry.oid in seen:
+                    continue
+                seen.add(entry.oid)
+                if entry.kind is EntryKind.DIRECTORY:
+                    open_.append(entry.oid)
+                else:
+                    yield entry.oid
+
+    def object(self, oid: str) -> ShaFile:
+        """Return an object as Git has it; raises `DamagedRepositoryError`."""
+        with self._lock:
+            return self._object(oid)
+
     def _require(self, oid: str, commit: str) -> None:
         if not self.has(oid):
             raise DamagedRepositoryError(f"object {oid} of commit {commit} is missing in the mirror")
@@ -161,7 +183,7 @@ class ObjectReader:
             raise SourceError(f"{oid} is no commit")
         return found
 
-    def _object(self, oid: str) -> object:
+    def _object(self, oid: str) -> ShaFile:
         try:
             return self._repo.object_store[ObjectID(oid.encode())]
         except (KeyError, ValueError, OSError, AssertionError, zlib.error, ChecksumMismatch, NotCommitError) as error:

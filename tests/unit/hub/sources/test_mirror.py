@@ -205,6 +205,29 @@ async def test_many_fetches_do_not_pile_up_and_old_trees_stay_readable(
     git.close()
 
 
+async def test_a_commit_that_is_pinned_outlives_its_generation(
+    tmp_path: Path, http: GitHttpServer, repo: GitRepo, spec: Spec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hub.sources.mirror._PACKS_KEPT", 2)
+    git = GitSources(tmp_path / "mirrors")
+    source = spec(f"{http.url}/fleet.git")
+    first = await git.resolve(source)
+    repo.commit({"n": "more"})
+    second = await git.resolve(source)
+    git.pinned = lambda: {first.commit.id}
+    for number in range(12):
+        repo.commit({"n": str(number)})
+        await git.resolve(source)
+    git.close()
+    again = GitSources(tmp_path / "mirrors")
+    assert content(again.tree(source, first), "apps/app.yaml") == b"kind: App\n"
+    with pytest.raises(SourceError, match="has to be fetched first"):
+        again.tree(source, second)
+    repo.commit({"n": "last"})
+    assert content(again.tree(source, await again.resolve(source)), "n") == b"last"
+    again.close()
+
+
 async def test_symlinks_submodules_and_modes_appear_as_what_they_are(
     git: GitSources, repo: GitRepo, spec: Spec
 ) -> None:
