@@ -20,6 +20,7 @@ from hub.fleet.targets import TARGET, matcher, read_target
 VARIABLES: Final = Field(
     TextMap(VARIABLE_NAME.pattern, "is no name of a variable: letters, digits and '_', no digit first")
 )
+_TAKEN: Final = "sync"
 _CONDITIONS: Final = ("clusterSelector", "environments", "clusterNames")
 _WHICH: Final = {
     "clusterSelector": Field(SELECTOR),
@@ -64,6 +65,10 @@ def parse_placement(manifest: Mapping[str, JsonValue], about: Header) -> Placeme
     """Return what a Placement says. Raise FleetError (a ConfigError) with every mistake."""
     spec, unsupported = checked_spec(manifest, about, _PLACEMENT)
     mistakes = list(_which_mistakes(spec, "spec"))
+    if about.name == _TAKEN:
+        mistakes.append(
+            ("metadata.name", f"{_TAKEN!r} is what rollouts call all that sync paths give; choose another name")
+        )
     for index, override in enumerate(spec.records("overrides")):
         mistakes += _override_mistakes(override, f"spec.overrides[{index}]")
     if mistakes:
