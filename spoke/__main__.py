@@ -147,8 +147,9 @@ async def _identity(
 ) -> Identity:
     """Return who we are to the hub: as the disk says, else the cluster, else after joining it with the token.
 
-    The token of an earlier start may still be given: it counts only where the identity has expired, or is for another
-    hub or cluster; and where it is refused, the identity is used all the same.
+    The token with which this membership began may still be given: it counts only where the identity has expired, or is
+    for another hub or cluster. A newer one counts: the cluster may have been revoked. Where a token is refused, the
+    identity is used all the same.
     """
     from felloe.errors import LinkError
     from spoke.link import enrol
@@ -174,7 +175,7 @@ def _served(text: str, identity: Identity) -> bool:
 
     token = decode_token(text)
     same = token.cluster == identity.cluster and certificate_pem(token.ca_certificate) in identity.ca
-    return same and identity.not_after > time.time()
+    return same and identity.token in {"", token.id} and identity.not_after > time.time()
 
 
 def _required(token: str, settings: Settings) -> str:

@@ -30,7 +30,7 @@ async def meaning(client: HubClient, verb: str, name: str) -> Sequence[str]:
         state = "connected" if flag(found[0], "status", "connected") else "not connected" if joined else "never seen"
         number = len(objects(found[0], "status", "workloads"))
         about = f"cluster {name} ({state}, {number} workload{'' if number == 1 else 's'})"
-    back = f"it may join again: felloe token create --cluster {name}"
+    back = f"it may join again: felloe token create --cluster {name}, and restart its spoke with that token"
     more = (*_REVOKED, *_REMOVED, back) if verb == "remove" else (*_REVOKED, back)
     return [f"{about}:", *(f"  - {line}" for line in more)]
 

@@ -131,7 +131,7 @@ async def _enrol_once(token: pb.JoinToken, hub: str, identities: IdentityStore) 
         raise link_error(hub, error) from None
     finally:
         await channel.close(None)
-    identity = _identity(answer, key, hub, asked_at)
+    identity = _identity(answer, key, hub, asked_at, token.id)
     identities.save(identity)
     return identity
 
@@ -147,10 +147,10 @@ async def renew(channel: aio.Channel, identity: Identity) -> Identity:
         raise link_error(identity.hub, error) from None
     if answer.cluster != identity.cluster:
         raise EnrolmentError(f"the hub {identity.hub} answered with a certificate of another cluster")
-    return _identity(answer, key, identity.hub, asked_at)
+    return _identity(answer, key, identity.hub, asked_at, identity.token)
 
 
-def _identity(answer: pb.Certificate, key: NewKey, hub: str, asked_at: float) -> Identity:
+def _identity(answer: pb.Certificate, key: NewKey, hub: str, asked_at: float, token: str) -> Identity:
     return Identity(
         hub=hub,
         cluster=answer.cluster,
@@ -159,6 +159,7 @@ def _identity(answer: pb.Certificate, key: NewKey, hub: str, asked_at: float) ->
         ca="".join(certificate_pem(der) for der in answer.ca_certificates),
         issued_at=asked_at,
         not_after=answer.not_after.ToMilliseconds() / 1000,
+        token=token,
     )
 
 

@@ -17,7 +17,10 @@ from spoke.keys import NewKey
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A certificate with its key, and the hub that it is for. PEM texts; times are seconds since 1970."""
+    """A certificate with its key, and the hub that it is for. PEM texts; times are seconds since 1970.
+
+    `token` is the id of the join token with which this membership began, no secret; empty where that is not known.
+    """
 
     hub: str
     cluster: str
@@ -26,6 +29,7 @@ class Identity:
     ca: str
     issued_at: float
     not_after: float
+    token: str = ""
 
     @property
     def renew_at(self) -> float:

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from felloe.errors import ConfigError, EnrolmentError, LinkError
 from felloe.jointoken import decode_token, encode_token
 from hub.link.enrolment import Enrolment
+from spoke.__main__ import _served
 from spoke.keys import key_pem, new_key
 from spoke.link import enrol
 from spoke.link.backoff import Backoff
@@ -230,3 +231,18 @@ def _serial(identity: Identity) -> str:
     from cryptography import x509
 
     return f"{x509.load_pem_x509_certificate(identity.certificate.encode()).serial_number:x}"
+
+
+async def test_the_token_of_a_membership_is_not_spent_again_and_a_newer_one_is(tmp_path: Path) -> None:
+    async with running_hub(tmp_path / "hub") as hub:
+        first = hub.enrolment.create_token("dev", {}, 600.0)
+        identity = await attempt(hub, first, tmp_path / "spoke")
+        assert _served(first, identity)
+        assert not _served(hub.enrolment.create_token("other", {}, 600.0), identity)
+        hub.server.revoke("dev")
+        newer = hub.enrolment.create_token("dev", {}, 600.0)
+        assert not _served(newer, identity), "its certificate is not over, but may be worthless"
+        again = await attempt(hub, newer, tmp_path / "spoke")
+        assert _served(newer, again)
+        assert _served(newer, dataclasses.replace(again, token="")), "of a spoke that did not note its token"
+        assert not _served(newer, dataclasses.replace(again, not_after=time.time()))
