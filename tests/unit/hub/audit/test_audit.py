@@ -136,3 +136,9 @@ def test_the_chain_shows_a_line_that_was_changed_left_out_or_put_in(store: Sqlit
         chained(good[1:])
     with pytest.raises(ChainError, match="no JSON"):
         chained([good[0], "{"])
+
+
+def test_every_action_is_explained_where_people_look_it_up() -> None:
+    docs = Path(__file__).parents[4] / "docs" / "operations.md"
+    text = docs.read_text(encoding="utf-8")
+    assert [action.value for action in Action if f"`{action}`" not in text] == []
