@@ -157,4 +157,4 @@ def _asked_again(state: RolloutState, now: float) -> RolloutState:
 def _need(state: RolloutState, act: str, phases: Collection[Phase]) -> None:
     if state.phase not in phases:
         named = " or ".join(sorted(phase.value for phase in phases))
-        raise ConfigError(f"can't {act} release {state.release}: its rollout is {state.phase.value}, not {named}")
+        raise ConfigError(f"can't {act}: the rollout of release {state.release} is {state.phase.value}, not {named}")

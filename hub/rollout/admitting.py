@@ -6,8 +6,8 @@ They come in the order of their stage, and within its limits:
   release, and are neither healthy with it nor failed nor passed over.
 - ``maxUnavailable``: nobody is admitted who is healthy on what it has, if then more than that many of the stage's
   clusters were *unavailable*: about to get the release, or not healthy on what they have. Who is unavailable already
-  may always be admitted, so that a fix reaches it, and so may who has nothing yet. Clusters that are passed over
-  (offline, paused) don't count.
+  may always be admitted, and comes first, so that a fix reaches it; so does who has nothing yet. Clusters that are
+  passed over (offline, paused) don't count.
 - ``maxFailures``: nobody is admitted when more failed, whatever follows then; with ``Continue`` everybody is.
 
 A percentage is one of all clusters of the stage.
@@ -47,11 +47,18 @@ def admit(draft: Draft, view: View, opening: float | None, *, first: bool) -> st
         return why
     if concurrent is not None and len(view.moving) >= concurrent:
         return _full(view, concurrent)
-    return _some(draft, view, in_order(stage.order, candidates), concurrent, unavailable) or why
+    candidates = in_order(stage.order, candidates)
+    if unavailable is not None:
+        candidates.sort(key=_available)
+    return _some(draft, view, candidates, concurrent, unavailable) or why
 
 
 def _limit(share: Share | None, view: View) -> int | None:
     return None if share is None else share.limit(view.total)
+
+
+def _available(member: Member) -> bool:
+    return bool(member.given) and member.health is Health.HEALTHY
 
 
 def _full(view: View, concurrent: int) -> str:
@@ -71,8 +78,7 @@ def _some(draft: Draft, view: View, candidates: list[Member], concurrent: int | 
         if concurrent is not None and len(view.moving) >= concurrent:
             why = _full(view, concurrent)
             break
-        available = bool(member.given) and member.health is Health.HEALTHY
-        if available and unavailable is not None and view.unavailable >= unavailable:
+        if unavailable is not None and view.unavailable >= unavailable and _available(member):
             why = f"{view.unavailable} of at most {unavailable} clusters are unavailable"
             continue
         _admit(draft, view, member)

@@ -7,6 +7,7 @@ What can't be read (a schedule, a zone, a day) never opens and never freezes: `h
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Final
@@ -61,10 +62,16 @@ def _freeze_times(freezes: Sequence[Freeze]) -> Iterator[tuple[float, float]]:
         try:
             first, last = date.fromisoformat(freeze.first), date.fromisoformat(freeze.last)
             start = datetime.combine(first, time(), zone).timestamp()
-            end = datetime.combine(last + timedelta(days=1), time(), zone).timestamp()
         except (ValueError, OverflowError):
             continue
-        yield start, end
+        yield start, _day_after(last, zone)
+
+
+def _day_after(last: date, zone: tzinfo) -> float:
+    try:
+        return datetime.combine(last + timedelta(days=1), time(), zone).timestamp()
+    except (ValueError, OverflowError):  # 9999-12-31 is how people write "for ever"
+        return math.inf
 
 
 def _in_window(window: Window, at: float) -> bool:

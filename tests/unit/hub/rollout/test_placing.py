@@ -1,0 +1,134 @@
+"""Every cluster is in one stage, the one that people would expect, and what is odd about that is said."""
+
+from __future__ import annotations
+
+import pytest
+
+from hub.fleet.labels import LabelSelector, Requirement
+from hub.fleet.strategy import Order, OrderBy, Share, Stage, Strategy
+from hub.rollout.model import Member
+from hub.rollout.stages import in_order, place, stages_of
+
+CANARY = LabelSelector((("canary", "true"),))
+MEMBERS = [
+    Member("a", {"canary": "true", "region": "eu"}, "dev"),
+    Member("b", {"region": "us"}, "dev"),
+    Member("c", {"region": "ap"}, "production"),
+    Member("d", {}, "production"),
+]
+
+
+def placed(*stages: Stage, members: list[Member] | None = None) -> dict[str, str]:
+    everyone = MEMBERS if members is None else members
+    return dict(place(stages_of(Strategy("careful", stages)), everyone, {}).stage_of)
+
+
+def warned(*stages: Stage) -> list[str]:
+    return list(place(stages_of(Strategy("careful", stages)), MEMBERS, {}).warnings)
+
+
+def test_who_is_meant_by_no_stage_comes_last() -> None:
+    assert placed(Stage("canary", CANARY)) == {"a": "canary", "b": "the rest", "c": "the rest", "d": "the rest"}
+    assert placed() == dict.fromkeys("abcd", "the rest")
+
+
+@pytest.mark.parametrize(
+    ("stage", "taken"),
+    [
+        (Stage("one", environments=("dev",)), "ab"),
+        (Stage("one", clusters=("b", "d", "not there")), "bd"),
+        (Stage("one", CANARY, environments=("production",)), ""),
+        (Stage("one", LabelSelector((), (Requirement("region", "In", ("us", "ap")),))), "bc"),
+        (Stage("one", LabelSelector((), (Requirement("region", "DoesNotExist"),)), environments=("production",)), "d"),
+        (Stage("one", share=Share(3)), "abc"),
+        (Stage("one", share=Share(99)), "abcd"),
+        (Stage("one", share=Share(percent=25.0)), "a"),
+        (Stage("one", share=Share(percent=26.0)), "ab"),
+        (Stage("one", share=Share(1), order=Order(OrderBy.LABEL, "region")), "c"),
+        (Stage("one", environments=("production",), share=Share(percent=50.0)), "c"),
+    ],
+)
+def test_all_that_a_stage_says_has_to_match(stage: Stage, taken: str) -> None:
+    assert "".join(sorted(name for name, each in placed(stage).items() if each == "one")) == taken
+
+
+def test_a_share_is_of_those_that_are_left() -> None:
+    half = Share(percent=50.0)
+    assert placed(Stage("one", share=half), Stage("two", share=half)) == {
+        "a": "one",
+        "b": "one",
+        "c": "two",
+        "d": "the rest",
+    }
+
+
+def test_overlapping_stages_are_warned_of_and_the_first_one_has_the_cluster() -> None:
+    stages = (Stage("canary", CANARY), Stage("dev", environments=("dev",)))
+    assert placed(*stages)["a"] == "canary"
+    assert warned(*stages) == ["stages 'canary' and 'dev' overlap: a match both and go with 'canary'"]
+
+
+def test_a_share_of_some_and_then_all_of_them_is_no_overlap() -> None:
+    assert warned(Stage("some", environments=("dev",), share=Share(1)), Stage("all", environments=("dev",))) == []
+    assert warned(Stage("canary", CANARY), Stage("everybody")) == []
+
+
+def test_a_selector_that_matches_nothing_is_a_warning() -> None:
+    [warning] = warned(Stage("one", LabelSelector((("no", "where"),))))
+    assert warning == "stage 'one' has no clusters: none of the 4 of this rollout is meant by it"
+    assert (
+        "those that it means are all in earlier stages" in warned(Stage("all"), Stage("dev", environments=("dev",)))[0]
+    )
+
+
+def test_a_share_that_rounds_to_zero_takes_one_and_says_so() -> None:
+    assert list(placed(Stage("one", share=Share(percent=1.0))).values()).count("one") == 1
+    [warning] = warned(Stage("one", share=Share(percent=1.0)))
+    assert warning == "stage 'one': 1% of 4 clusters is less than one cluster: it takes one"
+
+
+def test_placed_clusters_stay_when_their_labels_change() -> None:
+    stages = stages_of(Strategy("careful", (Stage("canary", CANARY),)))
+    before = place(stages, MEMBERS, {}).stage_of
+    swapped = [Member("a", {}), Member("b", {"canary": "true"}), *MEMBERS[2:]]
+    assert place(stages, swapped, before).stage_of == before
+
+
+def test_a_newcomer_goes_where_it_matches_but_into_no_share() -> None:
+    stages = stages_of(Strategy("careful", (Stage("some", share=Share(1)), Stage("canary", CANARY))))
+    before = place(stages, MEMBERS[1:], {}).stage_of
+    joined = place(stages, [*MEMBERS, Member("e")], before)
+    assert joined.stage_of == {**before, "a": "canary", "e": "the rest"}
+
+
+def test_a_cluster_whose_stage_is_gone_is_placed_anew() -> None:
+    before = placed(Stage("canary", CANARY))
+    stages = stages_of(Strategy("careful", (Stage("first", CANARY),)))
+    assert place(stages, MEMBERS, before).stage_of == {**before, "a": "first"}
+
+
+@pytest.mark.parametrize(
+    ("order", "names"),
+    [
+        (Order(), "abcd"),
+        (Order(OrderBy.LABEL, "region"), "cabd"),
+        (Order(OrderBy.LABEL, "nowhere"), "abcd"),
+    ],
+)
+def test_clusters_are_lined_up_by_name_or_label(order: Order, names: str) -> None:
+    assert "".join(each.name for each in in_order(order, reversed(MEMBERS))) == names
+
+
+def test_random_order_is_the_same_for_the_same_seed_only() -> None:
+    members = [Member(f"cluster-{n}") for n in range(50)]
+
+    def lined_up(seed: str) -> list[str]:
+        return [each.name for each in in_order(Order(OrderBy.RANDOM, seed=seed), members)]
+
+    assert lined_up("1") == lined_up("1") != lined_up("2")
+    assert sorted(lined_up("1")) == sorted(each.name for each in members)
+
+
+def test_two_stages_of_one_name_are_told_apart() -> None:
+    stages = stages_of(Strategy("careful", (Stage("one"), Stage("one"), Stage("the rest"))))
+    assert [stage.name for stage in stages] == ["one", "one 2", "the rest", "the rest 2"]
