@@ -341,7 +341,7 @@ def is_healthy(member: Member) -> bool:
 
 
 Promises.TestCase.settings = settings(
-    max_examples=int(os.environ.get("FELLOE_EXAMPLES", "60")),
+    max_examples=int(os.environ.get("FELLOE_EXAMPLES", "40")),
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=list(HealthCheck),
