@@ -203,7 +203,7 @@ class Steward:
         with self._store.batch():
             self._acted(who, Action.WORKLOAD_RECONCILED, workload, clusters, reason)
             self._mark(workload, clusters, requested_at=now)
-        await self._in_force()
+        await self._in_force(clusters)
         self._reporter.asked("ReconcileRequested", "asked to be applied again", workload, clusters)
 
     async def suspend_workload(
@@ -214,7 +214,7 @@ class Steward:
         with self._store.batch():
             self._acted(who, action, workload, clusters, reason)
             self._mark(workload, clusters, suspended=suspended)
-        await self._in_force()
+        await self._in_force(clusters)
         reason, message = ("Suspended", "left as it is until resumed") if suspended else ("Resumed", "goes on")
         self._reporter.asked(reason, message, workload, clusters)
 
@@ -226,7 +226,7 @@ class Steward:
             self._acted(who, Action.PRUNE_APPROVED, workload, [cluster], reason, prune)
             self._store.approve(Approval(cluster, workload, prune, who, datetime.now(UTC).timestamp()))
         self._reporter.asked("PruneApproved", f"{who} approved the deletion {prune}", workload, [cluster])
-        await self._in_force()
+        await self._in_force([cluster])
 
     async def act_on_rollout(
         self, track: Track, act: Act, *, who: str, reason: str, stage: str, gate: str, release: int
@@ -292,8 +292,8 @@ class Steward:
                 )
             )
 
-    async def _in_force(self) -> None:
-        await self._planner.settled()
+    async def _in_force(self, clusters: Collection[str]) -> None:
+        await self._planner.settled(clusters)
         plans = self._planner.plans
         if plans.fleet is None:
             raise ConfigError(f"it is noted, and comes into force once the fleet repository loads: {plans.problem}")

@@ -15,7 +15,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from felloe.errors import ConfigError, FelloeError, SourceError, StoreError
@@ -54,7 +54,7 @@ _REST_SHARE: Final = 2.0
 _LONGEST_REST: Final = 1.0
 """Seconds: after a look at rollouts, others get twice as long, but not longer than this."""
 
-OnRound = Callable[[Sequence[SourceState]], Awaitable[None]]
+OnRound = Callable[[Sequence[SourceState], Collection[str] | None], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,8 @@ class _Planned:
 class Planner:
     """Keeps every cluster's desired state current while `run` runs.
 
-    `on_round` is given the states of the sources after each round, and done before the round counts as ended.
+    `on_round` is given the states of the sources after each round, with the clusters that it was about (None: all of
+    them), and done before the round counts as ended.
     """
 
     def __init__(
@@ -118,6 +119,8 @@ class Planner:
         self._due = asyncio.Event()
         self._retry_at: float | None = None
         self._asked = self._served = 0
+        self._everything = True
+        self._only: set[str] = set()
         self._round_ended = asyncio.Condition()
 
     def recall(self) -> None:
@@ -141,16 +144,18 @@ class Planner:
                 self._due.clear()
                 asked = self._asked
                 if asked != self._served or self._last is None or self._retry_is_due():
-                    await self._round()
+                    await self._round(self._taken())
                 else:
                     await self._step(self._last)
                 async with self._round_ended:
                     self._served = asked
                     self._round_ended.notify_all()
 
-    def poke(self) -> None:
-        """Have everything planned again: something changed."""
+    def poke(self, clusters: Collection[str] | None = None) -> None:
+        """Have everything planned again: something changed. With `clusters`, only what is theirs did."""
         self._asked += 1
+        self._everything = self._everything or clusters is None
+        self._only |= {*(clusters or ())}
         self._due.set()
 
     def moved(self, cluster: str) -> None:
@@ -168,10 +173,10 @@ class Planner:
     def publish_again(self, cluster: str) -> None:
         """Have a cluster's bundle published with all its objects, whether or not that was done before."""
         self._publisher.again(cluster)
-        self.poke()
+        self.poke([cluster])
 
     def noticed(self, cluster: str) -> None:
-        """Have everything planned again where a cluster is not the member that it was planned for."""
+        """Have a cluster planned again where it is not the member that it was planned for."""
         try:
             member = self._store.cluster(cluster)
             joined = with_facts(member.labels, member.facts) if member and not member.revoked else None
@@ -182,11 +187,11 @@ class Planner:
         if lacks:
             self.publish_again(cluster)
         elif joined != self._planned_for.get(cluster):
-            self.poke()
+            self.poke([cluster])
 
-    async def settled(self) -> None:
-        """Have everything planned again and wait until a round that began after this call has ended."""
-        self.poke()
+    async def settled(self, clusters: Collection[str] | None = None) -> None:
+        """Have everything, or only some clusters, planned again; wait until a round that began later has ended."""
+        self.poke(clusters)
         ticket = self._asked
         async with self._round_ended:
             await self._round_ended.wait_for(lambda: self._served >= ticket)
@@ -222,11 +227,22 @@ class Planner:
 
     # -- one round
 
-    async def _round(self) -> None:
-        self._retry_at = None
-        self._overlays.forget_passed()
+    def _taken(self) -> frozenset[str] | None:
+        """Return the clusters that the next round is about; None for one about everything."""
+        everything = self._everything or self._last is None or self._retry_is_due()
+        only = None if everything else frozenset(self._only)
+        self._everything = False
+        self._only.clear()
+        return only
+
+    async def _round(self, only: Collection[str] | None) -> None:
+        if only is None:
+            self._retry_at = None
+            self._overlays.forget_passed()
         try:
-            await self._plan()
+            if only is None or self._last is None or not await self._replan(only, self._last):
+                only = None
+                await self._plan()
         except SourceError as error:
             self.plans.problem = str(error)
             self._overlays.damaged = True
@@ -247,7 +263,7 @@ class Planner:
             self._try_again_in(RETRY_SECONDS)
         if self._overlays.retry_at is not None:
             self._try_again_in(self._overlays.retry_at - asyncio.get_running_loop().time())
-        await self._on_round(self.sources.states())
+        await self._on_round(self.sources.states(), only)
 
     def _next_look(self) -> float | None:
         """Return when there is something to do although nothing happened, by the event loop's clock."""
@@ -296,6 +312,38 @@ class Planner:
         self._releases.keep(needed)
         self._pinned.keep(needed)
 
+    async def _replan(self, only: Collection[str], last: _Planned) -> bool:
+        """Plan some clusters by what the last round went by; return False where more than theirs has changed."""
+        marks = self._marks()
+        if marks.get("", {}) != last.this.marks.get("", {}):
+            return False
+        members = dict(last.this.members)
+        for name in only:
+            member = self._store.cluster(name)
+            if member is not None and not member.revoked:
+                members[name] = member
+                self._planned_for[name] = with_facts(member.labels, member.facts)
+            else:
+                members.pop(name, None)
+                self._planned_for.pop(name, None)
+        this = replace(last.this, members=members, marks=marks, approved=self._approved())
+        names = sorted(name for name in only if name in members or name in this.in_force.fleet.clusters)
+        resolutions, troubles = await self._resolver.resolve(names, this, self._commits)
+        plans = {name: plan for name, plan in last.plans.items() if name not in only}
+        plans |= {name: each.plan for name, each in resolutions.items()}
+        self._last = _Planned(this, last.newest, plans)
+        held = await self.conductor.look(this, last.newest, plans, self._commits)
+        self._follow(resolutions.values(), all_known=False)
+        concerned = {*only} | self._admission.changed(held)
+        troubles |= await self._publish(self._last, held, concerned)
+        for gone in {*only} - {*names}:
+            self.plans.clusters.pop(gone, None)
+        self.plans.troubles = {
+            name: why for name, why in self.plans.troubles.items() if name not in concerned
+        } | troubles
+        self._forget_marks({name: marks[name] for name in only if name in marks})
+        return True
+
     async def _step(self, last: _Planned) -> None:
         """Let rollouts go on by what was planned last; publish for the clusters that this concerns."""
         began = time.monotonic()
@@ -306,7 +354,7 @@ class Planner:
                 troubles = await self._publish(last, held, concerned)
                 others = {name: why for name, why in self.plans.troubles.items() if name not in concerned}
                 self.plans.troubles = others | troubles
-                await self._on_round(self.sources.states())
+                await self._on_round(self.sources.states(), concerned)
             if self.plans.troubles:
                 self._try_again_in(RETRY_SECONDS)
         except FelloeError as error:

@@ -241,8 +241,13 @@ class Reporter:
 
     # -- the board
 
-    async def show(self, sources: Iterable[SourceState]) -> None:
-        """Show everything anew: a round of planning has ended."""
+    async def show(self, sources: Iterable[SourceState], clusters: Iterable[str] | None = None) -> None:
+        """Show everything anew, or only some clusters: a round of planning that was about them has ended."""
+        if clusters is not None:
+            self._stale.update(clusters)
+            self._show_sources(sources, datetime.now(UTC))
+            await self._show_stale()
+            return
         self._stale |= self._plans.clusters.keys() | self._connections.keys() | self._reported.keys()
         self._stale |= {posted.resource.name for posted in self._board.list(Collection.CLUSTERS)}
         try:

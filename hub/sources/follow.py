@@ -180,6 +180,12 @@ class _Follower:
 
     async def _look(self) -> None:
         asked, self._waiting = self._waiting, []
+        try:
+            await self._report(await self._looked())
+        finally:
+            self._release(asked)  # also where nobody follows it any more
+
+    async def _looked(self) -> SourceState:
         spec = self.state.spec
         try:
             state = SourceState(spec, await self._git.resolve(spec), None, datetime.now(UTC))
@@ -187,8 +193,7 @@ class _Follower:
         except FelloeError as error:
             state = SourceState(spec, self.state.fetched, str(error), datetime.now(UTC))
             self._failures += 1
-        await self._report(state)
-        self._release(asked)
+        return state
 
     async def _report(self, state: SourceState) -> None:
         before, self.state = self.state, state

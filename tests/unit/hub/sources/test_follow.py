@@ -178,3 +178,25 @@ async def test_an_error_of_the_listener_ends_the_manager(git: GitSources, repo: 
         async with asyncio.timeout(SECONDS):
             await manager.run()
     assert caught.group_contains(ZeroDivisionError)
+
+
+async def test_who_waits_for_a_look_at_a_source_that_is_dropped_meanwhile_waits_no_longer(
+    git: GitSources, repo: GitRepo, spec: Spec
+) -> None:
+    source, dropped = spec(repo.url, interval=HOURS), asyncio.Event()
+
+    async def drop(state: SourceState) -> None:
+        manager.set_sources([])
+        dropped.set()
+        await asyncio.sleep(HOURS)  # as a listener that is still busy when its source goes
+
+    manager = SourceManager(git, drop)
+    manager.set_sources([source])
+    refreshed = asyncio.create_task(manager.refresh(source.key))
+    await asyncio.sleep(0)
+    running = asyncio.create_task(manager.run())
+    async with asyncio.timeout(SECONDS):
+        await refreshed
+    assert dropped.is_set()
+    running.cancel()
+    await asyncio.wait([running], timeout=SECONDS)
