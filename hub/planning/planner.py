@@ -332,7 +332,7 @@ class Planner:
         plans = {name: plan for name, plan in last.plans.items() if name not in only}
         plans |= {name: each.plan for name, each in resolutions.items()}
         self._last = _Planned(this, last.newest, plans)
-        held = await self.conductor.look(this, last.newest, plans, self._commits)
+        held = await self.conductor.look(this, last.newest, plans, self._commits, anew=True)
         self._follow(resolutions.values(), all_known=False)
         concerned = {*only} | self._admission.changed(held)
         troubles |= await self._publish(self._last, held, concerned)
