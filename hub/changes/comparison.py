@@ -19,7 +19,7 @@ from felloe.bundle import Entry, Workload
 from felloe.digest import Digest, canonical_json, digest
 from felloe.identity import ObjectId, WorkloadId
 from felloe.k8syaml import JsonValue
-from felloe.masking import is_secret, masked
+from felloe.masking import AFTER, BEFORE, MASK, is_secret, masked
 from felloe.massprune import replaced
 from hub.changes.fields import MOST_FIELDS, compare, shortened
 from hub.changes.findings import Facts, of_object, of_workload
@@ -169,7 +169,7 @@ class Comparison:
         if old is not None and new is not None:
             fields = [*_fields(entry.id, old, new)]
             if pair.after is not None and pair.after.template and names:
-                fields += uses(new, names)
+                fields += _uses(entry.id, new, names)
             told = tuple(islice(fields, MOST_FIELDS))
             change = replace(change, fields=told, left_out=len(fields) - len(told))
             if not fields and change.origin is None:
@@ -271,6 +271,12 @@ def _fields(identity: ObjectId, old: Json, new: Json) -> Iterator[FieldChange]:
     yield from compare(*_cleaned(identity, old, new))
 
 
+def _uses(identity: ObjectId, new: Json, names: frozenset[str]) -> Iterator[FieldChange]:
+    """Yield the fields that change by variables alone; what stands around them in a Secret is as secret."""
+    for change in uses(new, names):
+        yield replace(change, before=MASK, after=MASK) if is_secret(identity) else change
+
+
 def _cleaned(identity: ObjectId, old: Json, new: Json) -> tuple[Json, Json]:
     """Return two states without what nobody is to see."""
     if not is_secret(identity):
@@ -313,7 +319,7 @@ def _variables(old: Workload | None, new: Workload | None) -> tuple[VariableChan
 
 def _hidden(change: VariableChange) -> VariableChange:
     return VariableChange(
-        change.name, None if change.before is None else "*** (before)", None if change.after is None else "*** (after)"
+        change.name, None if change.before is None else BEFORE, None if change.after is None else AFTER
     )
 
 

@@ -162,12 +162,14 @@ def secret(password: str, **more: str) -> dict[str, object]:
     return {**SECRET, "metadata": metadata, "stringData": {"password": password, "user": "shop-user", **more}}
 
 
-def test_no_value_of_a_secret_is_told() -> None:
-    def shown(placed: tuple[Placed, ...]) -> str:
-        groups = Groups()
-        groups.add(Seen("dev"), placed)
-        return json.dumps([group_json(group) for group in groups.groups()])
+def shown(placed: tuple[Placed, ...]) -> str:
+    """All that the API tells."""
+    groups = Groups()
+    groups.add(Seen("dev"), placed)
+    return json.dumps([group_json(group) for group in groups.groups()])
 
+
+def test_no_value_of_a_secret_is_told() -> None:
     before = Fleet(fleet(secret("correct-horse")))
     placed = before.change(fleet(secret("battery-staple", extra="tr0ub4dor")))
     assert [(each.path, each.before, each.after) for each in only(placed[0].change).fields] == [
@@ -182,7 +184,7 @@ def test_no_value_of_a_secret_is_told() -> None:
 
 def test_no_variable_that_a_secret_uses_is_told() -> None:
     def files(value: str) -> dict[str, str]:
-        return fleet(secret("${word}"), config_map("a", "shop", also="${word}"), more={
+        return fleet(secret("tr0ub${word}4dor"), config_map("a", "shop", also="${word}"), more={
             "fleet/env.yaml": documents(environment("dev", word=value)),
             "fleet/dev.yaml": documents(
                 {"apiVersion": "fleet.felloe.io/v1alpha1", "kind": "Cluster",
@@ -192,6 +194,9 @@ def test_no_variable_that_a_secret_uses_is_told() -> None:
 
     (placed,) = Fleet(files("correct-horse")).change(files("battery-staple"))
     assert placed.variables == (("word", "*** (before)", "*** (after)"),)
+    told = shown((placed,))
+    for value in ("correct-horse", "battery-staple", "tr0ub", "4dor"):
+        assert value not in told
 
 
 def test_options_of_a_workload() -> None:
