@@ -123,7 +123,7 @@ class _Run:
             except FelloeError as error:
                 yield _line("ERROR", status_of(error))
                 return
-            told = _Told(forecast)
+            told = await asyncio.to_thread(_Told, forecast)
             for line in told.groups():
                 yield line
                 await asyncio.sleep(0)

@@ -27,7 +27,7 @@ from hub.planning.contents import InForce
 from hub.planning.order import TrackOrder, Traveller, order
 from hub.planning.overlays import Overlays
 from hub.planning.preview import ref_of
-from hub.planning.resolving import Round
+from hub.planning.resolving import SLICE, Lacking, Round
 from hub.render.render import Renderer
 from hub.sources.archive import ArchiveTree
 from hub.sources.git import GitSources
@@ -41,8 +41,6 @@ log = logging.getLogger(__name__)
 
 _BUILDS: Final = 4
 """Builds that are started at a time: those of a real round come in between."""
-_SLICE: Final = 0.005
-"""Seconds for which the event loop is held up."""
 _COMPARED: Final = 16
 """Clusters that are compared in one go, in a thread."""
 _KUBERNETES: Final = "kubernetes_version"
@@ -146,12 +144,13 @@ class Forecasts:
         snapshot, subject, author = await self._asked_for(asked, standing.this.in_force.snapshot)
         fleet = await asyncio.to_thread(load_fleet, snapshot.tree, self._fleet_path)
         in_force = InForce(fleet, snapshot)
-        names = _meant(asked, standing, fleet)
+        names = await asyncio.to_thread(_meant, asked, standing, fleet)
         work = _Work(self, standing, in_force)
         async for progress in work.run(names):
             yield progress
         before = standing.this.in_force.snapshot.revision
-        yield Forecast(snapshot.revision, before, work.groups, work.order(), subject, author, work.troubles)
+        ordered = await asyncio.to_thread(work.order)
+        yield Forecast(snapshot.revision, before, work.groups, ordered, subject, author, work.troubles)
 
     async def _asked_for(self, asked: Asked, now: Snapshot) -> tuple[Snapshot, str, str]:
         """Return the content that is asked about under the name of the branch that is followed, subject and author."""
@@ -186,6 +185,23 @@ class Forecasts:
         return Commits(self._tracer)
 
 
+@dataclass(slots=True)
+class _Pass:
+    """What one pass over clusters found: `sources` by identity, with whether each has to be fetched."""
+
+    lacking: Lacking
+    ready: list[tuple[Inputs, ClusterPlan]] = field(default_factory=list)
+    waiting: list[str] = field(default_factory=list)
+    sources: dict[int, tuple[GitSpec, bool]] = field(default_factory=dict)
+
+    def fetches(self, wanted: Iterable[GitSpec], there: Mapping[GitSpec, Snapshot | str]) -> bool:
+        """Note the sources that a cluster wants; tell whether any of them is not there. Clusters share them."""
+        for source in wanted:
+            if id(source) not in self.sources:
+                self.sources[id(source)] = source, source not in there
+        return any(self.sources[id(source)][1] for source in wanted)
+
+
 class _Work:
     """One forecast under way."""
 
@@ -206,28 +222,25 @@ class _Work:
         """Plan and compare clusters, yielding how far it is."""
         pending, total = list(names), len(names)
         while pending:
-            wants: dict[RenderWant, None] = {}
-            sources: dict[GitSpec, None] = {}
-            waiting: list[str] = []
-            ready: list[tuple[Inputs, ClusterPlan]] = []
+            found = _Pass(Lacking(self._overlays.results))
             self._memo.begin()
             began = time.perf_counter()
             for name in pending:
-                if time.perf_counter() - began > _SLICE:  # thousands of clusters must not hold up the link
+                if time.perf_counter() - began > SLICE:  # thousands of clusters must not hold up the link
                     await asyncio.sleep(0)
                     began = time.perf_counter()
-                if not self._resolve(name, wants, sources, ready):
-                    waiting.append(name)
-                if len(ready) >= _COMPARED:
-                    await self._compare(ready)
+                self._resolve(name, found)
+                if len(found.ready) >= _COMPARED:
+                    await self._compare(found.ready)
                     yield Progress("comparing", len(self.groups.clusters), total)
-            await self._compare(ready)
-            for source in sources:
-                yield Progress("fetching", 0, 1)
-                self._snapshots[source] = await self._forecasts.at(source)
-            async for progress in self._render(wants):
+            await self._compare(found.ready)
+            for source, wanted in found.sources.values():
+                if wanted:
+                    yield Progress("fetching", 0, 1)
+                    self._snapshots[source] = await self._forecasts.at(source)
+            async for progress in self._render(found.lacking.wanted):
                 yield progress
-            pending = waiting
+            pending = found.waiting
         yield Progress("comparing", total, total)
 
     def order(self) -> tuple[TrackOrder, ...]:
@@ -236,46 +249,32 @@ class _Work:
         moving = list(self.groups.moving())
         return order(self._in_force.fleet, self._standing.this.in_force.fleet, known | self._travellers, moving)
 
-    def _resolve(
-        self,
-        name: str,
-        wants: dict[RenderWant, None],
-        sources: dict[GitSpec, None],
-        ready: list[tuple[Inputs, ClusterPlan]],
-    ) -> bool:
-        """Resolve a cluster: note what it lacks and return False, or note it as ready, or as failed."""
+    def _resolve(self, name: str, found: _Pass) -> None:
+        """Resolve a cluster: it is ready, waits for what is wanted, or has failed."""
         try:
             inputs = self._standing.inputs(name, self._in_force)
             if not self._overlays.results:
-                self._overlays.results = dict(inputs.renders)
+                self._overlays.results.update(inputs.renders)
             inputs = replace(inputs, renders=self._overlays.results, snapshots=self._snapshots)
-            found = self._memo.resolve(inputs)
+            resolution = self._memo.resolve(inputs)
         except FelloeError as error:
             self.troubles[name] = str(error)
-            return True
         except Exception as error:  # a bug that one cluster brings to light must not hide the others
             log.exception("planning cluster %s at %s", name, self._in_force.snapshot.revision)
             self.troubles[name] = f"a bug in Felloe: {type(error).__name__}: {error}; the hub's log has more"
-            return True
-        lacking = [want for want in found.wanted_renders if want not in self._overlays.results]
-        unknown = [source for source in found.wanted_sources if source not in self._snapshots]
-        if lacking or unknown:
-            wants.update(dict.fromkeys(lacking))
-            sources.update(dict.fromkeys(unknown))
-            return False
-        ready.append((inputs, found.plan))
-        return True
+        else:
+            unknown = found.fetches(resolution.wanted_sources, self._snapshots)
+            if found.lacking.take(resolution, inputs) or unknown:
+                found.waiting.append(name)
+            else:
+                found.ready.append((inputs, resolution.plan))
 
-    async def _render(self, wants: Iterable[RenderWant]) -> AsyncIterator[Progress]:
-        wanted = list(wants)
-        for start in range(0, len(wanted), _BUILDS):
-            yield Progress("rendering", start, len(wanted))
-            some = wanted[start : start + _BUILDS]
-            await self._overlays.render({want: self._source_content(want) for want in some}, self._commits)
-
-    def _source_content(self, want: RenderWant) -> Snapshot | str:
-        own = want.source == self._forecasts.source
-        return self._in_force.snapshot if own else self._snapshots[want.source]
+    async def _render(self, wanted: Mapping[RenderWant, Snapshot | str]) -> AsyncIterator[Progress]:
+        wants = list(wanted)
+        for start in range(0, len(wants), _BUILDS):
+            yield Progress("rendering", start, len(wants))
+            some = wants[start : start + _BUILDS]
+            await self._overlays.render({want: wanted[want] for want in some}, self._commits)
 
     async def _compare(self, ready: list[tuple[Inputs, ClusterPlan]]) -> None:
         if ready:

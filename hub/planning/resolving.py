@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_SLICE: Final = 0.005
+SLICE: Final = 0.005
 """Seconds for which the event loop is held up."""
 
 
@@ -105,11 +105,11 @@ class Resolver:
                 troubles[name] = str(error)
         while pending:
             memo.begin()
-            lacking = _Lacking(self._overlays.results)
+            lacking = Lacking(self._overlays.results)
             waiting: dict[str, Inputs] = {}
             began = time.perf_counter()
             for name, each in pending.items():
-                if time.perf_counter() - began > _SLICE:  # thousands of clusters must not hold up the link
+                if time.perf_counter() - began > SLICE:  # thousands of clusters must not hold up the link
                     await asyncio.sleep(0)
                     began = time.perf_counter()
                 found = self._resolve(each, memo.resolve)
@@ -151,7 +151,7 @@ def distinct(parts: Iterable[Iterable[T]]) -> list[T]:
     return list({id(each): each for part in parts for each in part}.values())
 
 
-class _Lacking:
+class Lacking:
     """The renders that are wanted and not there yet; clusters share wants, and each is looked up once."""
 
     def __init__(self, there: Mapping[RenderWant, Rendered | RenderError]) -> None:
