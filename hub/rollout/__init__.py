@@ -1,7 +1,6 @@
 """Rollouts: which cluster may take which release now."""
 
 from hub.rollout.acting import abort, approve, pause, resume, retry, skip_soak, undo
-from hub.rollout.admit import Candidate, admit
 from hub.rollout.engine import advance
 from hub.rollout.promotion import Promoted, PromotionState, observe, promote
 from hub.rollout.stages import stages_of
@@ -9,11 +8,9 @@ from hub.rollout.state_json import promotion_json, promotion_of, state_json, sta
 from hub.rollout.succession import succeed
 
 __all__ = [
-    "Candidate",
     "Promoted",
     "PromotionState",
     "abort",
-    "admit",
     "advance",
     "approve",
     "observe",

@@ -238,7 +238,10 @@ PROMETHEUS = "{name: g, prometheus: {url: 'http://x.example', query: up, operato
             + environment("staging"),
             "Placement p: spec.rollout: there is no Rollout carefull; did you mean careful?",
         ),
-        (own("Placement", "sync", "{clusterSelector: {}, workloads: []}"), "metadata.name: 'sync' is what rollouts call"),
+        (
+            own("Placement", "sync", "{clusterSelector: {}, workloads: []}"),
+            "metadata.name: 'sync' is what rollouts call",
+        ),
     ],
 )
 def test_a_mistake_names_the_field(text: str, says: str) -> None:
