@@ -42,6 +42,7 @@ from hub.planning.deliveries import Deliveries
 from hub.planning.garbage import keep_collecting
 from hub.planning.planner import Planner
 from hub.planning.plans import Plans, Settings
+from hub.promoting.promoter import Promoter
 from hub.render.render import start_renderer
 from hub.reporting.chronicle import RolloutChronicle
 from hub.reporting.reporter import Reporter
@@ -107,6 +108,7 @@ async def _serve(config: HubConfig) -> None:
             tasks = [
                 group.create_task(hub.planner.run(), name="planner"),
                 group.create_task(hub.gates.run(), name="gates"),
+                group.create_task(hub.promoter.run(), name="promoter"),
                 group.create_task(hub.reporter.run(hub.planner.sources.states), name="reporter"),
                 group.create_task(keep_collecting(hub.planner.plans, hub.link, hub.blobs), name="garbage"),
                 group.create_task(hub.api.wait(), name="api"),
@@ -124,6 +126,7 @@ class _Hub:
     planner: Planner
     reporter: Reporter
     gates: Gates
+    promoter: Promoter
     api: ApiServer
     link: LinkServer
     blobs: FolderBlobs
@@ -171,6 +174,7 @@ async def _open(config: HubConfig, stack: AsyncExitStack) -> _Hub:
         planner.advance(track)
 
     gates = Gates(secrets, answered)
+    promoter = Promoter(git, secrets, lambda _environment: planner.advance())
     planner = Planner(
         settings,
         git,
@@ -184,6 +188,7 @@ async def _open(config: HubConfig, stack: AsyncExitStack) -> _Hub:
         plans,
         reports=reporter,
         gates=gates,
+        promotions=promoter,
         chronicle=RolloutChronicle(reporter, audit),
         on_round=reporter.show,
     )
@@ -214,7 +219,7 @@ async def _open(config: HubConfig, stack: AsyncExitStack) -> _Hub:
         "grpc": config.reachable(Address(config.grpc.host, port)),
         "http": config.reachable(Address(config.http.host, api.port)),
     }
-    return _Hub(planner, reporter, gates, api, link, blobs, addresses)
+    return _Hub(planner, reporter, gates, promoter, api, link, blobs, addresses)
 
 
 async def _start_api(

@@ -18,6 +18,7 @@ from hub.fleet import Fleet
 from hub.fleet.strategy import Gate, Promotion, Strategy
 from hub.gates.asking import Asked, Question
 from hub.planning.commits import Commits
+from hub.planning.git_promotion import Promotions, promotions_in_git
 from hub.planning.history import Passage
 from hub.planning.membership import Look, Membership
 from hub.planning.milestones import milestones
@@ -25,6 +26,7 @@ from hub.planning.records import Records, TrackRecord
 from hub.planning.releases import Releases
 from hub.planning.resolving import Round
 from hub.planning.tracks import Course, course, stands_alone, upstream_first
+from hub.promoting.model import Outcome, State, Wanted
 from hub.rollout import (
     Promoted,
     advance,
@@ -82,6 +84,10 @@ class Chronicle(Protocol):
         """Keep what a person did; `act` None: had a release promoted. Raise StoreError where that can't be kept."""
         ...
 
+    def wrote(self, wanted: Wanted, outcome: Outcome, release: Release | None) -> None:
+        """Keep that a promotion was written to Git. Raise StoreError where that can't be kept."""
+        ...
+
     def show(self, changed: Iterable[RolloutFacts], tracks: Collection[Track]) -> None:
         """Show the rollouts that changed; there are no others than those of `tracks`."""
         ...
@@ -99,19 +105,29 @@ class _Seen:
     held: dict[str, Held] = field(default_factory=dict)
     asked: dict[Question, Asked] = field(default_factory=dict)
     wake_at: float | None = None
+    ready: Promoted | None = None
+    """What may be promoted to it, where a commit promotes to its environment."""
 
 
 class Conductor:
     """Knows how far every track is."""
 
     def __init__(
-        self, records: Records, releases: Releases, membership: Membership, gates: Gates, chronicle: Chronicle
+        self,
+        records: Records,
+        releases: Releases,
+        membership: Membership,
+        gates: Gates,
+        promotions: Promotions,
+        chronicle: Chronicle,
     ) -> None:
         self._records = records
         self._releases = releases
         self._membership = membership
         self._gates = gates
+        self._promotions = promotions
         self._chronicle = chronicle
+        self._in_git: dict[str, Outcome] = {}
         self._seen: dict[Track, _Seen] = {}
         self._clusters: set[str] = set()
         self._stirred_clusters: set[str] = set()
@@ -168,6 +184,7 @@ class Conductor:
                 self._stirred_clusters |= clusters
                 self._stirred |= tracks
                 raise
+            changed += self._promote_in_git(look)
             self._chronicle.show(changed, self._seen.keys())
             self._gates.ask({question: asked for seen in self._seen.values() for question, asked in seen.asked.items()})
             wakes = [seen.wake_at for seen in self._seen.values() if seen.wake_at is not None]
@@ -204,6 +221,30 @@ class Conductor:
                 changed.append(self._seen[track].facts)
                 if self._records.all.get(track) != before:
                     tracks.add(track)
+        return changed
+
+    def _promote_in_git(self, look: Look) -> list[RolloutFacts]:
+        """Have promoted in Git what may be, and return what is shown otherwise now."""
+        ready = {track: seen.ready for track, seen in self._seen.items() if seen.ready is not None}
+        found = dict(promotions_in_git(look.this.in_force.fleet, ready, self._records.all, self._releases))
+        self._promotions.want(each for each in found.values() if isinstance(each, Wanted))
+        before, self._in_git = self._in_git, {}
+        for environment, each in found.items():
+            known = before.get(environment)
+            if isinstance(each, str):
+                same = known is not None and (known.state, known.message) == (State.WAITING, each)
+                outcome = known if same else Outcome(State.WAITING, each, look.now)
+            else:
+                outcome = self._promotions.outcome(environment)
+                if outcome is not None and outcome.wrote and outcome != known:
+                    self._chronicle.wrote(each, outcome, self._releases.known.get(each.release))
+            if outcome is not None:
+                self._in_git[environment] = outcome
+        changed = []
+        for track, seen in self._seen.items():
+            if seen.facts.in_git != self._in_git.get(track.environment):
+                seen.facts = replace(seen.facts, in_git=self._in_git.get(track.environment))
+                changed.append(seen.facts)
         return changed
 
     def _moved(self, track: Track, seen: _Seen, clusters: set[str], look: Look) -> bool:
@@ -243,9 +284,12 @@ class Conductor:
         record = self._records.all.get(track, TrackRecord())
         own = Look(look.this, look.newest, look.plans, look.commits, look.now)
         goal, promoted = look.newest.number, Promoted()
+        ready: Promoted | None = None
         if how.promotion is not None and how.upstream is not None:
             record, promoted = self._promoted(how.promotion, how.upstream, record, own)
-            goal = promoted.release
+            goal = promoted.release if how.promotion.git is None else goal
+            if how.promotion.git is not None and how.upstream in self._records.all:
+                ready = promoted
         state = await self._state(track, how.strategy, record.state, goal, clusters, own)
         upcoming = look.newest.number if how.promotion is not None and goal < look.newest.number else 0
         facts = RolloutFacts(
@@ -260,11 +304,11 @@ class Conductor:
         )
         if state is None:
             self._records.save(track, record)
-            return await self._found(_Seen(tuple(clusters), how, facts), (), own)
+            return await self._found(_Seen(tuple(clusters), how, facts, ready=ready), (), own)
         members, targets = await self._members(track, state, clusters, own, seen)
         step = self._advanced(track, how, record, state, list(members.values()), own)
         facts = replace(facts, state=step.state, members=list(members.values()), waits=step.waits, wake_at=step.wake_at)
-        return await self._found(_Seen(tuple(clusters), how, facts, members, targets), step.ask, own)
+        return await self._found(_Seen(tuple(clusters), how, facts, members, targets, ready=ready), step.ask, own)
 
     async def _members(
         self, track: Track, state: RolloutState, clusters: Collection[str], look: Look, seen: _Seen | None
@@ -293,7 +337,8 @@ class Conductor:
             releases=self._releases.known.keys(),
         )
         release = self._releases.known.get(state.release, look.newest)
-        upstream = how.upstream.environment if how.promotion is not None and how.upstream is not None else ""
+        by_release = how.promotion is not None and how.promotion.git is None
+        upstream = how.upstream.environment if by_release and how.upstream is not None else ""
         with self._records.batch():
             for note in (*milestones(track, record.state, step.state, upstream), *step.notes):
                 self._chronicle.happened(track, step.state, release, note)

@@ -29,6 +29,7 @@ from hub.planning.conductor import Chronicle, Conductor, Gates
 from hub.planning.contents import Contents, FleetReader
 from hub.planning.deliveries import Deliveries
 from hub.planning.forecast import Forecasts, Standing
+from hub.planning.git_promotion import Promotions
 from hub.planning.membership import Membership, Reports
 from hub.planning.overlays import RETRY_SECONDS, Overlays
 from hub.planning.pinned import Pinned
@@ -88,6 +89,7 @@ class Planner:
         *,
         reports: Reports,
         gates: Gates,
+        promotions: Promotions,
         chronicle: Chronicle,
         on_round: OnRound,
     ) -> None:
@@ -108,7 +110,7 @@ class Planner:
         self._pinned = Pinned(self._releases, self._resolver)
         membership = Membership(plans, self._pinned, reports)
         self._records = Records(store)
-        self.conductor = Conductor(self._records, self._releases, membership, gates, chronicle)
+        self.conductor = Conductor(self._records, self._releases, membership, gates, promotions, chronicle)
         self.steering = Steering(self._records, self._releases, chronicle, self.advance)
         self._admission = Admission(plans, self._resolver)
         self.forecasts = Forecasts(

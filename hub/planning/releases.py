@@ -68,6 +68,11 @@ class Releases:
                 log.warning("release %d can't be read, and is not known any more", number)
 
     @property
+    def fleet_source(self) -> GitSpec:
+        """Return the source of the fleet repository."""
+        return self._settings.fleet_source
+
+    @property
     def known(self) -> Mapping[int, Release]:
         """Return every release that is known, by number."""
         return self._known
@@ -88,14 +93,14 @@ class Releases:
 
         Raise StoreError.
         """
-        fetched = {_key(state.spec): state.fetched for state in states if state.fetched is not None}
+        fetched = {source_key(state.spec): state.fetched for state in states if state.fetched is not None}
         pins = {key: found.revision for key, found in sorted(fetched.items())}
-        pins[_key(self._settings.fleet_source)] = in_force.snapshot.revision
+        pins[source_key(self._settings.fleet_source)] = in_force.snapshot.revision
         before = self.newest
         if before is not None and before.pins == pins:
             return before
         moved = [key for key in pins if before is None or before.pins.get(key) != pins[key]]
-        own = _key(self._settings.fleet_source)
+        own = source_key(self._settings.fleet_source)
         moved.sort(key=lambda key: key != own)
         commits = [fetched[key].commit for key in moved if key in fetched and fetched[key].revision == pins[key]]
         release = _release(before.number + 1 if before else 1, in_force.snapshot.revision, pins, commits, now)
@@ -144,7 +149,7 @@ class Releases:
 
     def content(self, spec: GitSpec, release: Release) -> Snapshot | str:
         """Return the content of a source at a release, or why it can't be had."""
-        revision = release.pins.get(_key(spec))
+        revision = release.pins.get(source_key(spec))
         if revision is None:
             return f"{spec.key} was not followed at release {release.number}"
         try:
@@ -176,7 +181,8 @@ class _Pinned(Mapping[GitSpec, Snapshot | str]):
         return len(self._open)
 
 
-def _key(spec: GitSpec) -> str:
+def source_key(spec: GitSpec) -> str:
+    """Return the name of a source among the pins of a release."""
     return f"{spec.key} {spec.url}@{spec.ref}"
 
 

@@ -18,23 +18,22 @@ import random
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import replace
 from typing import Final, TypeVar
 
-from dulwich.objects import Tree
+from dulwich.objects import ShaFile, Tree
 
 from felloe.errors import FelloeError, SourceError
-from hub.fleet.strategy import GitPromotion
 from hub.promoting import NAMESPACE
 from hub.promoting.copying import Signature, commit, copy_folder
 from hub.promoting.forges import ForgeApi, Proposal
+from hub.promoting.model import Outcome, State, Wanted
 from hub.promoting.pushing import MovedError, Relation, newest_with, push, relation, tip
 from hub.sources.git import Fetched, GitSources
 from hub.sources.http import TlsTrust
 from hub.sources.mirror import Remote
 from hub.sources.secrets import Secret, SecretFolder
-from hub.sources.spec import GitRef, GitSpec
+from hub.sources.spec import GitRef
 from hub.sources.tree import SourceTree
 
 _FIRST_RETRY: Final = 5.0
@@ -44,49 +43,6 @@ _SHORT: Final = 12
 _COMMIT: Final = re.compile(r"^Felloe-Promoted-Commit: ([0-9a-f]{40})$", re.MULTILINE)
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What `environment` is to be brought to: a `commit` of the source `spec` that `upstream` has verified.
-
-    `release` and `subject` are that commit's; `who` let it through, and `reason` is why, for those who read the commit.
-    With `again` a folder gets it also where people changed the folder after it got the same.
-    """
-
-    environment: str
-    upstream: str
-    how: GitPromotion
-    spec: GitSpec
-    commit: str
-    release: int
-    subject: str = ""
-    who: str = ""
-    reason: str = ""
-    again: bool = False
-
-
-class State(StrEnum):
-    """How far a promotion is."""
-
-    WORKING = "Working"
-    DONE = "Done"
-    PROPOSED = "Proposed"
-    """A pull request is open; people merge it."""
-    DECLINED = "Declined"
-    """Its pull request was closed and not merged."""
-    FAILED = "Failed"
-    """It is tried again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of a promotion; `url` is that of a pull request."""
-
-    state: State
-    message: str
-    at: float
-    url: str = ""
 
 
 OnChange = Callable[[str], None]
@@ -173,8 +129,9 @@ class Promoter:
         secret = self._secrets.read(NAMESPACE, wanted.how.secret) if wanted.how.secret else None
         work = _Work(self._git, wanted, secret, self._clock())
         if wanted.how.pull_request is None:
-            return Outcome(State.DONE, await work.bring(wanted.how.branch, wanted.how.branch), self._clock())
-        return await self._propose(wanted, work)
+            message = await work.bring(wanted.how.branch, wanted.how.branch)
+            return Outcome(State.DONE, message, self._clock(), wrote=work.wrote)
+        return replace(await self._propose(wanted, work), wrote=work.wrote)
 
     async def _propose(self, wanted: Wanted, work: _Work) -> Outcome:
         """Have a pull request open for it: an open one of before is brought on, else one is opened."""
@@ -215,6 +172,7 @@ class _Work:
         self._how = wanted.how
         self._secret = secret
         self._now = now
+        self.wrote = False
 
     @property
     def title(self) -> str:
@@ -259,13 +217,11 @@ class _Work:
         author = Signature(*self._how.author, self._now)
         made, objects = commit(folders, at.commit.id, f"{self.title}\n\n{self.text}\n", author)
         old = at.commit.id if existing else None
-        await self._with_remote(lambda remote: push(remote, branch, old, made, objects))
+        await self._with_remote(lambda remote: self._push(remote, branch, old, made, objects))
         return f"branch {branch} has it, by commit {made[:_SHORT]}"
 
     async def _promoted(self, at: Fetched) -> str | None:
         """Return what to say where the folder got the same before, and people changed it since; None where not."""
-        if self._wanted.again:
-            return None
         marks = [f"Felloe-{name}: {value}" for name, value in self._marks.items()]
         found = await self._with_remote(lambda remote: newest_with(remote, at.commit.id, marks))
         before = _COMMIT.search(found[1]) if found else None
@@ -312,8 +268,12 @@ class _Work:
                 f"{remote.where}: branch {branch} has commits that {short} does not have, and nothing is ever forced: "
                 "merge them into what is promoted, or reset the branch yourself"
             )
-        push(remote, branch, at, self._wanted.commit)
+        self._push(remote, branch, at, self._wanted.commit)
         return f"branch {branch} is at {short}"
+
+    def _push(self, remote: Remote, branch: str, old: str | None, new: str, objects: Sequence[ShaFile] = ()) -> None:
+        push(remote, branch, old, new, objects)
+        self.wrote = True
 
 
 def _line(text: str) -> str:

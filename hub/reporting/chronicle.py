@@ -7,6 +7,7 @@ from typing import Final
 
 from hub.audit import Action, AuditLog, policy
 from hub.planning.conductor import DEFAULT_STRATEGY
+from hub.promoting.model import Outcome, Wanted
 from hub.reporting.reporter import Reporter
 from hub.rollout.model import Act, Note, Release, RolloutState, Track
 from hub.status.rollouts import RolloutFacts
@@ -91,6 +92,21 @@ class RolloutChronicle:
         )
         because = f": {reason}" if reason else ""
         self._reporter.rollout_event(action.value, f"{track}: {act or 'promoted'} by {who}{because}", warning=False)
+
+    def wrote(self, wanted: Wanted, outcome: Outcome, release: Release | None) -> None:
+        """Keep that a promotion was written to Git, as a commit or a pull request. Raise StoreError."""
+        message = f"{wanted.upstream} to {wanted.environment}: {outcome.message}"
+        self._audit.record(
+            policy("promotion") if wanted.who == "policy" else wanted.who,
+            Action.PROMOTION_PROPOSED,
+            reason=message,
+            revision=release.revision if release else "",
+            author=release.author if release else "",
+            release=wanted.release,
+            commit=wanted.commit,
+            url=outcome.url or None,
+        )
+        self._reporter.rollout_event(Action.PROMOTION_PROPOSED.value, message, warning=False)
 
     def show(self, changed: Iterable[RolloutFacts], tracks: Collection[Track]) -> None:
         """Show the rollouts that changed; there are no others than those of `tracks`."""

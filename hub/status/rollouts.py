@@ -17,6 +17,7 @@ from operator import attrgetter
 from typing import Final, NamedTuple
 
 from hub.fleet.strategy import ApprovalGate, Gate, HttpGate, PrometheusGate, Promotion, Stage, Strategy
+from hub.promoting.model import Outcome
 from hub.rollout.model import GateResult, Member, Phase, Release, RolloutState, StageState, Track, Verdict
 from hub.rollout.stages import stages_of
 from hub.status.facts import Condition
@@ -46,6 +47,7 @@ class RolloutFacts:
     `strategy` is the one that it goes by now; `releases` has those that `state` names; `waits` and `wake_at` are the
     newest step's. `promotion` is what the environment's promotesFrom says. `upcoming` is the newest release that has
     to wait (0: none), `upcoming_waits` for what, in words, and `upcoming_asks` whether now only for a person's word.
+    `in_git` is what became of the promotion to the environment, where a commit makes that.
     """
 
     track: Track
@@ -59,6 +61,7 @@ class RolloutFacts:
     upcoming: int = 0
     upcoming_waits: str = ""
     upcoming_asks: bool = False
+    in_git: Outcome | None = None
 
 
 class _Placed(NamedTuple):
@@ -89,10 +92,12 @@ def build_rollout(facts: RolloutFacts, before: Resource | None, now: datetime) -
     spec: dict[str, object] = {"unit": track.unit, "environment": track.environment, "strategy": state.strategy}
     if facts.promotion is not None:
         promotion = facts.promotion
+        git = promotion.git
         spec["promotesFrom"] = {
             "environment": promotion.environment,
             "soakSeconds": promotion.soak,
             "approval": promotion.approval,
+            **({"git": {"branch": git.branch, "from": git.from_folder, "to": git.to_folder}} if git else {}),
         }
     order = {stage["name"]: place for place, stage in enumerate(stages)}
     shown = _most_telling(placed)
@@ -104,6 +109,9 @@ def build_rollout(facts: RolloutFacts, before: Resource | None, now: datetime) -
         "clusters": [_cluster(one) for one in shown],
         "moreClusters": len(placed) - len(shown),
     }
+    if facts.in_git is not None:
+        outcome = facts.in_git
+        status["inGit"] = {"state": outcome.state.value, "message": outcome.message, "url": outcome.url}
     return Resource(
         Collection.ROLLOUTS,
         "Rollout",

@@ -30,6 +30,7 @@ from hub.planning.comparing import Comparer
 from hub.planning.deliveries import Deliveries
 from hub.planning.planner import Planner
 from hub.planning.plans import Plans, Settings
+from hub.promoting.promoter import Promoter
 from hub.render.render import Renderer, start_renderer
 from hub.render.sandbox import Limits
 from hub.reporting.chronicle import RolloutChronicle
@@ -69,6 +70,7 @@ class Inside:
         self.source = GitSpec("felloe-system", "fleet", repository.url, GitRef(branch="main"), interval=3600.0)
         settings = Settings(self.source, "fleet/", "clusters/${cluster_name}", rewriter.rewrite)
         self.audit = AuditLog(self.store)
+        self.promoter = Promoter(self.git, SecretFolder(), lambda _environment: self.planner.advance())
         self.planner = Planner(
             settings,
             self.git,
@@ -82,6 +84,7 @@ class Inside:
             self.plans,
             reports=self.reporter,
             gates=Gates(SecretFolder(), self._answered),
+            promotions=self.promoter,
             chronicle=RolloutChronicle(self.reporter, self.audit),
             on_round=self.reporter.show,
         )
@@ -113,6 +116,7 @@ class Inside:
             async with asyncio.timeout(60), asyncio.TaskGroup() as group:
                 tasks = [
                     group.create_task(self.planner.run()),
+                    group.create_task(self.promoter.run()),
                     group.create_task(self.reporter.run(self.planner.sources.states)),
                 ]
                 yield self

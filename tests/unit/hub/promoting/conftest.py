@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from hub.fleet.strategy import GitPromotion
-from hub.promoting.promoter import Outcome, Promoter, State, Wanted
+from hub.promoting.model import Outcome, State, Wanted
+from hub.promoting.promoter import Promoter
 from hub.sources.git import GitSources
 from hub.sources.secrets import SecretFolder
 from hub.sources.spec import GitSpec

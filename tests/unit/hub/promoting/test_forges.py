@@ -12,7 +12,7 @@ import pytest
 
 from hub.fleet.strategy import Forge, GitPromotion, PullRequest
 from hub.promoting.forges import ForgeApi
-from hub.promoting.promoter import State
+from hub.promoting.model import State
 from tests.servers.web import Request, Response, WebServer
 from tests.unit.hub.promoting.conftest import World
 
