@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 
 from felloe.errors import StoreError
@@ -76,9 +76,16 @@ class Records:
             track = Track(unit, environment)
             self.all[track], self._saved[track] = record_from_json(text), text
 
-    def batch(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def batch(self) -> Iterator[None]:
         """Keep everything inside, and what is written to the store besides, together or not at all."""
-        return self._store.batch()
+        before, saved = dict(self.all), dict(self._saved)
+        try:
+            with self._store.batch():
+                yield
+        except BaseException:
+            self.all, self._saved = before, saved
+            raise
 
     def save(self, track: Track, record: TrackRecord | None) -> None:
         """Keep how far a track is; None forgets it. Raise StoreError."""
