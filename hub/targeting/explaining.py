@@ -183,7 +183,8 @@ def _changes(override: Override) -> tuple[str, ...]:
     found = [f"variable {name}" for name, _ in override.variables]
     if override.patches:
         found.append(f"{len(override.patches)} patch{'' if len(override.patches) == 1 else 'es'}")
-    return (*found, *(f"image {image.name}" for image in override.images))
+    found += [f"image {image.name}" for image in override.images]
+    return (*found, *(f"{each.field.rpartition('.')[2]} (not supported yet)" for each in override.unsupported))
 
 
 def _notes(placement: Placement, view: ClusterView, subject: Subject) -> Iterator[str]:
