@@ -1,6 +1,7 @@
 """A cluster in which nothing of ours changes is left alone: no request but the watches, which the API server ends.
 
-And the renewals of the spoke's lease, one in ten seconds.
+And the renewals of the spoke's lease, one in ten seconds, and every five to ten minutes three small requests for what
+the cluster is (its version, its nodes).
 """
 
 from __future__ import annotations
@@ -64,11 +65,13 @@ def fleet(cluster: ControlPlane, kustomize_binary: Path, tmp_path_factory: pytes
 
 
 def requests(cluster: ControlPlane, mark: int) -> list[AuditEvent]:
-    """What the spoke asked for since a mark, watches and renewals of its lease apart."""
+    """What the spoke asked for since a mark: watches, renewals of its lease and looks at what the cluster is apart."""
     return [
         event
         for event in cluster.audit_since(mark, user_agent=SPOKE)
-        if event.verb != "watch" and (event.verb, event.resource) != ("update", "leases")
+        if event.verb != "watch"
+        and (event.verb, event.resource) not in {("update", "leases"), ("list", "nodes")}
+        and event.uri != "/version"
     ]
 
 
@@ -83,6 +86,8 @@ def test_a_quiet_cluster_costs_no_request(fleet: Fleet, cluster: ControlPlane) -
     assert not asked, shown(asked)
     renewals = [event for event in cluster.audit_since(mark, user_agent=SPOKE) if event.resource == "leases"]
     assert 1 <= len(renewals) <= QUIET_SECONDS / 10 + 2, shown(renewals)
+    looks = [event for event in cluster.audit_since(mark, user_agent=SPOKE) if event.resource == "nodes"]
+    assert len(looks) <= 2, shown(looks)
 
 
 def test_pods_that_come_and_go_cost_no_request(fleet: Fleet, cluster: ControlPlane) -> None:
