@@ -18,7 +18,7 @@ _WORKLOAD: Final = f"{GROUP}/inventory-of"
 _KEY: Final = "inventory.json.zst"
 _PAGE: Final = 10
 _CHANGES_AT_MOST: Final = 64
-_SHARE_THAT_CHANGED: Final = 0.25
+_SHARE_THAT_CHANGED: Final = 0.5
 
 
 class Inventories:

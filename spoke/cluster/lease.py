@@ -215,7 +215,7 @@ class Lease:
                 f"{where} can't be had: {error}; the spoke needs get, create and update of leases"
                 f" (coordination.k8s.io) in the namespace {self._namespace.name}"
             )
-        return f"{where} can't be had: {error or 'no answer in time'}"
+        return f"{where} can't be had: {str(error) or 'no answer in time'}"
 
 
 def _seen(lease: Mapping[str, object]) -> _Seen:

@@ -31,6 +31,7 @@ from tests.spoke.manifests import Manifest, config_map, namespace, workload_id
 
 SETTLE_SECONDS: Final = 90.0
 """How long a spoke has to come to its end, on a machine that others use too: a bound, no measure."""
+_FINALIZER: Final = "faults.example.com/held"
 _MINE: Final = {identity: number for number, identity in enumerate(objects())}
 _POINTS: Final[Mapping[Phase, tuple[int, int]]] = {
     # How often (of 100) it is chosen, and how late the request may be.
@@ -92,6 +93,7 @@ class Campaign:
         self._kubeconfig = write_kubeconfig(folder / "kubeconfig", proxy.url)
         self._judge = Judge(Snapshot({}, {}, {}), [self.world.history[-1]], Snapshot({}, {}, {}))
         self._story: list[str] = []
+        self._held: set[ObjectId] = set()
 
     @property
     def chance(self) -> random.Random:
@@ -145,8 +147,8 @@ class Campaign:
         await victim.go()
         return victim
 
-    async def _want(self, victim: Victim) -> None:
-        generation = self.world.next()
+    async def _want(self, victim: Victim, *, calm: bool = False) -> None:
+        generation = self.world.next(calm=calm)
         self.tally.generations += 1
         self._judge.window.append(generation)
         self._story.append(str(generation) + self.world.told())
@@ -167,15 +169,15 @@ class Campaign:
     # -- by hand
 
     async def _by_hand(self, times: int) -> None:
-        """Do what people do to objects of ours: edit, delete, and take our labels away."""
+        """Do what people do to objects of ours: edit, delete, take our labels away, put finalizers on them."""
         for _ in range(times):
             there = [
                 each for each in _MINE if each.kind in ("ConfigMap", "Secret", "Widget") and each.namespace == BASE
             ]
             identity = self.chance.choice(there)
-            what = self.chance.choice(("edited", "edited", "deleted", "stripped"))
-            if identity.kind == "Widget" and what == "stripped":
-                continue  # one that nobody has any more keeps its definition, rightly
+            what = self.chance.choice(("edited", "edited", "deleted", "stripped", "held"))
+            if identity.kind == "Widget" and what in ("stripped", "held"):
+                continue  # one that nobody has any more, or that stays, keeps its definition, rightly
             done = await asyncio.to_thread(self._do_by_hand, identity, what)
             if done:
                 self._story.append(f"{what} {identity}")
@@ -189,10 +191,19 @@ class Campaign:
         if what == "stripped":
             self._judge.stripped.add(identity)
             body: Manifest = {"metadata": {"labels": {WORKLOAD_NAME: None}}}
+        elif what == "held":
+            self._held.add(identity)
+            body = {"metadata": {"finalizers": [_FINALIZER]}}
         else:
             field_name = "spec" if identity.kind == "Widget" else "data"
             body = {field_name: {"k": "aGFuZA==", "by-hand": "aGFuZA=="}}
         return self._ask("PATCH", f"{_path(identity)}?fieldManager=kubectl-edit", body) is not None
+
+    def _let_go(self) -> None:
+        """Take our finalizers away: a controller has done its work."""
+        for identity in self._held:
+            self._ask("PATCH", f"{_path(identity)}?fieldManager=controller", {"metadata": {"finalizers": None}})
+        self._held.clear()
 
     # -- the end
 
@@ -200,13 +211,14 @@ class Campaign:
         """Let a spoke come to its end, and compare the whole cluster with what is wanted."""
         self.proxy.trouble = CALM
         victim = await self._start(None)
-        await self._want(victim)
+        await self._want(victim, calm=True)
         await self.until_settled()
         await victim.close()
         await self.proxy.drained()
 
     async def until_settled(self) -> None:
         """Wait until the cluster is as the newest generation says, and take it as the new beginning."""
+        await asyncio.to_thread(self._let_go)
         started = time.monotonic()
         while True:
             now = await self._snapshot()
@@ -229,7 +241,7 @@ class Campaign:
         self.proxy.trouble = trouble
         for number in range(generations):
             await self._by_hand(self.chance.choice((0, 0, 1)))
-            await self._want(victim)
+            await self._want(victim, calm=number == generations - 1)
             if restart and number % 3 == 1:
                 self._story.append("the API server restarts")
                 await asyncio.to_thread(restart)

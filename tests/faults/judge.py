@@ -1,8 +1,9 @@
 """Whether a cluster is as it must be, after a kill and when a spoke has come to its end: rules over snapshots.
 
 After a kill a good deal may be unfinished, so the rules ask only for what must hold at every moment: what carries the
-labels of a workload that prunes is in that workload's record (nothing is orphaned), what was wanted all the time is
-still the same object (nothing is wrongly deleted), and what is nobody's business is untouched.
+labels of a workload that prunes is in that workload's record (nothing is orphaned); what was wanted all the time, or is
+of a workload that was suspended all the time, is still the same object (nothing is wrongly deleted); and what is
+nobody's business is untouched.
 """
 
 from __future__ import annotations
@@ -114,10 +115,10 @@ class Judge:
         known = [generation for generation in self.window if generation.number >= self.stored]
         for identity in self.last.objects:
             before, after = self.last.there(identity), now.objects.get(identity)
-            if before is None or not self._all_the_time(identity, known):
+            if before is None or not (self._all_the_time(identity, known) or self._frozen(identity, before, known)):
                 continue
             if after is None or after.uid != before.uid:
-                yield f"{identity} was wanted all the time and is {'another object' if after else 'gone'}"
+                yield f"{identity} was to stay all the time and is {'another object' if after else 'gone'}"
 
     def _all_the_time(self, identity: ObjectId, known: Iterable[Generation]) -> bool:
         above = parent(identity)
@@ -125,6 +126,17 @@ class Judge:
             identity not in self.deleted
             and all(identity in generation.wants for generation in known)
             and (above is None or self._all_the_time(above, known))
+        )
+
+    def _frozen(self, identity: ObjectId, seen: Seen, known: Iterable[Generation]) -> bool:
+        """Return whether an object is of a workload that was suspended all the time, and nobody else's business."""
+        return (
+            identity not in self.deleted
+            and parent(identity) is None
+            and all(
+                seen.owner in generation.suspended and generation.claimants(identity) <= {seen.owner}
+                for generation in known
+            )
         )
 
     def _lost(self, now: Snapshot) -> Iterable[str]:
@@ -160,7 +172,7 @@ class Judge:
 
     def _owners(self, identity: ObjectId) -> set[str]:
         """Return who had an object, or wanted it, since the cluster was settled; empty text for nobody."""
-        owners = {generation.wants[identity].workload for generation in self.window if identity in generation.wants}
+        owners = {owner for generation in self.window for owner in generation.claimants(identity)}
         if (seen := self.start.objects.get(identity)) is not None:
             owners.add(seen.owner)
         return owners

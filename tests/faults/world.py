@@ -1,7 +1,8 @@
 """What a hub wants of one cluster, generation after generation: a small world of objects, changed by a seed.
 
 The world is made to be nasty: objects come back, with the content of before; they move between workloads; what they
-live in (a namespace, the definition of their kind) goes and comes with them; whole workloads go, or are renamed.
+live in (a namespace, the definition of their kind) goes and comes with them; whole workloads go, or are renamed, or are
+suspended; two of them want the same object.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ PRUNING: Final = ("a", "b", "c")
 KEEPING: Final = "keep"
 """A workload with prune: false."""
 _VALUES: Final = 3
+_SUSPENDED_OR_NOT: Final = 0.2
+_CONTESTED: Final = 0.25
 _GROUP: Final = "faults.example.com"
 _CRD: Final = ObjectId("apiextensions.k8s.io", "CustomResourceDefinition", "", f"widgets.{_GROUP}")
 
@@ -98,23 +101,37 @@ def _annotated(found: Manifest, text: str) -> Manifest:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """One desired state of the cluster. Workloads in `absent` are not in the bundle; they want nothing."""
+    """One desired state of the cluster. Workloads in `absent` are not in the bundle; they want nothing.
+
+    `rivals` are workloads that want an object as well, which is `wants`' all the same as soon as they want it no more.
+    """
 
     number: int
     wants: Mapping[ObjectId, Want]
     absent: frozenset[str] = frozenset()
+    suspended: frozenset[str] = frozenset()
+    rivals: Mapping[ObjectId, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         absent = f", without {', '.join(sorted(self.absent))}" if self.absent else ""
-        return f"generation {self.number}{absent}: "
+        suspended = f", {', '.join(sorted(self.suspended))} suspended" if self.suspended else ""
+        rivals = "".join(f", {who} wants {each.kind} {each.name} too" for each, who in sorted(self.rivals.items()))
+        return f"generation {self.number}{absent}{suspended}{rivals}: "
+
+    def claimants(self, identity: ObjectId) -> set[str]:
+        """Return which workloads want an object."""
+        found = {self.wants[identity].workload} if identity in self.wants else set()
+        return found | ({self.rivals[identity]} if identity in self.rivals else set())
 
     def workloads(self) -> list[Wanted]:
         """Return the bundle."""
         return [
             Wanted(
                 name,
-                [manifest(identity, want.value) for identity, want in self.wants.items() if want.workload == name],
-                ApplyOptions(prune=name != KEEPING, retry_interval=2.0, prune_limit=1.0),
+                [manifest(each, want.value) for each, want in self.wants.items() if name in self.claimants(each)],
+                ApplyOptions(
+                    prune=name != KEEPING, retry_interval=2.0, prune_limit=1.0, suspend=name in self.suspended
+                ),
             )
             for name in sorted({*PRUNING, KEEPING} - self.absent)
         ]
@@ -122,15 +139,25 @@ class Generation:
     def to_json(self) -> dict[str, object]:
         """Return it as plain JSON."""
         wants = [[*identity, want.workload, want.value] for identity, want in self.wants.items()]
-        return {"number": self.number, "wants": wants, "absent": sorted(self.absent)}
+        return {
+            "number": self.number,
+            "wants": wants,
+            "absent": sorted(self.absent),
+            "suspended": sorted(self.suspended),
+            "rivals": [[*identity, workload] for identity, workload in self.rivals.items()],
+        }
 
     @classmethod
     def from_json(cls, content: Mapping[str, object]) -> Self:
         """Return the generation that `to_json` told."""
-        rows = content["wants"]
+        rows, rivals, absent, suspended = (content[name] for name in ("wants", "rivals", "absent", "suspended"))
         assert isinstance(rows, list)
+        assert isinstance(rivals, list)
+        assert isinstance(absent, list)
+        assert isinstance(suspended, list)
         wants = {ObjectId(*row[:4]): Want(row[4], row[5]) for row in rows}
-        return cls(int(str(content["number"])), wants, frozenset(content["absent"]))  # type: ignore[call-overload]
+        too = {ObjectId(*row[:4]): str(row[4]) for row in rivals}
+        return cls(int(str(content["number"])), wants, frozenset(absent), frozenset(suspended), too)
 
 
 @dataclass(slots=True)
@@ -139,15 +166,33 @@ class World:
 
     chance: random.Random
     history: list[Generation] = field(default_factory=lambda: [Generation(0, {})])
+    _were_suspended: set[str] = field(default_factory=set)
+    """Since the last calm generation."""
 
-    def next(self) -> Generation:
-        """Return a new generation, which differs from the newest one."""
-        wants = dict(self.history[-1].wants)
+    def next(self, *, calm: bool = False) -> Generation:
+        """Return a new generation, which differs from the newest one. With `calm` nothing is suspended or contested."""
+        before = self.history[-1]
+        wants = dict(before.wants)
         for _ in range(self.chance.choice((1, 1, 2, 4, 8, 16))):
             self.chance.choices(_CHANGES, _OFTEN)[0](self, wants)
-        idle = {*PRUNING, KEEPING} - {want.workload for want in wants.values()}
-        absent = frozenset(name for name in sorted(idle) if self.chance.random() < 0.5)
-        self.history.append(Generation(len(self.history), wants, absent))
+        suspended = before.suspended
+        if self.chance.random() < _SUSPENDED_OR_NOT:
+            suspended ^= {self.chance.choice((*PRUNING, KEEPING))}
+        rivals = {each: who for each, who in before.rivals.items() if each in wants and wants[each].workload != who}
+        if wants and self.chance.random() < _CONTESTED:
+            identity = self.chance.choice(sorted(wants))
+            if (who := self._workload(identity)) != wants[identity].workload:
+                rivals[identity] = who
+        if calm:
+            suspended, rivals = frozenset(), {}
+        self._were_suspended |= suspended
+        # One that leaves while it is suspended leaves its objects behind, as it should: that is not judged here.
+        idle = {*PRUNING, KEEPING} - {want.workload for want in wants.values()} - {*rivals.values()}
+        leave = sorted(idle - self._were_suspended)
+        if calm:
+            self._were_suspended = set()
+        absent = frozenset(name for name in leave if self.chance.random() < 0.5)
+        self.history.append(Generation(len(self.history), wants, absent, suspended, rivals))
         return self.history[-1]
 
     def told(self) -> str:
