@@ -25,9 +25,12 @@ class Server:
         self.lease: dict[str, Any] | None = None
         self.version = 0
         self.away = False
+        self.silent = False
         self.writes = 0
 
     async def __call__(self, request: web.Request) -> web.StreamResponse:
+        if self.silent:
+            await asyncio.sleep(10)
         if self.away:
             return status(403, "Forbidden", "no")
         if request.method == "GET":
@@ -185,3 +188,11 @@ async def test_a_refusal_names_the_rights_that_are_missing() -> None:
         "needs get, create and update of leases (coordination.k8s.io) in the namespace felloe-system"
         in (rig.refused[0])
     )
+
+
+async def test_a_server_that_does_not_answer_is_told_as_that() -> None:
+    async with rigged() as rig:
+        rig.server.silent = True
+        with pytest.raises(TimeoutError):
+            await rig.take(rig.lease("one"), TIMES.request * 3)
+    assert rig.refused[0].endswith("can't be had: no answer in time")
