@@ -23,7 +23,8 @@ PRUNING: Final = ("a", "b", "c")
 KEEPING: Final = "keep"
 """A workload with prune: false."""
 _VALUES: Final = 3
-_SUSPENDED_OR_NOT: Final = 0.2
+_SUSPENDED: Final = 0.1
+_STAYS_SUSPENDED: Final = 0.7
 _CONTESTED: Final = 0.25
 _GROUP: Final = "faults.example.com"
 _CRD: Final = ObjectId("apiextensions.k8s.io", "CustomResourceDefinition", "", f"widgets.{_GROUP}")
@@ -175,9 +176,9 @@ class World:
         wants = dict(before.wants)
         for _ in range(self.chance.choice((1, 1, 2, 4, 8, 16))):
             self.chance.choices(_CHANGES, _OFTEN)[0](self, wants)
-        suspended = before.suspended
-        if self.chance.random() < _SUSPENDED_OR_NOT:
-            suspended ^= {self.chance.choice((*PRUNING, KEEPING))}
+        suspended = frozenset(name for name in sorted(before.suspended) if self.chance.random() < _STAYS_SUSPENDED)
+        if self.chance.random() < _SUSPENDED:
+            suspended |= {self.chance.choice((*PRUNING, KEEPING))}
         rivals = {each: who for each, who in before.rivals.items() if each in wants and wants[each].workload != who}
         if wants and self.chance.random() < _CONTESTED:
             identity = self.chance.choice(sorted(wants))
