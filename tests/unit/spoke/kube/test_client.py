@@ -222,3 +222,17 @@ async def test_a_connection_notices_when_its_other_end_is_gone() -> None:
     async with serving(handler) as client:
         await client.get("/api/v1/x")
     assert 30000 in options
+
+
+async def test_small_requests_are_not_compared_with_large_ones() -> None:
+    """A record is written before the first object, both are ConfigMaps, and its time would make theirs look short."""
+
+    async def handler(_: web.Request) -> web.Response:
+        return web.json_response({})
+
+    async with serving(handler) as client:
+        for _ in range(12):
+            await client.apply("/api/v1/namespaces/felloe-system/configmaps/inventory", b"x" * 50_000)
+        for number in range(40):
+            await client.apply(f"/api/v1/namespaces/shop/configmaps/{number}", b"x")
+        assert len(client._pace._alone) == 2
