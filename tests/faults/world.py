@@ -23,8 +23,8 @@ PRUNING: Final = ("a", "b", "c")
 KEEPING: Final = "keep"
 """A workload with prune: false."""
 _VALUES: Final = 3
-_SUSPENDED: Final = 0.1
-_STAYS_SUSPENDED: Final = 0.7
+_SUSPENDED: Final = 0.15
+_STAYS_SUSPENDED: Final = 0.93
 _CONTESTED: Final = 0.25
 _GROUP: Final = "faults.example.com"
 _CRD: Final = ObjectId("apiextensions.k8s.io", "CustomResourceDefinition", "", f"widgets.{_GROUP}")
