@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 import orjson
@@ -25,12 +25,16 @@ from hub.planning.deliveries import Deliveries
 from hub.planning.history import Passage, changed_workloads, describe_move
 from hub.planning.plans import Plans
 from hub.store import Blobs, Desired, Publication, Store
-from hub.targeting import ClusterPlan, plan_from_json, plan_to_json
+from hub.targeting import ClusterPlan, WorkloadPlan, plan_from_json, plan_to_json
 
 log = logging.getLogger(__name__)
 
 _AT_ONCE: Final = 32
 """How many clusters share a transaction, and hold up the event loop for its length."""
+_SLID_AT_ONCE: Final = 256
+"""The same, where only a revision is written."""
+_WRITTEN_AT: Final = "writtenAt"
+"""In the text of a plan, the revision that it stood for when it was written."""
 
 Revisions: TypeAlias = Callable[[str], str]
 """By cluster, the revision of the fleet repository that its plan stands for."""
@@ -38,9 +42,16 @@ Revisions: TypeAlias = Callable[[str], str]
 
 @dataclass(frozen=True, slots=True)
 class _Published:
+    """What a cluster was given: its plan, the revision that this stands for, and both as the store's text has them.
+
+    Where a commit only moves the revision, the text stays, and `stored_plan` moves what it says.
+    """
+
     plan: ClusterPlan
     revision: str
     traceparent: str
+    text: ClusterPlan
+    text_revision: str
 
 
 class Publisher:
@@ -62,9 +73,11 @@ class Publisher:
         """
         for desired in self._store.all_desired():
             if desired.cluster in members and desired.plan:
+                text, revision = _read(desired)
                 plan = stored_plan(desired)
                 self._plans.clusters[desired.cluster] = plan
-                self._published[desired.cluster] = _Published(plan, desired.revision, desired.traceparent)
+                published = _Published(plan, desired.revision, desired.traceparent, text, revision)
+                self._published[desired.cluster] = published
 
     def revision(self, cluster: str) -> str:
         """Return the revision that a cluster was published at last, empty where it never was."""
@@ -96,7 +109,10 @@ class Publisher:
         the releases of its units through: for the history. Return by cluster why it could not be done: it keeps the
         plan that it has.
         """
-        moved, same = [], []
+        moved: list[ClusterPlan] = []
+        same: list[ClusterPlan] = []
+        slid: list[ClusterPlan] = []
+        moves = _Moves()
         for plan in plans:
             if plan.cluster not in members:
                 if self._plans.clusters.get(plan.cluster) != plan:
@@ -106,14 +122,33 @@ class Publisher:
             if before is None or before.plan.bundle.root != plan.bundle.root or plan.cluster in self._again:
                 moved.append(plan)
             elif before.revision != revisions(plan.cluster) or before.plan != plan:
-                same.append(plan)
+                slides = moves.suffice(before.text, before.text_revision, plan, revisions(plan.cluster))
+                (slid if slides else same).append(plan)
             else:
                 self._plans.clusters[plan.cluster] = before.plan
         troubles: dict[str, str] = {}
+        for start in range(0, len(slid), _SLID_AT_ONCE):
+            troubles |= self._slide(slid[start : start + _SLID_AT_ONCE], revisions)
+            await asyncio.sleep(0)
         due = moved + same
         for start in range(0, len(due), _AT_ONCE):
             troubles |= await self._some(due[start : start + _AT_ONCE], members, revisions, commits, passages or {})
         return troubles
+
+    def _slide(self, plans: Sequence[ClusterPlan], revisions: Revisions) -> dict[str, str]:
+        """Move the revisions of clusters whose plans say nothing else that is new."""
+        try:
+            with self._store.batch():
+                for plan in plans:
+                    self._store.move(plan.cluster, revisions(plan.cluster))
+        except StoreError as error:
+            log.warning("can't move the revisions of %d clusters: %s", len(plans), error)
+            return {plan.cluster: str(error) for plan in plans}
+        for plan in plans:
+            kept, before = plan.without_blobs(), self._published[plan.cluster]
+            self._plans.clusters[plan.cluster] = kept
+            self._published[plan.cluster] = replace(before, plan=kept, revision=revisions(plan.cluster))
+        return {}
 
     async def _some(
         self,
@@ -184,12 +219,13 @@ class Publisher:
         if again and self._store.desired(name) is None:  # it was removed and has joined again
             before = None
         traceparent = before.traceparent if before else ""
-        text = orjson.dumps(plan_to_json(plan)).decode()
+        text = orjson.dumps(plan_to_json(plan) | {_WRITTEN_AT: revision}).decode()
+        kept = plan.without_blobs()
         moves = before is None or before.plan.bundle.root != root
         packed = None if moves or again else self._store.bundle(root)
         if packed is not None:  # nothing to deliver: the link need not know
             self._store.publish(Publication(name, root, packed, revision, text, traceparent), time.time())
-            return _Published(plan.without_blobs(), revision, traceparent)
+            return _Published(kept, revision, traceparent, kept, revision)
         if moves:
             traceparent = self._deliveries.begin(name, root, parent=commits.parent, links=commits.links)
         generation = self._link.publish(name, plan.bundle, revision=revision, plan=text, traceparent=traceparent)
@@ -200,13 +236,48 @@ class Publisher:
                 changed, revision=revision, former=former, author_of=commits.author, passages=passages
             )
             self._store.add_history(name, generation, time.time(), detail, [each.id for each in changed])
-        return _Published(plan.without_blobs(), revision, traceparent)
+        return _Published(kept, revision, traceparent, kept, revision)
+
+
+class _Moves:
+    """Tells whether a plan is another one at another revision; what clusters share is compared once.
+
+    It keeps nothing alive: the plans that it is asked about have to live as long as it does.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, int, str, str], bool] = {}
+
+    def suffice(self, text: ClusterPlan, written_at: str, plan: ClusterPlan, revision: str) -> bool:
+        """Tell whether `text`, with the revision at which it was written moved on, says what `plan` does."""
+        return (
+            len(text.workloads) == len(plan.workloads)
+            and all(
+                self._are_one(old, new, written_at, revision)
+                for old, new in zip(text.workloads, plan.workloads, strict=True)
+            )
+            and replace(text, workloads=plan.workloads) == plan
+        )
+
+    def _are_one(self, old: WorkloadPlan, new: WorkloadPlan, written_at: str, revision: str) -> bool:
+        key = (id(old), id(new), written_at, revision)
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = old.moved(written_at, revision) == new
+        return known
 
 
 def stored_plan(desired: Desired) -> ClusterPlan:
     """Return the plan of a publication. Raise StoreError where it can't be read."""
+    plan, written_at = _read(desired)
+    return plan if written_at == desired.revision else plan.moved(written_at, desired.revision)
+
+
+def _read(desired: Desired) -> tuple[ClusterPlan, str]:
+    """Return the plan as its text has it, and the revision at which that was written."""
     try:
-        return plan_from_json(orjson.loads(desired.plan))
+        value = orjson.loads(desired.plan)
+        return plan_from_json(value), str(value.get(_WRITTEN_AT, desired.revision))
     except (orjson.JSONDecodeError, StoreError) as error:
         raise StoreError(
             f"the stored plan of cluster {desired.cluster} can't be read ({error}): start the version of Felloe that "

@@ -102,6 +102,10 @@ class Store(Protocol):
         """Make it the cluster's newest desired state; the generation rises only where the root differs."""
         ...
 
+    def move(self, cluster: str, revision: str) -> None:
+        """Let the newest desired state of a cluster stand for another revision; all else stays."""
+        ...
+
     def desired(self, cluster: str) -> Desired | None:
         """Return the newest desired state of a cluster."""
         ...

@@ -240,6 +240,10 @@ class SqliteStore:
                 root,
             )
 
+    def move(self, cluster: str, revision: str) -> None:
+        """Let the newest desired state of a cluster stand for another revision."""
+        self._db.write("UPDATE desired SET revision = ? WHERE cluster = ?", revision, cluster)
+
     def desired(self, cluster: str) -> Desired | None:
         """Return the newest desired state of a cluster."""
         row = self._db.row(f"{_DESIRED} WHERE cluster = ?", cluster)

@@ -53,6 +53,16 @@ class WorkloadPlan:
     conditions: tuple[Condition, ...] = ()
     notes: tuple[str, ...] = ()
 
+    def moved(self, revision: str, to: str) -> WorkloadPlan:
+        """Return the same with one revision in the place of another."""
+        if revision not in (self.revision, self.attempted):
+            return self
+        return replace(
+            self,
+            revision=to if self.revision == revision else self.revision,
+            attempted=to if self.attempted == revision else self.attempted,
+        )
+
 
 class Slice(NamedTuple):
     """What a unit is on one cluster: a digest over its workloads, whatever people asked of these.
@@ -92,6 +102,10 @@ class ClusterPlan:
     def by_id(self) -> Mapping[WorkloadId, WorkloadPlan]:
         """Return the workloads by who they are."""
         return {workload.id: workload for workload in self.workloads}
+
+    def moved(self, revision: str, to: str) -> ClusterPlan:
+        """Return the plan with one revision in the place of another, wherever its workloads tell theirs."""
+        return replace(self, workloads=tuple(each.moved(revision, to) for each in self.workloads))
 
     def without_blobs(self) -> ClusterPlan:
         """Return the plan as it is worth keeping, once its objects are stored."""

@@ -57,6 +57,24 @@ async def test_a_commit_moves_only_the_clusters_that_it_changes(world: World) ->
         assert hub.desired("b").revision == hub.desired("a").revision == hub.plans.revision != before.revision
 
 
+async def test_a_commit_that_is_about_others_moves_the_revision_of_a_cluster_for_good(world: World) -> None:
+    world.repository.commit(synced("a", v="1") | synced("b", v="1"))
+    async with world.hub() as hub:
+        hub.join("b")
+        await hub.look()
+        before = hub.desired("b")
+        world.repository.commit(synced("a", v="2"))
+        await hub.look()
+        plan, revision = hub.plans.clusters["b"], hub.desired("b").revision
+        assert plan.by_id[SYNC].revision == revision != before.revision
+        assert hub.desired("b").plan == before.plan, "the plan, which says nothing else, is not written again"
+    shutil.rmtree(world.folder / "data" / "git")
+    shutil.rmtree(world.repository.path)
+    async with world.hub() as hub:
+        assert hub.desired("b").revision == revision
+        assert hub.plans.clusters["b"] == plan
+
+
 async def test_a_hub_that_starts_again_has_the_same_roots_and_sends_nothing_anew(world: World) -> None:
     world.repository.commit(synced("a", v="1"))
     async with world.hub() as hub:
