@@ -42,6 +42,7 @@ faults: setup binaries ## kill a spoke at 200 points (KILLS=N, SEED=N: repeat wh
 bench: setup binaries ## measure against the raw limit of this machine
 	$(RUN) -m bench
 	$(RUN) -m bench.scale
+	$(RUN) -m bench.targeting
 	$(RUN) -m bench.rollout
 
 binaries: setup ## build the test control plane (cached)
