@@ -20,7 +20,8 @@ from spoke.kube.shapes import mapping, mappings, metadata_of
 
 _NODES: Final = "/api/v1/nodes"
 _LOOKED_AT: Final = 100
-_AGAIN_SECONDS: Final = 600.0
+_AGAIN_SECONDS: Final = 3600.0
+"""Seconds: a cluster in which nothing happens is to be left alone, and what is asked here changes seldom."""
 _AFTER_FAILURE_SECONDS: Final = 30.0
 _REFUSED: Final = frozenset({403, 404})
 _SCHEME: Final = re.compile(r"([a-z][a-z0-9.-]{0,62})://")
@@ -29,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 
 async def keep_learning(client: KubeClient, learned: Callable[[Mapping[str, str]], None]) -> None:
-    """Tell `learned` what the cluster is, now and every some minutes, until cancelled."""
+    """Tell `learned` what the cluster is, now and about once an hour, until cancelled."""
     while True:
         pause = _AGAIN_SECONDS
         try:
