@@ -100,6 +100,13 @@ CATALOGUE = {
             versioned_by="sigs.k8s.io/kustomize/kustomize/v5",
         ),
         Program(
+            "prometheus",
+            "prometheus",
+            "github.com/prometheus/prometheus/cmd/prometheus",
+            versioned_by="github.com/prometheus/prometheus",
+            version_variables=("github.com/prometheus/common/version.Version",),
+        ),
+        Program(
             "kustomize-controller",
             "flux",
             "github.com/fluxcd/kustomize-controller",
