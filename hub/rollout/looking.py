@@ -124,7 +124,7 @@ def _taken(draft: Draft, view: View, member: Member) -> None:
         draft.admitted_at.pop(name, None)
     if fell_back and draft.phase is Phase.COMPLETE:
         view.fell_back += name not in draft.failed
-        view.done.append(name)
+        (view.failed if name in draft.failed else view.done).append(name)
         return
     reported = member.on_target and member.health is Health.FAILED
     if reported and name not in draft.retried:
