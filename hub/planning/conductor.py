@@ -146,7 +146,9 @@ class Conductor:
             number = record.state.assigned.get(cluster, 0) if record.state else 0
             if record.state is not None and number:
                 release = self._releases.known.get(number)
-                who = record.state.who or policy(record.state.strategy or DEFAULT_STRATEGY)
+                approved = record.approved.get(number)
+                who = approved.who if approved else record.state.who
+                who = who or policy(record.state.strategy or DEFAULT_STRATEGY)
                 found.append(Passage(track, number, who, release.author if release else ""))
         return found
 
@@ -177,6 +179,7 @@ class Conductor:
         async with self._records.turn:
             look = Look(this, newest, plans, commits, time.time())
             clusters, self._stirred_clusters = self._stirred_clusters, set()
+            clusters |= self._membership.due(look.now)
             tracks, self._stirred = self._stirred, set()
             try:
                 changed = await (self._all(look) if anew else self._some(look, clusters, tracks))
@@ -188,6 +191,8 @@ class Conductor:
             self._chronicle.show(changed, self._seen.keys())
             self._gates.ask({question: asked for seen in self._seen.values() for question, asked in seen.asked.items()})
             wakes = [seen.wake_at for seen in self._seen.values() if seen.wake_at is not None]
+            if (ripe := self._membership.wake_at()) is not None:
+                wakes.append(ripe)
             self.wake_at = min(wakes, default=None)
             held: dict[str, dict[str, Held]] = {}
             for track, seen in self._seen.items():

@@ -64,6 +64,17 @@ class Membership:
         self._pinned = pinned
         self._reports = reports
         self._failing: dict[tuple[str, str], float] = {}
+        self._ripe: set[tuple[str, str]] = set()
+
+    def due(self, now: float) -> set[str]:
+        """Return the clusters of which a failure that might have passed by itself did not: they are to be looked at."""
+        ripe = {key for key, since in self._failing.items() if key not in self._ripe and now - since >= _GRACE}
+        self._ripe |= ripe
+        return {cluster for cluster, _ in ripe}
+
+    def wake_at(self) -> float | None:
+        """Return when the next of such failures counts, in seconds since 1970; None where there is none."""
+        return min((since + _GRACE for key, since in self._failing.items() if key not in self._ripe), default=None)
 
     def given(self, cluster: str) -> Mapping[str, Slice]:
         """Return what a cluster was given last, by unit."""
@@ -107,9 +118,10 @@ class Membership:
         found = evidence(given, track.unit, self._reports.reported(cluster), self._reports.refusal(cluster))
         if found.health is not Health.FAILED or not found.soon:
             self._failing.pop(key, None)
+            self._ripe.discard(key)
             return found
         since = self._failing.setdefault(key, look.now)
-        if look.now - since >= _GRACE:
+        if key in self._ripe or look.now - since >= _GRACE:
+            self._ripe.add(key)
             return found
-        look.wake(since + _GRACE)
         return Evidence(Health.PROGRESSING, found.message)

@@ -170,18 +170,24 @@ class Inside:
         for cluster in clusters:
             self.reporter.connected(cluster, link_pb2.Hello(spoke_version="test"))
 
-    def report(self, cluster: str, *, healthy: bool = True) -> None:
-        """Say what a spoke would that has applied all of the newest bundle."""
+    def report(self, cluster: str, *, healthy: bool = True, refused: str = "") -> None:
+        """Say what a spoke would that has applied all of the newest bundle, or whose API server `refused` it."""
         plan = self.plans.clusters[cluster]
         said = status_pb2.ClusterStatus(full=True, root=plan.bundle.root)
         for workload in plan.bundle.workloads:
             said.workloads.add(
                 id=workload_id_to_proto(workload.id),
                 digest=workload.digest,
-                applied_digest=workload.digest,
-                healthy_digest=workload.digest if healthy else b"",
+                applied_digest=b"" if refused else workload.digest,
+                healthy_digest=workload.digest if healthy and not refused else b"",
+                problem_count=1 if refused else 0,
                 conditions=[
-                    status_pb2.Condition(type="Ready", status=status_pb2.CONDITION_STATUS_TRUE, reason="Succeeded"),
+                    status_pb2.Condition(
+                        type="Ready",
+                        status=status_pb2.CONDITION_STATUS_FALSE if refused else TRUE,
+                        reason="ReconciliationFailed" if refused else "Succeeded",
+                        message=refused,
+                    ),
                     status_pb2.Condition(
                         type="Healthy",
                         status=TRUE if healthy else status_pb2.CONDITION_STATUS_FALSE,

@@ -311,3 +311,21 @@ async def test_an_older_release_goes_on_although_a_newer_one_is_in_the_first_env
         await hub.planner.steering.promote(Track("placement/shop", "staging"), second, who="ada", reason="good")
         await hub.planner.settled()
         assert values(hub, "d", "s") == ["3", "2"]
+
+
+async def test_an_object_that_is_refused_stops_it_only_when_that_does_not_pass(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hub.planning.membership._GRACE", 1.0)
+    world.repository.commit(shop(world, rollout("careful")))
+    async with world.hub() as hub:
+        await fleet_of(hub, a={"canary": "yes"}, b={})
+        world.repository.commit(version("2"))
+        await hub.look()
+        hub.report("a", refused="a webhook was not there yet")
+        await eventually(lambda: "a webhook" in str(shown(hub).status["clusters"]))
+        assert shown(hub).status["phase"] == Phase.PROGRESSING.value
+        hub.report("a")
+        await eventually(lambda: value(hub, "b") == "2")
+        hub.report("b", refused="no such field")
+        await eventually(lambda: shown(hub).status["phase"] == Phase.PAUSED.value)
