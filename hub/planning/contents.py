@@ -11,6 +11,7 @@ import logging
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from posixpath import normpath
 
 from felloe.errors import FelloeError, SourceError, StoreError
 from hub.fleet import Fleet, load_fleet
@@ -113,12 +114,21 @@ class FleetReader:
         known = self._in_force
         if known is not None and known.snapshot.revision == snapshot.revision:
             return known if known.snapshot is snapshot else InForce(known.fleet, snapshot)
-        fleet = await asyncio.to_thread(load_fleet, snapshot.tree, self._settings.fleet_path)
+        if known is not None and self._same_folder(known.snapshot, snapshot):
+            fleet = known.fleet
+        else:
+            fleet = await asyncio.to_thread(load_fleet, snapshot.tree, self._settings.fleet_path)
         try:
             self._store.save_source(KeptSource(self._key, fetched.revision, fetched.commit.id))
         except StoreError as error:  # a restart would only not find it
             log.warning("can't keep which fleet is in force: %s", error)
         return InForce(fleet, snapshot)
+
+    def _same_folder(self, one: Snapshot, other: Snapshot) -> bool:
+        """Tell whether the fleet folder is the same at two revisions: most commits only touch what clusters get."""
+        path = normpath(self._settings.fleet_path.strip("/"))
+        folders = [snapshot.tree.entry("" if path == "." else path) for snapshot in (one, other)]
+        return None not in folders and len({folder.oid for folder in folders if folder}) == 1
 
     async def _recall(self) -> InForce | None:
         """Return the fleet that was in force before this start, None where it is not here any more."""

@@ -466,3 +466,19 @@ async def test_a_cluster_that_comes_back_and_whose_plan_can_not_be_read_stops_no
         ready = hub.shown("a").condition("Ready")
         assert ready is not None
         assert (ready.reason, "cluster a can't be read" in ready.message) == ("NotPublished", True)
+
+
+async def test_a_commit_outside_of_the_fleet_folder_leaves_the_fleet_as_it_is(world: World) -> None:
+    world.repository.commit(synced("a", v="1") | {"fleet/environments.yaml": documents(environment("dev"))})
+    async with world.hub() as hub:
+        hub.join("a")
+        await hub.look()
+        before = hub.plans.fleet
+        world.repository.commit(synced("a", v="2"))
+        await hub.look()
+        assert hub.objects("a") == {"settings": {"v": "2"}}
+        assert hub.plans.fleet is before
+        world.repository.commit({"fleet/more.yaml": documents(environment("production"))})
+        await hub.look()
+        assert hub.plans.fleet is not None
+        assert sorted(hub.plans.fleet.environments) == ["dev", "production"]
