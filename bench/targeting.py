@@ -22,6 +22,7 @@ from bench import simulated
 from bench.simulated import Renders, Tree
 from felloe.errors import RenderError
 from hub.fleet import load_fleet
+from hub.heap import Heap
 from hub.render.render import Rendered
 from hub.sources.spec import GitRef, GitSpec
 from hub.targeting import ClusterPlan, Inputs, Memo, RenderWant, Resolution, Snapshot
@@ -57,6 +58,7 @@ class Fleet:
         self._renders = Renders()
         self._results: dict[RenderWant, Rendered | RenderError] = {}
         self._versions = simulated.folders()
+        self._heap = Heap()
         self._commits = 0
         self._text = ""
         self.commit()
@@ -97,6 +99,7 @@ class Fleet:
                 self._results[want] = self._renders.render(want, self._tree)
             pending = waiting
         if whole:
+            self._heap.settle()
             self._memo.keep(self.labels)
             revision = self._tree.revision
             self._results = {want: each for want, each in self._results.items() if want.revision == revision}
@@ -116,6 +119,7 @@ class Fleet:
 
 def measure(count: int) -> Row:
     """Return the figures of a fleet of this size."""
+    gc.unfreeze()
     gc.collect()
     before = psutil.Process().memory_info().rss
     fleet = Fleet(count)

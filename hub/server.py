@@ -13,7 +13,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +32,7 @@ from hub.api.serve import ApiServer, serve
 from hub.audit import AuditLog
 from hub.config import Address, HubConfig
 from hub.gates.asking import Gates
+from hub.heap import Heap
 from hub.link.enrolment import Enrolment
 from hub.link.server import LinkServer
 from hub.metrics import HubMetrics
@@ -47,6 +48,7 @@ from hub.render.render import start_renderer
 from hub.reporting.chronicle import RolloutChronicle
 from hub.reporting.reporter import Reporter
 from hub.rollout.model import Track
+from hub.sources.follow import SourceState
 from hub.sources.secrets import SecretFolder
 from hub.sources.spec import FLEET_KEY, GitSpec, parse_fleet_url
 from hub.sources.url import UrlRewriter
@@ -169,9 +171,15 @@ async def _open(config: HubConfig, stack: AsyncExitStack) -> _Hub:
     link = LinkServer(store, blobs, authority, enrolment, reporter)
     settings = Settings(_fleet_source(config), config.fleet_path, config.sync_path, rewriter.rewrite)
     audit = AuditLog(store)
+    heap = Heap()
 
     def answered(track: Track) -> None:
         planner.advance(track)
+
+    async def shown(sources: Iterable[SourceState], clusters: Collection[str] | None) -> None:
+        await reporter.show(sources, clusters)
+        if clusters is None:
+            heap.settle()
 
     gates = Gates(secrets, answered)
     promoter = Promoter(git, secrets, lambda _environment: planner.advance())
@@ -190,7 +198,7 @@ async def _open(config: HubConfig, stack: AsyncExitStack) -> _Hub:
         gates=gates,
         promotions=promoter,
         chronicle=RolloutChronicle(reporter, audit),
-        on_round=reporter.show,
+        on_round=shown,
     )
     reporter.on_lack, reporter.on_membership = planner.publish_again, planner.noticed
     reporter.on_progress = planner.moved
