@@ -376,7 +376,8 @@ class Conductor:
         if before is None:
             return record, Promoted(look.newest.number)
         known = observe(record.promotion, before.state, look.now)
-        found = promote(promotion, before.state, known, record.approved, look.now)
+        urgent = {number: each.urgent for number, each in self._releases.known.items() if each.urgent}
+        found = promote(promotion, before.state, known, record.approved, look.now, urgent=urgent)
         look.wake(found.wake_at)
         return replace(record, promotion=known), found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -18,6 +19,9 @@ from hub.targeting.plan import NOTHING, Slice
 
 _GRACE: Final = 10.0
 """Seconds for which what may pass by itself is no failure."""
+
+_RECONNECT: Final = 60.0
+"""Seconds after the start of a hub in which a spoke that was connected before is not taken to be away."""
 
 
 class Reports(Protocol):
@@ -65,16 +69,21 @@ class Membership:
         self._reports = reports
         self._failing: dict[tuple[str, str], float] = {}
         self._ripe: set[tuple[str, str]] = set()
+        self._back_until = time.time() + _RECONNECT
+        self._awaited: set[str] = set()
 
     def due(self, now: float) -> set[str]:
         """Return the clusters of which a failure that might have passed by itself did not: they are to be looked at."""
+        back = self._awaited if now >= self._back_until else set()
+        self._awaited = self._awaited - back
         ripe = {key for key, since in self._failing.items() if key not in self._ripe and now - since >= _GRACE}
         self._ripe |= ripe
-        return {cluster for cluster, _ in ripe}
+        return back | {cluster for cluster, _ in ripe}
 
     def wake_at(self) -> float | None:
         """Return when the next of such failures counts, in seconds since 1970; None where there is none."""
-        return min((since + _GRACE for key, since in self._failing.items() if key not in self._ripe), default=None)
+        wakes = [since + _GRACE for key, since in self._failing.items() if key not in self._ripe]
+        return min(wakes + ([self._back_until] if self._awaited else []), default=None)
 
     def given(self, cluster: str) -> Mapping[str, Slice]:
         """Return what a cluster was given last, by unit."""
@@ -100,7 +109,7 @@ class Membership:
             name=cluster,
             labels=plan.labels,
             environment=plan.environment,
-            online=self._reports.online(cluster),
+            online=self._online(cluster, look),
             target=target.digest,
             given=self.given(cluster).get(track.unit, NOTHING).digest,
             release=state.assigned.get(cluster, 0),
@@ -109,6 +118,15 @@ class Membership:
             unresolved=target.unresolved,
             frozen=plan.paused,
         )
+
+    def _online(self, cluster: str, look: Look) -> bool:
+        """Tell whether a cluster is connected; after a start of the hub, one that was has some time to come back."""
+        if self._reports.online(cluster):
+            return True
+        if look.now >= self._back_until or self._reports.reported(cluster) is None:
+            return False
+        self._awaited.add(cluster)
+        return True
 
     def _seen(self, track: Track, cluster: str, look: Look) -> Evidence:
         """Return how a cluster is with what it was given; a failure that may pass has time to."""

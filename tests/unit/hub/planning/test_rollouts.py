@@ -329,3 +329,23 @@ async def test_an_object_that_is_refused_stops_it_only_when_that_does_not_pass(
         await eventually(lambda: value(hub, "b") == "2")
         hub.report("b", refused="no such field")
         await eventually(lambda: shown(hub).status["phase"] == Phase.PAUSED.value)
+
+
+async def test_after_a_start_a_cluster_has_time_to_come_back_before_it_is_passed_over(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hub.planning.membership._RECONNECT", 3.0)
+    world.repository.commit(shop(world, rollout("careful")))
+    async with world.hub() as hub:
+        await fleet_of(hub, a={"canary": "yes"}, b={}, c={})
+        world.repository.commit(version("2"))
+        await hub.look()
+    async with world.hub() as hub:
+        hub.connect("a")
+        hub.report("a")
+        await eventually(lambda: value(hub, "b") == "2")
+        assert shown(hub).status["phase"] == Phase.PROGRESSING.value, "b and c are waited for"
+        hub.connect("b")
+        hub.report("b")
+        await eventually(lambda: shown(hub).status["phase"] == Phase.COMPLETE.value)
+        assert "'state': 'Offline'" in str(shown(hub).status["clusters"]), "c did not come back"
