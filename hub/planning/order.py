@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from hub.fleet import Fleet
 from hub.fleet.strategy import ApprovalGate, HttpGate, Stage
-from hub.planning.tracks import Course, course, stands_alone, upstream_first
+from hub.planning.rollouts.tracks import Course, course, stands_alone, upstream_first
 from hub.rollout.model import Member, Track
 from hub.rollout.stages import place, stages_of
 from hub.targeting.plan import PLACEMENT_ORIGIN

@@ -25,21 +25,21 @@ from hub.link.server import LinkServer
 from hub.metrics import HubMetrics
 from hub.planning.admission import Admission
 from hub.planning.commits import Commits, TimedGitSources
-from hub.planning.conductor import Chronicle, Conductor, Gates
 from hub.planning.contents import Contents, FleetReader
 from hub.planning.deliveries import Deliveries
 from hub.planning.forecast import Forecasts, Standing
-from hub.planning.git_promotion import Promotions
-from hub.planning.membership import Membership, Reports
 from hub.planning.overlays import RETRY_SECONDS, Overlays
 from hub.planning.pinned import Pinned
 from hub.planning.plans import Plans, Settings
 from hub.planning.preview import Previews
 from hub.planning.publishing import Publisher
-from hub.planning.records import Records
 from hub.planning.releases import Releases
 from hub.planning.resolving import Resolver, Round, distinct
-from hub.planning.steering import Steering
+from hub.planning.rollouts.conductor import Chronicle, Conductor, Gates
+from hub.planning.rollouts.git_promotion import Promotions
+from hub.planning.rollouts.membership import Membership, Reports
+from hub.planning.rollouts.records import Records
+from hub.planning.rollouts.steering import Steering
 from hub.render.render import Renderer
 from hub.rollout.model import Release, Track
 from hub.sources.follow import SourceManager, SourceState

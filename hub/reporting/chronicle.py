@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from typing import Final
 
 from hub.audit import Action, AuditLog, policy
-from hub.planning.conductor import DEFAULT_STRATEGY
+from hub.planning.rollouts.conductor import DEFAULT_STRATEGY
 from hub.promoting.model import Outcome, Wanted
 from hub.reporting.reporter import Reporter
 from hub.rollout.model import Act, Note, Release, RolloutState, Track
@@ -40,7 +40,7 @@ _ACTS: Final = {
 
 
 class RolloutChronicle:
-    """Keeps what happens to rollouts, and shows how they are (`hub.planning.conductor.Chronicle`)."""
+    """Keeps what happens to rollouts, and shows how they are (`hub.planning.rollouts.conductor.Chronicle`)."""
 
     def __init__(self, reporter: Reporter, audit: AuditLog) -> None:
         self._reporter = reporter

@@ -9,10 +9,10 @@ from typing import Final, Protocol
 
 from felloe.v1 import status_pb2
 from hub.planning.commits import Commits
-from hub.planning.evidence import Evidence, evidence
 from hub.planning.pinned import Pinned
 from hub.planning.plans import Plans
 from hub.planning.resolving import Round
+from hub.planning.rollouts.evidence import Evidence, evidence
 from hub.rollout.model import Health, Member, Release, RolloutState, Track
 from hub.targeting import ClusterPlan
 from hub.targeting.plan import NOTHING, Slice

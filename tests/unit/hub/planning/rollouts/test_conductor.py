@@ -2,90 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import pytest
 
 from felloe.errors import ConfigError
-from felloe.identity import WorkloadId
 from hub.rollout.model import Act, Phase, Track
-from hub.status.fleet import fleet_view
-from hub.status.resource import Collection, Key, Resource
 from hub.store import AuditQuery
-from tests.fleet.manifests import config_map, documents, environment, git_repository, kustomization, placement
+from tests.fleet.manifests import documents, environment, git_repository
 from tests.unit.hub.composition import Inside, World, eventually
-
-SHOP = WorkloadId("Kustomization", "flux-system", "shop")
-TRACK = Track("placement/shop")
-CANARY: Sequence[Mapping[str, object]] = (
-    {"name": "canary", "clusterSelector": {"matchLabels": {"canary": "yes"}}},
-    {"name": "rest", "maxConcurrent": 1},
+from tests.unit.hub.planning.rollouts.shop import (
+    CANARY,
+    SHOP,
+    converge,
+    fleet_of,
+    rollout,
+    shop,
+    shown,
+    value,
+    values,
+    version,
+    waits,
 )
 
-
-def rollout(name: str, stages: Sequence[Mapping[str, object]] = CANARY, **spec: object) -> dict[str, object]:
-    return {
-        "apiVersion": "fleet.felloe.io/v1alpha1",
-        "kind": "Rollout",
-        "metadata": {"name": name},
-        "spec": {"stages": list(stages), **spec},
-    }
-
-
-def shop(world: World, *more: Mapping[str, object]) -> dict[str, str]:
-    """The files of a fleet in which every cluster gets one ConfigMap, by a Rollout."""
-    objects = (git_repository("config", world.repository.url), kustomization("shop", "./shop"), *more)
-    named = {"rollout": "careful"} if any(each["kind"] == "Rollout" for each in more) else {}
-    placed = placement("shop", "shop", clusterSelector={}, **named)
-    return {"fleet/all.yaml": documents(*objects, placed)} | version("1")
-
-
-def version(number: str, **data: str) -> dict[str, str]:
-    return {"shop/map.yaml": documents(config_map("settings", "default", v=number, **data))}
-
-
-async def fleet_of(hub: Inside, **labels: dict[str, str]) -> None:
-    """Have clusters join, and be healthy with what they get."""
-    for name, own in labels.items():
-        hub.join(name, **own)
-    hub.connect(*labels)
-    await hub.look()
-    await converge(hub, *labels)
-
-
-async def converge(hub: Inside, *clusters: str) -> None:
-    """Say of clusters, again and again, that they are healthy with what they were given, until nothing moves."""
-    for _ in range(2 * len(clusters) + 2):
-        before = {name: hub.plans.clusters[name].bundle.root for name in clusters}
-        for name in clusters:
-            hub.report(name)
-        await hub.planner.settled()
-        if before == {name: hub.plans.clusters[name].bundle.root for name in clusters}:
-            return
-
-
-def value(hub: Inside, cluster: str) -> object:
-    data = hub.objects(cluster, SHOP)["settings"]
-    assert isinstance(data, dict)
-    return data["v"]
-
-
-def values(hub: Inside, *clusters: str) -> list[object]:
-    return [value(hub, name) for name in clusters]
-
-
-def shown(hub: Inside, name: str = "shop") -> Resource:
-    posted = hub.board.get(Collection.ROLLOUTS, Key("", "Rollout", "", name))
-    assert posted is not None
-    return posted.resource
-
-
-def waits(hub: Inside) -> list[dict[str, object]]:
-    """What the view of the whole fleet says that is waited for."""
-    shown = (Collection.ENVIRONMENTS, Collection.CLUSTERS, Collection.ROLLOUTS)
-    found = fleet_view(*(hub.board.resources(each).values() for each in shown))["waits"]
-    assert isinstance(found, list)
-    return found
+TRACK = Track("placement/shop")
 
 
 async def act(hub: Inside, what: Act, track: Track = TRACK, **more: str) -> None:
@@ -316,7 +256,7 @@ async def test_an_older_release_goes_on_although_a_newer_one_is_in_the_first_env
 async def test_an_object_that_is_refused_stops_it_only_when_that_does_not_pass(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hub.planning.membership._GRACE", 1.0)
+    monkeypatch.setattr("hub.planning.rollouts.membership._GRACE", 1.0)
     world.repository.commit(shop(world, rollout("careful")))
     async with world.hub() as hub:
         await fleet_of(hub, a={"canary": "yes"}, b={})
@@ -334,7 +274,7 @@ async def test_an_object_that_is_refused_stops_it_only_when_that_does_not_pass(
 async def test_after_a_start_a_cluster_has_time_to_come_back_before_it_is_passed_over(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hub.planning.membership._RECONNECT", 3.0)
+    monkeypatch.setattr("hub.planning.rollouts.membership._RECONNECT", 3.0)
     world.repository.commit(shop(world, rollout("careful")))
     async with world.hub() as hub:
         await fleet_of(hub, a={"canary": "yes"}, b={}, c={})

@@ -18,14 +18,14 @@ from hub.fleet import Fleet
 from hub.fleet.strategy import Gate, Promotion, Strategy
 from hub.gates.asking import Asked, Question
 from hub.planning.commits import Commits
-from hub.planning.git_promotion import Promotions, promotions_in_git
 from hub.planning.history import Passage
-from hub.planning.membership import Look, Membership
-from hub.planning.milestones import milestones
-from hub.planning.records import Records, TrackRecord
 from hub.planning.releases import Releases
 from hub.planning.resolving import Round
-from hub.planning.tracks import Course, course, stands_alone, upstream_first
+from hub.planning.rollouts.git_promotion import Promotions, promotions_in_git
+from hub.planning.rollouts.membership import Look, Membership
+from hub.planning.rollouts.milestones import milestones
+from hub.planning.rollouts.records import Records, TrackRecord
+from hub.planning.rollouts.tracks import Course, course, stands_alone, upstream_first
 from hub.promoting.model import Outcome, State, Wanted
 from hub.rollout import (
     Promoted,

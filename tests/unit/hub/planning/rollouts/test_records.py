@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from felloe.errors import StoreError
-from hub.planning.records import Records, TrackRecord, record_from_json, record_to_json
+from hub.planning.rollouts.records import Records, TrackRecord, record_from_json, record_to_json
 from hub.rollout import PromotionState
 from hub.rollout.model import GateResult, Phase, RolloutState, Track, Verdict
 from hub.store import SqliteStore

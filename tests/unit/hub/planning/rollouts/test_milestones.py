@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from hub.planning.milestones import milestones
+from hub.planning.rollouts.milestones import milestones
 from hub.rollout.model import Phase, RolloutState, Track
 from hub.store import AuditQuery
 from tests.fleet.manifests import environment
 from tests.unit.hub.composition import Inside, World, eventually
-from tests.unit.hub.planning.test_rollouts import converge, fleet_of, rollout, shop, value, version
+from tests.unit.hub.planning.rollouts.shop import converge, fleet_of, rollout, shop, value, version
 
 TRACK = Track("placement/shop", "production")
 DONE = RolloutState(

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Protocol
 
 from hub.fleet import Fleet
-from hub.planning.records import TrackRecord
 from hub.planning.releases import Releases, source_key
+from hub.planning.rollouts.records import TrackRecord
 from hub.promoting.model import Outcome, Wanted
 from hub.promoting.verified import verified
 from hub.rollout import Promoted
