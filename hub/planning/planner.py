@@ -35,7 +35,7 @@ from hub.planning.preview import Previews
 from hub.planning.publishing import Publisher
 from hub.planning.releases import Releases
 from hub.planning.resolving import Resolver, Round, distinct
-from hub.planning.rollouts.conductor import Chronicle, Conductor, Gates
+from hub.planning.rollouts.conductor import Chronicle, Conductor, Gates, HeldUnits
 from hub.planning.rollouts.git_promotion import Promotions
 from hub.planning.rollouts.membership import Membership, Reports
 from hub.planning.rollouts.records import Records
@@ -65,6 +65,8 @@ class _Planned:
     this: Round
     newest: Release
     plans: Mapping[str, ClusterPlan]
+    unknown: frozenset[str]
+    """The clusters of which that could not be said."""
 
 
 class Planner:
@@ -302,8 +304,9 @@ class Planner:
         names = sorted(members.keys() | in_force.fleet.clusters.keys())
         resolutions, troubles = await self._resolver.resolve(names, this, self._commits)
         self._resolver.keep(names)
-        self._last = _Planned(this, newest, {name: each.plan for name, each in resolutions.items()})
-        held = await self.conductor.look(this, newest, self._last.plans, self._commits, anew=True)
+        plans = {name: each.plan for name, each in resolutions.items()}
+        self._last = _Planned(this, newest, plans, frozenset(troubles))
+        held = await self._look(self._last, anew=True)
         self._follow(resolutions.values(), all_known=not troubles)
         troubles |= await self._publish(self._last, held)
         for gone in self.plans.clusters.keys() - set(names):
@@ -333,8 +336,8 @@ class Planner:
         resolutions, troubles = await self._resolver.resolve(names, this, self._commits)
         plans = {name: plan for name, plan in last.plans.items() if name not in only}
         plans |= {name: each.plan for name, each in resolutions.items()}
-        self._last = _Planned(this, last.newest, plans)
-        held = await self.conductor.look(this, last.newest, plans, self._commits, anew=True)
+        self._last = _Planned(this, last.newest, plans, last.unknown.difference(only).union(troubles))
+        held = await self._look(self._last, anew=True)
         self._follow(resolutions.values(), all_known=False)
         concerned = {*only} | self._admission.changed(held)
         troubles |= await self._publish(self._last, held, concerned)
@@ -346,11 +349,16 @@ class Planner:
         self._forget_marks({name: marks[name] for name in only if name in marks})
         return True
 
+    async def _look(self, last: _Planned, *, anew: bool) -> HeldUnits:
+        return await self.conductor.look(
+            last.this, last.newest, last.plans, self._commits, anew=anew, unknown=last.unknown
+        )
+
     async def _step(self, last: _Planned) -> None:
         """Let rollouts go on by what was planned last; publish for the clusters that this concerns."""
         began = time.monotonic()
         try:
-            held = await self.conductor.look(last.this, last.newest, last.plans, self._commits, anew=False)
+            held = await self._look(last, anew=False)
             concerned = self._admission.changed(held)
             if concerned:
                 troubles = await self._publish(last, held, concerned)

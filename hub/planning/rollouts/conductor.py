@@ -40,6 +40,9 @@ from hub.targeting import ClusterPlan
 from hub.targeting.holding import Held
 from hub.targeting.plan import NOTHING, Slice
 
+_UNKNOWN_PAUSE: Final = 60.0
+"""Seconds until a look at what a release that can't be planned now would be."""
+
 _PENDING_PAUSE: Final = 5.0
 """Seconds until a look at what was still being fetched at the last one."""
 
@@ -105,6 +108,8 @@ class _Seen:
     held: dict[str, Held] = field(default_factory=dict)
     asked: dict[Question, Asked] = field(default_factory=dict)
     wake_at: float | None = None
+    stuck: bool = False
+    """It stays as it is until all of its clusters can be planned again."""
     ready: Promoted | None = None
     """What may be promoted to it, where a commit promotes to its environment."""
 
@@ -129,6 +134,8 @@ class Conductor:
         self._chronicle = chronicle
         self._in_git: dict[str, Outcome] = {}
         self._seen: dict[Track, _Seen] = {}
+        self._went_by: Mapping[str, ClusterPlan] | None = None
+        """The plans at the last look at everything."""
         self._clusters: set[str] = set()
         self._stirred_clusters: set[str] = set()
         self._stirred: set[Track] = set()
@@ -170,14 +177,17 @@ class Conductor:
         commits: Commits,
         *,
         anew: bool,
+        unknown: Collection[str] = (),
     ) -> HeldUnits:
         """Return what each cluster is to have otherwise than by the newest release; `plans` are what that would be.
 
         `anew`: look at everything; otherwise only at what was stirred since the last look, by all the same facts.
+        `unknown` are clusters that can't be planned now: the rollouts that they are part of stay as they are.
         Raise StoreError where the state can't be kept; then nothing may be published.
         """
         async with self._records.turn:
-            look = Look(this, newest, plans, commits, time.time())
+            look = Look(this, newest, plans, commits, time.time(), frozenset(unknown))
+            anew = anew or self._went_by is not plans  # the look that was to come first failed
             clusters, self._stirred_clusters = self._stirred_clusters, set()
             clusters |= self._membership.due(look.now)
             tracks, self._stirred = self._stirred, set()
@@ -202,22 +212,30 @@ class Conductor:
 
     async def _all(self, look: Look) -> list[RolloutFacts]:
         fleet = look.this.in_force.fleet
+        self._went_by = None
         clusters = self._clusters_by_track(fleet, look.plans)
+        stuck = self._stuck(look.unknown)
+        for track in stuck:
+            clusters.setdefault(track, [])
         found: dict[Track, _Seen] = {}
         for track in upstream_first(clusters, fleet):
             record = self._records.all.get(track, TrackRecord())
-            how = course(fleet, track, look.newest, remembered=record.state.strategy if record.state else "")
-            if how is not None:
+            how = course(fleet, track, remembered=record.state.strategy if record.state else "")
+            if how is not None and track in stuck:
+                found[track] = await self._still(track, how, clusters[track], look)
+            elif how is not None:
                 found[track] = await self._track(track, how, clusters[track], look, None)
-        for gone in self._records.all.keys() - found.keys():
+        for gone in self._records.all.keys() - found.keys() if not look.unknown else ():
             self._records.save(gone, None)
-        self._seen = found
+        self._seen, self._went_by = found, look.plans
         self._clusters = {name for seen in found.values() for name in seen.clusters}
         return [seen.facts for seen in found.values()]
 
     async def _some(self, look: Look, clusters: set[str], tracks: set[Track]) -> list[RolloutFacts]:
         changed: list[RolloutFacts] = []
         for track, seen in self._seen.items():
+            if seen.stuck:
+                continue
             stirred = track in tracks or seen.how.upstream in tracks
             stirred = stirred or (seen.wake_at is not None and seen.wake_at <= look.now)
             if self._moved(track, seen, clusters, look) or stirred:
@@ -282,12 +300,29 @@ class Conductor:
                 found.setdefault(Track(unit, environment), []).append(cluster)
         return found
 
+    def _stuck(self, unknown: frozenset[str]) -> frozenset[Track]:
+        """Return the tracks of which a cluster can't be planned: without it they would be judged by the others."""
+        states = ((track, record.state) for track, record in self._records.all.items() if unknown)
+        return frozenset(
+            track
+            for track, state in states
+            if state is None or not unknown.isdisjoint(state.assigned.keys() | state.stage_of.keys())
+        )
+
+    async def _still(self, track: Track, how: Course, clusters: Collection[str], look: Look) -> _Seen:
+        """Leave a track as it is; `clusters` are those of it that can be planned."""
+        own = replace(look, wake_at=None)
+        state = self._records.all[track].state or RolloutState(0, strategy=how.strategy.name)
+        strategy = how.goes_on(state, self._releases.known.get(state.release))
+        facts = RolloutFacts(track, state, strategy, self._releases.known, promotion=how.promotion)
+        return await self._found(_Seen(tuple(clusters), how, facts, stuck=True), (), own)
+
     async def _track(
         self, track: Track, how: Course, clusters: Collection[str], look: Look, seen: _Seen | None
     ) -> _Seen:
         """Take a track one step further; `seen` is what the last look found, None where nothing of it counts."""
         record = self._records.all.get(track, TrackRecord())
-        own = Look(look.this, look.newest, look.plans, look.commits, look.now)
+        own = replace(look, wake_at=None)
         goal, promoted = look.newest.number, Promoted()
         ready: Promoted | None = None
         if how.promotion is not None and how.upstream is not None:
@@ -295,12 +330,13 @@ class Conductor:
             goal = promoted.release if how.promotion.git is None else goal
             if how.promotion.git is not None and how.upstream in self._records.all:
                 ready = promoted
-        state = await self._state(track, how.strategy, record.state, goal, clusters, own)
+        state = await self._state(track, how.begins(self._releases.known.get(goal)), record.state, goal, clusters, own)
+        strategy = self._strategy(how, record.state, state)
         upcoming = look.newest.number if how.promotion is not None and goal < look.newest.number else 0
         facts = RolloutFacts(
             track,
-            state or RolloutState(0, reason=promoted.waiting, strategy=how.strategy.name),
-            how.strategy,
+            state or RolloutState(0, reason=promoted.waiting, strategy=strategy.name),
+            strategy,
             self._releases.known,
             promotion=how.promotion,
             upcoming=upcoming,
@@ -311,7 +347,10 @@ class Conductor:
             self._records.save(track, record)
             return await self._found(_Seen(tuple(clusters), how, facts, ready=ready), (), own)
         members, targets = await self._members(track, state, clusters, own, seen)
-        step = self._advanced(track, how, record, state, list(members.values()), own)
+        if len(members) != len(clusters):  # nobody can say whether they have it
+            own.wake(own.now + _UNKNOWN_PAUSE)
+            return await self._found(_Seen(tuple(clusters), how, facts, ready=ready), (), own)
+        step = self._advanced(track, replace(how, strategy=strategy), record, state, list(members.values()), own)
         facts = replace(facts, state=step.state, members=list(members.values()), waits=step.waits, wake_at=step.wake_at)
         return await self._found(_Seen(tuple(clusters), how, facts, members, targets, ready=ready), step.ask, own)
 
@@ -326,7 +365,9 @@ class Conductor:
                 for name, member in seen.members.items()
             }, seen.targets
         targets = await self._membership.targets(track, state.release, clusters, look)
-        return {name: self._membership.member(track, name, targets[name], state, look) for name in clusters}, targets
+        return {
+            name: self._membership.member(track, name, each, state, look) for name, each in targets.items()
+        }, targets
 
     def _advanced(
         self, track: Track, how: Course, record: TrackRecord, state: RolloutState, members: list[Member], look: Look
@@ -370,14 +411,19 @@ class Conductor:
     ) -> tuple[TrackRecord, Promoted]:
         """Return how far a track may go, by what became of releases in the environment before it.
 
-        A unit that this environment does not have keeps nothing from the next one.
+        A unit that this environment does not have keeps nothing from the next one, once what took it out of there may
+        go on; an environment that has lost all of its clusters lets nothing new through.
         """
         before = self._records.all.get(upstream)
-        if before is None:
-            return record, Promoted(look.newest.number)
-        known = observe(record.promotion, before.state, look.now)
+        upstream_state = before.state if before is not None else None
+        known = observe(record.promotion, upstream_state, look.now)
         urgent = {number: each.urgent for number, each in self._releases.known.items() if each.urgent}
-        found = promote(promotion, before.state, known, record.approved, look.now, urgent=urgent)
+        found = promote(promotion, upstream_state, known, record.approved, look.now, urgent=urgent)
+        if before is None:
+            last = max((each.release for each in known.completions), default=0)
+            there = any(plan.environment == upstream.environment for plan in look.plans.values())
+            if not last or (there and found.release >= last):
+                return record, Promoted(look.newest.number)
         look.wake(found.wake_at)
         return replace(record, promotion=known), found
 
@@ -394,18 +440,26 @@ class Conductor:
 
         What a release is may not be known for some moments, while something is fetched: then it waits.
         """
-        if goal == 0:
-            return state
         same = False
-        if state is None or goal != state.release:
+        if goal and (state is None or goal != state.release):
             wanted = await self._membership.targets(track, goal, clusters, look)
-            if any(each.pending for each in wanted.values()):
-                look.wake(look.now + _PENDING_PAUSE)
-                return state
-            if state is not None and state.release:
+            if len(wanted) != len(clusters) or any(each.pending for each in wanted.values()):
+                look.wake(look.now + (_PENDING_PAUSE if len(wanted) == len(clusters) else _UNKNOWN_PAUSE))
+                goal = 0
+            elif state is not None and state.release:
                 before = await self._membership.targets(track, state.release, clusters, look)
-                same = all(before[name].digest == wanted[name].digest for name in clusters)
-        return succeed(state, goal, strategy, look.now, same=same)
+                same = all(name in before and before[name].digest == wanted[name].digest for name in clusters)
+                if same and any(wanted[name].unresolved and not before[name].unresolved for name in clusters):
+                    goal = 0  # what it is shows when it can be made: until then it is nothing that anybody has
+        return succeed(state, goal, strategy, look.now, same=same) if goal or state is not None else None
+
+    def _strategy(self, how: Course, before: RolloutState | None, state: RolloutState | None) -> Strategy:
+        """Return the strategy of a rollout, which may have begun just now."""
+        if state is None:
+            return how.strategy
+        release = self._releases.known.get(state.release)
+        begun = before is None or before.began_at != state.began_at
+        return how.begins(release) if begun else how.goes_on(state, release)
 
     async def _hold_back(self, seen: _Seen, look: Look) -> None:
         """Note which clusters are to have something else of a unit than the newest release has."""

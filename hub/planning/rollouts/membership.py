@@ -44,7 +44,8 @@ class Reports(Protocol):
 class Look:
     """What one look at all tracks goes by: `plans` are what clusters would have by the `newest` release.
 
-    `wake_at` is when to look again if nothing happens before, in seconds since 1970.
+    `unknown` are the clusters of which that could not be said. `wake_at` is when to look again if nothing happens
+    before, in seconds since 1970.
     """
 
     this: Round
@@ -52,6 +53,7 @@ class Look:
     plans: Mapping[str, ClusterPlan]
     commits: Commits
     now: float
+    unknown: frozenset[str] = frozenset()
     wake_at: float | None = None
 
     def wake(self, at: float | None) -> None:
@@ -98,9 +100,10 @@ class Membership:
         return {name: pinned.get(name) or self._plans.clusters.get(name) or ClusterPlan(name) for name in clusters}
 
     async def targets(self, track: Track, number: int, clusters: Collection[str], look: Look) -> Mapping[str, Slice]:
-        """Return what the unit of a track is on each of its clusters by a release."""
-        plans = await self.plans(number, clusters, look)
-        return {name: plans[name].slices.get(track.unit, NOTHING) for name in clusters}
+        """Return what the unit of a track is on its clusters by a release, but for those where that can't be said."""
+        newest = number == look.newest.number
+        plans = look.plans if newest else await self._pinned.plans(number, clusters, look.this, look.commits)
+        return {name: plans[name].slices.get(track.unit, NOTHING) for name in clusters if name in plans}
 
     def member(self, track: Track, cluster: str, target: Slice, state: RolloutState, look: Look) -> Member:
         """Return a cluster as it is now; `target` is what the rollout's release is for it."""
