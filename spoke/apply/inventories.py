@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from felloe.errors import StoreError
@@ -58,8 +59,7 @@ class Inventories:
         """Make the cluster's record of a workload this one: whole, or in what differs where that is little."""
         known, unsure = self._known.get(inventory.id), inventory.id in self._unsure
         self._unsure.add(inventory.id)
-        # A draft that was given up had a serial too.
-        self._serials[inventory.id] = inventory.serial = max(inventory.serial, self._serials.get(inventory.id, 0)) + 1
+        self._number(inventory)
         if known is None or unsure or (differing := _differing(known, inventory.items)) is None:
             await self._write_whole(inventory)
         else:
@@ -67,6 +67,10 @@ class Inventories:
             self._written[inventory.id].add(name)
             await self._put(name, inventory.id, data)
         self._unsure.discard(inventory.id)
+
+    def _number(self, inventory: Inventory) -> None:
+        """Give a draft its serial; one that was given up had one too."""
+        self._serials[inventory.id] = inventory.serial = max(inventory.serial, self._serials.get(inventory.id, 0)) + 1
 
     async def _write_whole(self, inventory: Inventory) -> None:
         items = dict(inventory.items)
@@ -88,12 +92,21 @@ class Inventories:
         """
         return identity in self._unsure
 
-    async def delete(self, identity: WorkloadId) -> None:
-        """Forget a workload that has no objects any more."""
+    async def delete(self, inventory: Inventory) -> None:
+        """Forget a workload that has no objects any more.
+
+        Where there are several pieces, it is written down first that it has none: some may be outdated, and say what
+        is right no more, were they the ones that are left when this is cut short.
+        """
+        identity = inventory.id
         self._unsure.add(identity)
-        self._known.pop(identity, None)
         written = self._written.get(identity, set())
-        for name in sorted(written):  # the changes last: what they correct must not be what is left
+        if len(written) > 1:
+            nothing = replace(inventory, items={})
+            self._number(nothing)
+            await self._write_whole(nothing)
+        self._known.pop(identity, None)
+        for name in sorted(written, reverse=True):  # the changes, and then the piece that says all
             await self._namespace.delete(CONFIG_MAPS, name)
             written.discard(name)
         self._written.pop(identity, None)

@@ -29,7 +29,7 @@ async def released(context: Context, state: State, hold: Hold) -> None:
         try:
             message = await _once(context, state, hold)
             if not message:
-                await context.inventories.delete(inventory.id)
+                await context.inventories.delete(inventory)
                 state.inventory = Inventory(inventory.id)
                 return
         except KubernetesError as error:

@@ -32,7 +32,7 @@ async def removed(context: Context, state: State, hub: bytes) -> None:
         try:
             outcome = await _take_down(context, state, hub)
             if not state.inventory.items:
-                await context.inventories.delete(state.inventory.id)
+                await context.inventories.delete(state.inventory)
                 context.report.removed(state.inventory.id)
                 return
         except FelloeError as error:

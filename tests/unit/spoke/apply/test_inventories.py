@@ -100,7 +100,7 @@ async def test_little_that_changed_is_written_alone_until_it_is_much() -> None:
                 assert await pieces.loaded(namespace) == inventory
         assert await pieces.loaded(namespace) == inventory
         assert 5 <= pieces.written.count(whole) <= 20
-        await inventories.delete(APPS)
+        await inventories.delete(inventory)
         assert not pieces.kept
 
 
@@ -124,3 +124,36 @@ async def test_after_a_start_and_after_a_write_that_failed_all_is_written() -> N
                 await inventories.write(inventory)
         assert [name.rpartition("-")[2] for name in pieces.written] == ["0", "0", "changes", "0"]
         assert await pieces.loaded(namespace) == inventory
+
+
+@pytest.mark.parametrize("requests", range(8))
+async def test_killed_while_it_is_forgotten_nothing_is_left_that_was_right_once(requests: int) -> None:
+    pieces = _Pieces()
+    allowed = 1000
+
+    async def handler(request: web.Request) -> web.Response:
+        nonlocal allowed
+        allowed -= 1
+        return await pieces(request) if allowed >= 0 else status(403, "Forbidden", "no")
+
+    async with serving(handler) as client:
+        namespace = OwnNamespace(client)
+        inventories = Inventories(namespace)
+        inventory = Inventory(APPS, {_item(number): Item("v1", 1, b"a") for number in range(100)}, prune=True)
+        await inventories.write(inventory)
+        inventory.items[_item(0)] = Item("v1", 1, b"b")
+        await inventories.write(inventory)
+        inventories = Inventories(namespace)
+        inventory = replace((await inventories.load())[APPS], prune=False)
+        await inventories.write(inventory)  # whole: the changes are outdated from now on
+        allowed = requests
+        with contextlib.suppress(KubernetesError):
+            await inventories.delete(replace(inventory, items={}))
+        allowed = 1000
+        left = await pieces.loaded(namespace)
+        assert left is None or not left.prune
+        assert left is None or not requests or not left.items
+        if left is not None:
+            again = Inventories(namespace)
+            await again.delete((await again.load())[APPS])
+        assert not pieces.kept
