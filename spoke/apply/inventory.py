@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from itertools import groupby
 from typing import Final, Self
 
@@ -233,7 +233,7 @@ def _piece(name: str, data: bytes) -> _Piece:
             prune=content["prune"],
             suspend=content["suspend"],
             service_account=content.get("service_account", ""),
-            parting=Parting(**content.get("parting", {})),
+            parting=_parting(content.get("parting", {})),
             requested_at=content["requested_at"],
             applied_digest=_digest(content["applied_digest"]),
             applied_at=content["applied_at"],
@@ -248,6 +248,12 @@ def _piece(name: str, data: bytes) -> _Piece:
         raise StoreError(
             f"the inventory {name} can't be read ({type(error).__name__}): restore it, or delete it and prune by hand"
         ) from error
+
+
+def _parting(said: Mapping[str, object]) -> Parting:
+    """Return what was written; newer spokes may say more, which changes nothing of what is known here."""
+    known = {each.name for each in fields(Parting)}
+    return Parting(**{name: value for name, value in said.items() if name in known})  # type: ignore[arg-type]
 
 
 def _origin_to_json(origin: Origin) -> list[object]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from hashlib import sha256
 from pathlib import Path
 
@@ -47,8 +47,12 @@ class Identity:
 
     @classmethod
     def from_json(cls, text: bytes) -> Identity:
-        """Return what `to_json` wrote. Raise ValueError or TypeError for anything else."""
-        return cls(**orjson.loads(text))
+        """Return what `to_json` wrote, here or in a newer spoke. Raise ValueError or TypeError for anything else."""
+        content = orjson.loads(text)
+        if not isinstance(content, dict):
+            raise TypeError("an identity is an object")
+        known = {each.name for each in fields(cls)}
+        return cls(**{name: value for name, value in content.items() if name in known})
 
     def __repr__(self) -> str:
         return f"Identity(cluster={self.cluster!r}, hub={self.hub!r})"

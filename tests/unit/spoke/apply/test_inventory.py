@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import orjson
 import pytest
+import zstandard
 
 from felloe.digest import Digest
 from felloe.errors import StoreError
 from felloe.identity import ObjectId, WorkloadId
-from spoke.apply.inventory import Inventory, Item, decode, encode, encode_changes
+from spoke.apply.inventory import Inventory, Item, Parting, decode, encode, encode_changes
 from spoke.apply.origin import Origin
 
 ID = WorkloadId("Kustomization", "flux-system", "apps")
@@ -27,6 +29,14 @@ def test_what_is_written_is_read() -> None:
     written.origin = Origin(b"hub", 3, 7, Digest(b"w" * 32))
     written.items[ObjectId("", "Namespace", "", "shop")] = Item("v1", 0, created=True)
     assert decode(encode(written).items()) == {ID: written}
+
+
+def test_what_a_newer_spoke_says_besides_is_passed_over() -> None:
+    written = inventory(3, parting=Parting(timeout=7.0))
+    ((name, data),) = encode(written).items()
+    content = orjson.loads(zstandard.decompress(data))
+    content["more"] = content["parting"]["more"] = 1
+    assert decode([(name, zstandard.compress(orjson.dumps(content)))]) == {ID: written}
 
 
 def test_an_empty_inventory_is_one_piece() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import stat
+from dataclasses import asdict
 from pathlib import Path
 
+import orjson
 import pytest
 from cryptography import x509
 
@@ -24,6 +26,11 @@ def test_it_comes_back_as_it_was_and_only_its_owner_may_read_it(tmp_path: Path) 
     assert stat.S_IMODE((tmp_path / "identity").stat().st_mode) == 0o700
     assert IDENTITY.renew_at == 3000.0
     assert "key" not in repr(IDENTITY)
+
+
+def test_what_a_newer_spoke_says_besides_is_no_reason_to_join_again(tmp_path: Path) -> None:
+    (tmp_path / "identity.json").write_bytes(orjson.dumps(asdict(IDENTITY) | {"more": 1}))
+    assert IdentityStore(tmp_path).load() == IDENTITY
 
 
 def test_the_pending_key_stays_until_an_identity_is_saved(tmp_path: Path) -> None:
