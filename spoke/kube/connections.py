@@ -70,6 +70,7 @@ class Connections:
         self._idle: list[_Connection] = []
         self._open: set[_Connection] = set()
         self._system: ssl.SSLContext | None = None
+        self._reached: _Address | None = None
 
     async def ask(self, request: Request, seconds: float) -> Reply:
         """Return the answer, if it is there within so many seconds.
@@ -144,16 +145,23 @@ class Connections:
         return connection
 
     async def _reach(self, loop: asyncio.AbstractEventLoop) -> socket.socket:
-        """Return a socket that is connected to the first address at which anybody answers."""
+        """Return a socket that is connected to the first address at which anybody answers, the last such one first."""
         addresses: list[tuple[int, _Address]] = _literal(self._host, self._port) or [
             (family, address)
             for family, *_, address in await loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
         ]
+        addresses.sort(key=lambda each: each[1] != self._reached)
         problem: OSError | None = None
         for family, address in addresses:
-            made = _socket(family)
             try:
-                await loop.sock_connect(made, address)
+                made = _socket(family)
+            except OSError as error:  # a kernel without IPv6
+                problem = error
+                continue
+            try:
+                # Where nothing is answered at all, there is to be time for the next one.
+                async with asyncio.timeout(_CONNECT_SECONDS / len(addresses)):
+                    await loop.sock_connect(made, address)
             except OSError as error:
                 made.close()
                 problem = error
@@ -161,6 +169,7 @@ class Connections:
                 made.close()
                 raise
             else:
+                self._reached = address
                 return made
         raise problem or BrokenError(f"{self._host} has no address")
 
@@ -182,7 +191,7 @@ class Connections:
             raise BrokenError(f"{target!r} is no path that can be asked for")
         lines = [f"{request.method} {target} HTTP/1.1", f"Host: {self._name}"]
         for name, value in request.headers.items():
-            if not value.isprintable():
+            if not (value.isascii() and value.isprintable()):
                 raise BrokenError(f"the header {name} would have characters that no header can have")
             lines.append(f"{name}: {value}")
         if request.body is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -90,7 +91,14 @@ async def test_a_request_is_sent_as_it_is_said() -> None:
     assert asked[0].endswith(b"\r\nContent-Type: x\r\nContent-Length: 4\r\n\r\nbody")
 
 
-@pytest.mark.parametrize("request_", [Request("GET", "/a b", {}), Request("GET", "/a", {"X": "a\r\nY: b"})])
+@pytest.mark.parametrize(
+    "request_",
+    [
+        Request("GET", "/a b", {}),
+        Request("GET", "/a", {"X": "a\r\nY: b"}),
+        Request("GET", "/a", {"X": "\u65e5"}),
+    ],
+)
 async def test_nothing_that_breaks_a_request_in_two_is_sent(request_: Request) -> None:
     async with serving(friendly) as server:
         with pytest.raises(BrokenError):
@@ -220,3 +228,44 @@ async def test_nobody_there_is_an_error() -> None:
         pass
     with pytest.raises(OSError, match="onnect"):
         await server.connections.ask(GET, 5)
+
+
+@pytest.mark.parametrize("first", ["silent", "impossible"])
+async def test_of_several_addresses_one_that_does_not_answer_is_passed_over(
+    monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    loop = asyncio.get_running_loop()
+    asked: list[object] = []
+    with socket.socket() as silent:
+        # A backlog that is full answers no more than a network that drops everything.
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(0)
+        waiting = [socket.socket() for _ in range(4)]
+        for each in waiting:
+            each.setblocking(False)
+            each.connect_ex(silent.getsockname())
+        async with serving(friendly) as server:
+            port = server.connections._port
+            refused = (socket.AF_INET, silent.getsockname()) if first == "silent" else (-1, ("", 0))
+
+            async def addresses(*_: object, **__: object) -> list[tuple[object, ...]]:
+                found = [refused, (socket.AF_INET, ("127.0.0.1", port))]
+                return [(family, socket.SOCK_STREAM, 0, "", address) for family, address in found]
+
+            monkeypatch.setattr("spoke.kube.connections._CONNECT_SECONDS", 4.0)
+            monkeypatch.setattr(loop, "getaddrinfo", addresses)
+            connect = loop.sock_connect
+
+            async def connecting(made: socket.socket, address: tuple[str, int]) -> None:
+                asked.append(address)
+                await connect(made, address)
+
+            monkeypatch.setattr(loop, "sock_connect", connecting)
+            connections = Connections(f"http://cluster.example:{port}")
+            for _ in range(2):
+                assert (await connections.ask(GET, 15)).body == b"ok"
+                await connections.close()
+        for each in waiting:
+            each.close()
+    # The one that answered is the first to be asked the next time.
+    assert asked[-2:] == [("127.0.0.1", port)] * 2
