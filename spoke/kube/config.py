@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 import orjson
 
@@ -21,6 +22,7 @@ from felloe.errors import ConfigError, Place
 from spoke.kube.access import Access, Credentials, Reading
 
 SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+_LONGEST_LABEL: Final = 63
 
 
 def in_cluster(environ: Mapping[str, str], folder: Path = SERVICE_ACCOUNT) -> Access:
@@ -97,6 +99,18 @@ def _parsed(text: bytes) -> object:
         raise ValueError(str(error)) from error
 
 
+def _is_url(server: str) -> bool:
+    """Return whether it names a host that can be asked, by its name in ASCII or its address."""
+    try:
+        url = urlsplit(server)
+        host, port = url.hostname or "", url.port
+    except ValueError:
+        return False
+    labels = host.removesuffix(".").split(".")
+    named = host.isascii() and all(0 < len(label) <= _LONGEST_LABEL for label in labels)
+    return named and port != 0 and url.scheme in ("https", "http")
+
+
 class _Kubeconfig:
     def __init__(self, path: Path, content: Mapping[str, object]) -> None:
         self._path = path
@@ -116,7 +130,7 @@ class _Kubeconfig:
                 message = "the spoke runs no plugins: use a client certificate, token or tokenFile"
                 raise self._error(message, f"users[{user_name}].{plugin}")
         server = self._text(cluster, "server").rstrip("/")
-        if not server.startswith(("https://", "http://")):
+        if not _is_url(server):
             raise self._error(f"{server!r} is no http or https URL", f"clusters[{name}].server")
         secure = server.startswith("https://")
         tls, material = self._tls(cluster, user) if secure else (None, b"")

@@ -107,6 +107,9 @@ def test_tokens_and_skipped_verification(tmp_path: Path) -> None:
     [
         ({"exec": {"command": "id"}}, {}, "", r"users\[me\].exec: the spoke runs no plugins"),
         ({}, {"server": "one:6443"}, "", "no http or https URL"),
+        ({}, {"server": "https://:6443"}, "", "no http or https URL"),
+        ({}, {"server": "https://one:66443"}, "", "no http or https URL"),
+        ({}, {"server": "https://one..example"}, "", "no http or https URL"),
         ({}, {}, "third", "has no context named 'third'"),
         ({"client-certificate-data": "%"}, {}, "", "client-certificate-data: is no base64"),
         ({"client-certificate": "missing"}, {}, "", "client-certificate: missing can't be read"),
