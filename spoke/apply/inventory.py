@@ -32,6 +32,8 @@ FORMAT: Final = 1
 CHANGES: Final = "changes"
 """How the name of the piece of changes ends."""
 _ITEMS_IN_A_PIECE: Final = 8000
+_PIECE_BYTES: Final = 960 * 1024
+"""The data of a ConfigMap may be 1 MiB."""
 _LEVEL: Final = 3
 _LARGEST_PIECE_BYTES: Final = 16 * 1024 * 1024
 
@@ -121,6 +123,14 @@ class Inventory:
 def encode(inventory: Inventory) -> dict[str, bytes]:
     """Return the pieces of a whole inventory by name; the number of pieces is part of each name."""
     count = max(1, -(-len(inventory.items) // _ITEMS_IN_A_PIECE))
+    pieces = _cut(inventory, count)
+    while max(map(len, pieces.values())) > _PIECE_BYTES and count < len(inventory.items):
+        count *= 2
+        pieces = _cut(inventory, count)
+    return pieces
+
+
+def _cut(inventory: Inventory, count: int) -> dict[str, bytes]:
     rows: list[list[list[object]]] = [[] for _ in range(count)]
     for identity, item in inventory.items.items():
         rows[_part(identity, count)].append(_row(identity, item))

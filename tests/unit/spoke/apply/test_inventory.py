@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import orjson
 import pytest
 import zstandard
@@ -49,6 +51,17 @@ def test_twenty_thousand_objects_are_split_below_the_limit_of_an_object() -> Non
     assert len(pieces) == 3
     assert max(map(len, pieces.values())) * 4 / 3 < 1_000_000
     assert decode(pieces.items()) == {ID: large}
+
+
+def test_names_that_are_long_and_have_nothing_in_common_are_split_below_it_as_well() -> None:
+    names = random.Random(1)  # noqa: S311
+    items = {
+        ObjectId("", "ConfigMap", "shop", names.randbytes(100).hex()): Item("v1", 1, names.randbytes(16))
+        for _ in range(8000)
+    }
+    pieces = encode(Inventory(ID, items))
+    assert max(map(len, pieces.values())) < 1_000_000
+    assert decode(pieces.items())[ID].items == items
 
 
 def test_after_a_crash_between_pieces_nothing_is_lost_and_the_later_one_wins() -> None:
