@@ -9,7 +9,7 @@ import pytest
 
 from felloe.bundle import ApplyOptions
 from tests.spoke.cluster import Admin
-from tests.spoke.driver import Spoke, asked, eventually
+from tests.spoke.driver import Spoke, disturbed, eventually
 from tests.spoke.manifests import Manifest, Wanted, config_map, deployment, namespace, secret
 
 pytestmark = pytest.mark.cluster
@@ -74,7 +74,7 @@ async def test_what_others_add_and_the_api_server_respells_is_no_drift(spoke: Sp
     admin.patch("apps/v1", "Deployment", "web", "spelling", {"metadata": {"annotations": {"note": "mine"}}}, "tool")
     admin.patch("apps/v1", "Deployment", "web", "spelling", {"spec": {"revisionHistoryLimit": 3}}, "tool")
     await asyncio.sleep(1.0)
-    assert asked(admin.cluster, mark) == []
+    assert disturbed(admin.cluster, mark) == []
     found = admin.get("apps/v1", "Deployment", "web", "spelling")
     assert found
     assert found["metadata"]["annotations"]["note"] == "mine"
@@ -96,7 +96,7 @@ async def test_a_restart_with_kubectl_is_not_undone(spoke: Spoke, admin: Admin) 
     mark = admin.cluster.audit_mark()
     admin.patch("apps/v1", "Deployment", "web", "rollout", restart, "kubectl-rollout")
     await asyncio.sleep(1.0)
-    assert asked(admin.cluster, mark) == []
+    assert disturbed(admin.cluster, mark) == []
 
 
 async def test_an_object_that_was_made_with_kubectl_loses_what_leaves_git(spoke: Spoke, admin: Admin) -> None:
@@ -181,7 +181,7 @@ async def test_an_ignored_field_is_set_once_and_then_left_to_others(spoke: Spoke
     admin.patch("apps/v1", "Deployment", "web", "ignored", {"spec": {"replicas": 5}}, "autoscaler")
     admin.patch("apps/v1", "Deployment", "web", "ignored", {"metadata": {"annotations": {"own/er": "kubectl"}}})
     await asyncio.sleep(1.0)
-    assert asked(admin.cluster, mark) == []
+    assert disturbed(admin.cluster, mark) == []
     # A change in Git keeps what others set, also when nobody but us has ever owned it.
     changed = deployment("ignored", "web", replicas=3)
     changed["metadata"] |= {"annotations": {"own/er": "git"}}  # type: ignore[operator]
@@ -216,4 +216,4 @@ async def test_a_quiet_cluster_is_asked_nothing(spoke: Spoke, admin: Admin) -> N
     await spoke.until("apps", lambda status: bool(status.healthy_digest), "healthy")
     mark = admin.cluster.audit_mark()
     await asyncio.sleep(3.0)
-    assert asked(admin.cluster, mark) == []
+    assert disturbed(admin.cluster, mark) == []

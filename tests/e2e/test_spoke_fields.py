@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.spoke.cluster import Admin
-from tests.spoke.driver import Spoke, asked
+from tests.spoke.driver import Spoke, disturbed
 from tests.spoke.manifests import Manifest, Wanted, config_map, custom, definition, deployment, namespace
 
 pytestmark = pytest.mark.cluster
@@ -18,7 +18,7 @@ async def quiet(admin: Admin) -> None:
     """Fail where the spoke goes on asking for something."""
     mark = admin.cluster.audit_mark()
     await asyncio.sleep(1.0)
-    assert asked(admin.cluster, mark) == []
+    assert disturbed(admin.cluster, mark) == []
 
 
 def with_schema(plural: str, kind: str, spec: dict[str, object], **more: object) -> Manifest:

@@ -10,7 +10,7 @@ import pytest
 from felloe.bundle import ApplyOptions, Dependency, HealthCheck, HealthCheckExpr
 from tests.cluster.controlplane import ControlPlane
 from tests.spoke.cluster import Admin
-from tests.spoke.driver import Spoke, asked, condition, eventually, ready
+from tests.spoke.driver import Spoke, condition, disturbed, eventually, ready
 from tests.spoke.manifests import Manifest, Wanted, config_map, custom, definition, deployment, namespace, workload_id
 
 pytestmark = pytest.mark.cluster
@@ -171,7 +171,7 @@ async def test_health_that_is_well_costs_no_request(spoke: Spoke, admin: Admin, 
     await spoke.until_applied("apps")
     mark = cluster.audit_mark()
     await asyncio.sleep(5)  # longer than the moment after which an unhealthy object is asked about
-    assert asked(cluster, mark) == []
+    assert disturbed(cluster, mark) == []
 
 
 async def test_a_job_gone_by_its_ttl_stays_healthy(spoke: Spoke, admin: Admin) -> None:

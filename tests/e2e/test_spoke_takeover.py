@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.spoke.cluster import Admin
-from tests.spoke.driver import Spoke, asked, eventually
+from tests.spoke.driver import Spoke, asked, disturbed, eventually
 from tests.spoke.manifests import Manifest, Wanted, config_map, definition, deployment, namespace
 
 pytestmark = pytest.mark.cluster
@@ -99,7 +99,7 @@ async def test_an_adopted_deployment_is_neither_scaled_nor_restarted(spoke: Spok
     admin.patch("apps/v1", "Deployment", "web", "scaled", {"spec": {"replicas": 7}}, "kube-controller-manager")
     mark = admin.cluster.audit_mark()
     await asyncio.sleep(0.5)
-    assert asked(admin.cluster, mark) == []
+    assert disturbed(admin.cluster, mark) == []
     spoke.want(Wanted("apps", [deployment("scaled", "web", replicas=2)]))
     await spoke.until_applied("apps")
     assert admin.get("apps/v1", "Deployment", "web", "scaled")["spec"]["replicas"] == 2  # type: ignore[index]
@@ -132,7 +132,7 @@ async def test_what_controllers_inject_is_left_alone_unless_git_sets_it(spoke: S
     mark = admin.cluster.audit_mark()
     admin.patch("admissionregistration.k8s.io/v1", kind, "injected", "", {"webhooks": ours["webhooks"]}, "cainjector")
     await asyncio.sleep(0.5)
-    assert asked(admin.cluster, mark) == []
+    assert disturbed(admin.cluster, mark) == []
     found = admin.get("apps/v1", "Deployment", "web", "injected")
     assert found
     assert [each["name"] for each in found["spec"]["template"]["spec"]["containers"]] == ["main", "sidecar"]
@@ -194,4 +194,4 @@ async def test_fields_that_were_written_in_another_version_are_taken_over(spoke:
     assert admin.get("test.example.com/v1", "Dial", "a", "dials")["spec"] == {"kept": 1}  # type: ignore[index]
     mark = admin.cluster.audit_mark()
     await asyncio.sleep(0.5)
-    assert asked(admin.cluster, mark) == []
+    assert disturbed(admin.cluster, mark) == []

@@ -31,8 +31,8 @@ def app(name: str) -> str:
 
 
 def placed(fleet: Fleet, *placements: dict[str, object]) -> dict[str, str]:
-    objects = [git_repository("fleet", fleet.url)]
-    objects += [kustomization(name, f"./apps/{name}", "fleet") for name in ("new", "old")]
+    objects = [git_repository("config", fleet.url)]
+    objects += [kustomization(name, f"./apps/{name}") for name in ("new", "old")]
     return {"fleet/all.yaml": documents(*objects, *placements)}
 
 

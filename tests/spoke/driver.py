@@ -178,6 +178,15 @@ def asked(cluster: ControlPlane, mark: int) -> list[tuple[str, str, str, str]]:
     ]
 
 
+def disturbed(cluster: ControlPlane, mark: int) -> list[tuple[str, str, str, str]]:
+    """Return what spokes `asked` for since `mark` about objects: not what they write down, nor what the cluster is."""
+    return [
+        (verb, resource, place, name)
+        for verb, resource, place, name in asked(cluster, mark)
+        if resource not in ("", "nodes") and (resource, place) != ("secrets", "felloe-system")
+    ]
+
+
 async def eventually(check: Callable[[], object], what: str) -> None:
     """Wait until a check returns something true."""
     try:
