@@ -32,9 +32,16 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class PromotionState:
-    """What is known of the releases of the environment before, oldest first."""
+    """What is known of the releases of the environment before, oldest first; `environment` is that one's name."""
 
     completions: tuple[Completion, ...] = ()
+    environment: str = ""
+
+    def of(self, environment: str) -> PromotionState:
+        """Return what is known of an environment: nothing where it is not the one before any more."""
+        if self.environment == environment:
+            return self
+        return PromotionState(() if self.environment else self.completions, environment)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +78,7 @@ def observe(known: PromotionState, upstream: RolloutState | None, now: float) ->
             completions.append(replace(each, since=begun, until=now))
     if since is not None and open_since is None:
         completions.append(Completion(upstream.release, since))
-    found = PromotionState(tuple(completions[-KEPT:]))
+    found = replace(known, completions=tuple(completions[-KEPT:]))
     return known if found == known else found
 
 

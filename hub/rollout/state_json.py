@@ -59,18 +59,20 @@ def state_of(text: str) -> RolloutState:
 def promotion_json(known: PromotionState) -> str:
     """Return what is known for a promotion as JSON text."""
     rows = [[each.release, each.since, each.until] for each in known.completions]
-    return orjson.dumps({"completions": rows}).decode()
+    return orjson.dumps({"completions": rows, "environment": known.environment}).decode()
 
 
 def promotion_of(text: str) -> PromotionState:
     """Read what `promotion_json` wrote. Raise ValueError for text that is no such state."""
     try:
-        rows = orjson.loads(text).get("completions", ())
+        read = orjson.loads(text)
+        rows = read.get("completions", ())
         return PromotionState(
             tuple(
                 Completion(int(release), float(since), None if until is None else float(until))
                 for release, since, until in rows
-            )
+            ),
+            str(read.get("environment", "")),
         )
     except (TypeError, AttributeError) as error:
         raise ValueError(f"the state of a promotion can't be read: {type(error).__name__}: {error}") from error

@@ -34,7 +34,7 @@ from hub.rollout import (
     promote,
     succeed,
 )
-from hub.rollout.model import Act, GateResult, Member, Note, Release, RolloutState, Step, Track
+from hub.rollout.model import Act, GateResult, Member, Note, Phase, Release, RolloutState, Step, Track
 from hub.status.rollouts import RolloutFacts
 from hub.targeting import ClusterPlan
 from hub.targeting.holding import Held
@@ -416,7 +416,7 @@ class Conductor:
         """
         before = self._records.all.get(upstream)
         upstream_state = before.state if before is not None else None
-        known = observe(record.promotion, upstream_state, look.now)
+        known = observe(record.promotion.of(upstream.environment), upstream_state, look.now)
         urgent = {number: each.urgent for number, each in self._releases.known.items() if each.urgent}
         found = promote(promotion, upstream_state, known, record.approved, look.now, urgent=urgent)
         if before is None:
@@ -425,7 +425,10 @@ class Conductor:
             if not last or (there and found.release >= last):
                 return record, Promoted(look.newest.number)
         look.wake(found.wake_at)
-        return replace(record, promotion=known), found
+        state = record.state
+        if upstream_state is not None and upstream_state.phase in (Phase.UNDONE, Phase.FAILED) and state is not None:
+            state = replace(state, queue=tuple(each for each in state.queue if each != upstream_state.release))
+        return replace(record, state=state, promotion=known), found
 
     async def _state(
         self,

@@ -33,11 +33,21 @@ class Evidence:
 _HEALTHY: Final = Evidence(Health.HEALTHY)
 
 
-def evidence(plan: ClusterPlan, unit: str, status: pb.ClusterStatus | None, refusal: str = "") -> Evidence:
+Said = Mapping[WorkloadId, pb.WorkloadStatus]
+"""What a spoke said of each workload."""
+
+
+def said_of(status: pb.ClusterStatus) -> Said:
+    """Return what a status says of each workload."""
+    return {workload_id_from_proto(one.id): one for one in status.workloads}
+
+
+def evidence(plan: ClusterPlan, unit: str, status: pb.ClusterStatus | None, said: Said, refusal: str = "") -> Evidence:
     """Return how a cluster is with a unit of the plan that was published for it, by its spoke's whole status.
 
-    `refusal` is why its spoke can't take the bundle, empty where it can. A unit that the plan does not have any more is
-    healthy once the spoke has taken that in.
+    `said` is what that says of each workload, which all units of a cluster share. `refusal` is why its spoke can't take
+    the bundle, empty where it can. A unit that the plan does not have any more is healthy once the spoke has taken that
+    in.
     """
     if refusal:
         return Evidence(Health.FAILED, refusal)
@@ -47,7 +57,6 @@ def evidence(plan: ClusterPlan, unit: str, status: pb.ClusterStatus | None, refu
     if not own:
         taken = status.root == plan.bundle.root
         return _HEALTHY if taken else Evidence(Health.PROGRESSING, "its spoke has not taken it yet")
-    said = {workload_id_from_proto(one.id): one for one in status.workloads}
     found = list(_of_workloads(plan, [each.id for each in own], said))
     for health in (Health.FAILED, Health.PROGRESSING):
         worst = [each for each in found if each.health is health]
@@ -56,9 +65,7 @@ def evidence(plan: ClusterPlan, unit: str, status: pb.ClusterStatus | None, refu
     return _HEALTHY
 
 
-def _of_workloads(
-    plan: ClusterPlan, own: list[WorkloadId], said: Mapping[WorkloadId, pb.WorkloadStatus]
-) -> Iterator[Evidence]:
+def _of_workloads(plan: ClusterPlan, own: list[WorkloadId], said: Said) -> Iterator[Evidence]:
     for identity in own:
         workload = plan.bundle.by_id.get(identity)
         if workload is not None and not workload.options.suspend:

@@ -12,7 +12,7 @@ from hub.planning.commits import Commits
 from hub.planning.pinned import Pinned
 from hub.planning.plans import Plans
 from hub.planning.resolving import Round
-from hub.planning.rollouts.evidence import Evidence, evidence
+from hub.planning.rollouts.evidence import Evidence, Said, evidence, said_of
 from hub.rollout.model import Health, Member, Release, RolloutState, Track
 from hub.targeting import ClusterPlan
 from hub.targeting.plan import NOTHING, Slice
@@ -22,6 +22,10 @@ _GRACE: Final = 10.0
 
 _RECONNECT: Final = 60.0
 """Seconds after the start of a hub in which a spoke that was connected before is not taken to be away."""
+
+
+_READ: Final = 64
+"""How many clusters' statuses are kept as they were read, so that one that says something costs little."""
 
 
 class Reports(Protocol):
@@ -73,6 +77,7 @@ class Membership:
         self._ripe: set[tuple[str, str]] = set()
         self._back_until = time.time() + _RECONNECT
         self._awaited: set[str] = set()
+        self._read: dict[str, tuple[status_pb2.ClusterStatus | None, Said]] = {}
 
     def due(self, now: float) -> set[str]:
         """Return the clusters of which a failure that might have passed by itself did not: they are to be looked at."""
@@ -131,12 +136,23 @@ class Membership:
         self._awaited.add(cluster)
         return True
 
+    def _said(self, cluster: str, status: status_pb2.ClusterStatus | None) -> Said:
+        """Return what a spoke says of each workload; read once for all units of the clusters that were heard last."""
+        known = self._read.pop(cluster, None)
+        if known is None or known[0] is not status:
+            known = status, said_of(status) if status is not None else {}
+        self._read[cluster] = known
+        if len(self._read) > _READ:
+            del self._read[next(iter(self._read))]
+        return known[1]
+
     def _seen(self, track: Track, cluster: str, look: Look) -> Evidence:
         """Return how a cluster is with what it was given; a failure that may pass has time to."""
         given, key = self._plans.clusters.get(cluster), (cluster, track.unit)
         if given is None:
             return Evidence(Health.PROGRESSING)
-        found = evidence(given, track.unit, self._reports.reported(cluster), self._reports.refusal(cluster))
+        status = self._reports.reported(cluster)
+        found = evidence(given, track.unit, status, self._said(cluster, status), self._reports.refusal(cluster))
         if found.health is not Health.FAILED or not found.soon:
             self._failing.pop(key, None)
             self._ripe.discard(key)

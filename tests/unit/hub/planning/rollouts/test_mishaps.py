@@ -9,7 +9,7 @@ import pytest
 
 from felloe.errors import SandboxError, SourceError, StoreError
 from felloe.identity import WorkloadId
-from hub.rollout.model import Phase, Track
+from hub.rollout.model import Act, Phase, Track
 from tests.fleet.manifests import config_map, documents, environment, kustomization, placement
 from tests.unit.hub.composition import Inside, World, eventually
 from tests.unit.hub.planning.rollouts.shop import (
@@ -257,3 +257,49 @@ async def test_an_environment_that_comes_into_a_promotion_in_the_middle_waits_th
         assert values(hub, "d", "s") == ["2", "1"]
         hub.report("d")
         await eventually(lambda: value(hub, "s") == "2")
+
+
+async def test_a_release_that_was_taken_back_upstream_does_not_wait_in_a_queue(world: World) -> None:
+    world.repository.commit(chain(world, rollout("careful", onNewRelease="Queue")))
+    async with world.hub() as hub:
+        await fleet_of(hub, d={"env": "dev"}, s={"env": "staging", "canary": "yes"}, t={"env": "staging"})
+        await converge(hub, "d", "s", "t")
+        world.repository.commit(version("2"))
+        await hub.look()
+        hub.report("d")
+        await eventually(lambda: value(hub, "s") == "2")
+        world.repository.commit(version("3"))
+        await hub.look()
+        hub.report("d")
+        await eventually(lambda: "queue" in shown(hub, "shop@staging").status)
+        await hub.planner.steering.act(
+            Track("placement/shop", "dev"), Act.UNDO, who="ada", reason="bad", stage="", gate="", release=0
+        )
+        await hub.planner.settled()
+        await converge(hub, "s", "t")
+        assert values(hub, "d", "s", "t") == ["2", "2", "2"]
+
+
+async def test_what_was_well_in_another_environment_is_not_promoted_from_the_one_that_takes_its_place(
+    world: World,
+) -> None:
+    def files(upstream: str, *, approval: bool) -> dict[str, str]:
+        last = environment("production")
+        last["spec"] |= {"promotesFrom": {"environment": upstream, "approval": approval}}  # type: ignore[operator]
+        return shop(world, environment("dev"), environment("staging"), last)
+
+    world.repository.commit(files("dev", approval=True))
+    async with world.hub() as hub:
+        await fleet_of(hub, d={"env": "dev"}, s={"env": "staging"}, p={"env": "production"})
+        await hub.planner.steering.promote(Track("placement/shop", "production"), "", who="ada", reason="first")
+        await hub.planner.settled()
+        await converge(hub, "d", "s", "p")
+        world.repository.commit(version("2"))
+        await hub.look()
+        await converge(hub, "d")
+        world.repository.commit(files("staging", approval=False) | version("3"))
+        await hub.look()
+        await hub.planner.settled()
+        assert value(hub, "p") == "1"
+        await converge(hub, "s")
+        await eventually(lambda: value(hub, "p") == "3")
