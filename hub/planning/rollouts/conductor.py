@@ -8,6 +8,7 @@ in between goes on from there.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -219,6 +220,7 @@ class Conductor:
             clusters.setdefault(track, [])
         found: dict[Track, _Seen] = {}
         for track in upstream_first(clusters, fleet):
+            await asyncio.sleep(0)  # hundreds of tracks of thousands of clusters must not hold up the link
             record = self._records.all.get(track, TrackRecord())
             how = course(fleet, track, remembered=record.state.strategy if record.state else "")
             if how is not None and track in stuck:
@@ -236,6 +238,7 @@ class Conductor:
         for track, seen in self._seen.items():
             if seen.stuck:
                 continue
+            await asyncio.sleep(0)
             stirred = track in tracks or seen.how.upstream in tracks
             stirred = stirred or (seen.wake_at is not None and seen.wake_at <= look.now)
             if self._moved(track, seen, clusters, look) or stirred:
