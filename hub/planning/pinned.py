@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Collection, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
@@ -18,6 +19,9 @@ from hub.targeting import ClusterPlan, Inputs, Memo, RenderCache, RenderWant
 
 _OBJECTS: Final = 5_000
 """How many objects of a release's renders are remembered as they were prepared."""
+
+_AGAIN: Final = 60.0
+"""Seconds after which what was not as its release wants it is resolved again: a mirror may have been fetched anew."""
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +49,8 @@ class Pinned:
         self._known: dict[int, dict[str, _Known]] = {}
         self._memos: dict[int, Memo] = {}
         self._told: set[int] = set()
+        self._unresolved: dict[int, tuple[float, set[str]]] = {}
+        """By release, since when which plans are known that are not as it wants them."""
 
     async def plans(
         self, number: int, clusters: Collection[str], this: Round, commits: Commits
@@ -52,6 +58,10 @@ class Pinned:
         """Return what clusters would have by a release, those for which that can be said."""
         fleet = this.in_force.fleet
         known = self._known.setdefault(number, {})
+        since, lacking = self._unresolved.get(number, (0.0, set()))
+        if lacking and time.monotonic() >= since + _AGAIN:
+            for name in self._unresolved.pop(number)[1]:
+                known.pop(name, None)
         wanted = {name: self._resolver.inputs(name, this) for name in clusters}
         missing = [name for name, inputs in wanted.items() if not _good(known.get(name), fleet, inputs)]
         if missing:
@@ -67,12 +77,19 @@ class Pinned:
                 for name, found in resolutions.items():
                     inputs = wanted[name]
                     known[name] = _Known(fleet, inputs.labels, inputs.suspended, found.plan, found.wanted_renders)
+                lacks = {
+                    name for name in resolutions if any(each.unresolved for each in known[name].plan.slices.values())
+                }
+                if lacks:
+                    since, lacking = self._unresolved.get(number, (time.monotonic(), set()))
+                    self._unresolved[number] = since, lacking | lacks
         return {name: known[name].plan for name in clusters if _good(known.get(name), fleet, wanted[name])}
 
     def keep(self, needed: Collection[int]) -> None:
         """Forget all other releases."""
         self._known = {number: plans for number, plans in self._known.items() if number in needed}
         self._memos = {number: memo for number, memo in self._memos.items() if number in needed}
+        self._unresolved = {number: each for number, each in self._unresolved.items() if number in needed}
 
     def _memo(self, number: int) -> Memo:
         return self._memos.setdefault(number, Memo(RenderCache(_OBJECTS)))

@@ -159,17 +159,21 @@ class Releases:
 
 
 class _Pinned(Mapping[GitSpec, Snapshot | str]):
-    """The sources of a release, each opened when it is first asked for."""
+    """The sources of a release, each opened when it is first asked for; one that can't be is tried again."""
 
     def __init__(self, releases: Releases, release: Release) -> None:
         self._releases = releases
         self._release = release
-        self._open: dict[GitSpec, Snapshot | str] = {}
+        self._open: dict[GitSpec, Snapshot] = {}
 
     def __getitem__(self, spec: GitSpec) -> Snapshot | str:
-        if spec not in self._open:
-            self._open[spec] = self._releases.content(spec, self._release)
-        return self._open[spec]
+        known = self._open.get(spec)
+        if known is not None:
+            return known
+        found = self._releases.content(spec, self._release)
+        if isinstance(found, Snapshot):
+            self._open[spec] = found
+        return found
 
     def __contains__(self, spec: object) -> bool:
         return isinstance(spec, GitSpec)

@@ -9,8 +9,10 @@ import pytest
 
 from felloe.errors import SandboxError, SourceError, StoreError
 from felloe.identity import WorkloadId
+from hub.planning.releases import Releases
 from hub.rollout.model import Act, Phase, Track
-from tests.fleet.manifests import config_map, documents, environment, kustomization, placement
+from tests.fleet.manifests import config_map, documents, environment, git_repository, kustomization, placement
+from tests.servers.git_repo import GitRepo
 from tests.unit.hub.composition import Inside, World, eventually
 from tests.unit.hub.planning.rollouts.shop import (
     SHOP,
@@ -304,3 +306,27 @@ async def test_what_was_well_in_another_environment_is_not_promoted_from_the_one
         assert value(hub, "p") == "1"
         await converge(hub, "s")
         await eventually(lambda: value(hub, "p") == "3")
+
+
+async def test_a_release_whose_source_was_away_for_a_while_can_be_gone_back_to(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hub.planning.pinned._AGAIN", 0.0)
+    config = GitRepo(world.folder / "config.git")
+    config.commit(version("1"))
+    placed = placement("shop", "shop", clusterSelector={}, rollout="careful")
+    objects = (git_repository("config", config.url), kustomization("shop", "./shop"), rollout("careful"), placed)
+    world.repository.commit({"fleet/all.yaml": documents(*objects)})
+    async with world.hub() as hub:
+        await fleet_of(hub, a={"canary": "yes"}, b={})
+        config.commit(version("2"))
+        await hub.look()
+    with monkeypatch.context() as patch:
+        patch.setattr(Releases, "content", lambda *_: "its mirror is being fetched anew")
+        async with world.hub() as hub:
+            assert values(hub, "a", "b") == ["2", "1"]
+            patch.undo()
+            act = {"who": "ada", "reason": "bad", "stage": "", "gate": ""}
+            await hub.planner.steering.act(Track("placement/shop"), Act.UNDO, release=0, **act)
+            await hub.planner.settled()
+            assert values(hub, "a", "b") == ["1", "1"]
