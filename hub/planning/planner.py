@@ -35,9 +35,10 @@ from hub.planning.preview import Previews
 from hub.planning.publishing import Publisher
 from hub.planning.releases import Releases
 from hub.planning.resolving import Resolver, Round, distinct
-from hub.planning.rollouts.conductor import Chronicle, Conductor, Gates, HeldUnits
+from hub.planning.rollouts.conductor import Conductor, HeldUnits
 from hub.planning.rollouts.git_promotion import Promotions
 from hub.planning.rollouts.membership import Membership, Reports
+from hub.planning.rollouts.parties import Chronicle, Gates
 from hub.planning.rollouts.records import Records
 from hub.planning.rollouts.steering import Steering
 from hub.render.render import Renderer

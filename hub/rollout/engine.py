@@ -206,14 +206,15 @@ class _Work:
         return known.done_at is not None
 
     def untested(self, view: View, known: StageState) -> bool:
-        """Tell whether a stage would be done only because its clusters are offline.
+        """Tell whether a stage would be done only because its clusters are passed over: offline, or paused.
 
         The last one may, where an earlier one has tried the release; any one may when a person leaves out its soak.
         """
         tried = view.done or (view.stage is self.stages[-1] and any(each.done for each in self.views.values()))
-        if not view.offline or tried or known.soak_skipped:
+        over = sorted(view.offline + view.frozen)
+        if not over or tried or known.soak_skipped:
             return False
-        self.holds[view.stage.name] = f"none of its clusters has tried the release: {listed(view.offline)} offline"
+        self.holds[view.stage.name] = f"none of its clusters has tried the release: {listed(over)} offline or paused"
         return True
 
     def urgent(self, draft: Draft) -> bool:

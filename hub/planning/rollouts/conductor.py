@@ -12,7 +12,7 @@ import asyncio
 import time
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final, Protocol
+from typing import Final
 
 from hub.audit import policy
 from hub.fleet import Fleet
@@ -25,6 +25,7 @@ from hub.planning.resolving import Round
 from hub.planning.rollouts.git_promotion import Promotions, promotions_in_git
 from hub.planning.rollouts.membership import Look, Membership
 from hub.planning.rollouts.milestones import milestones
+from hub.planning.rollouts.parties import Chronicle, Gates
 from hub.planning.rollouts.records import Records, TrackRecord
 from hub.planning.rollouts.tracks import Course, course, stands_alone, upstream_first
 from hub.promoting.model import Outcome, State, Wanted
@@ -35,7 +36,7 @@ from hub.rollout import (
     promote,
     succeed,
 )
-from hub.rollout.model import Act, GateResult, Member, Note, Phase, Release, RolloutState, Step, Track
+from hub.rollout.model import GateResult, Member, Phase, Release, RolloutState, Step, Track
 from hub.status.rollouts import RolloutFacts
 from hub.targeting import ClusterPlan
 from hub.targeting.holding import Held
@@ -52,49 +53,6 @@ DEFAULT_STRATEGY: Final = "default"
 
 HeldUnits = Mapping[str, Mapping[str, Held]]
 """By cluster and unit, what is to be otherwise than by the newest release."""
-
-
-class Gates(Protocol):
-    """Who asks HTTP and Prometheus gates."""
-
-    def ask(self, wanted: Mapping[Question, Asked]) -> None:
-        """Ask exactly these from now on."""
-        ...
-
-    def answers(self, track: Track, release: int) -> Mapping[tuple[str, str], GateResult]:
-        """Return what was answered about a track's rollout of a release, by stage and name of the gate."""
-        ...
-
-
-class Chronicle(Protocol):
-    """Who keeps what happens to rollouts, and shows how they are."""
-
-    def happened(self, track: Track, state: RolloutState, release: Release, note: Note) -> None:
-        """Keep something that the engine did. Raise StoreError where that can't be kept."""
-        ...
-
-    def acted(
-        self,
-        track: Track,
-        release: Release | None,
-        act: Act | None,
-        *,
-        who: str,
-        reason: str,
-        clusters: Iterable[str] = (),
-        stage: str = "",
-        gate: str = "",
-    ) -> None:
-        """Keep what a person did; `act` None: had a release promoted. Raise StoreError where that can't be kept."""
-        ...
-
-    def wrote(self, wanted: Wanted, outcome: Outcome, release: Release | None) -> None:
-        """Keep that a promotion was written to Git. Raise StoreError where that can't be kept."""
-        ...
-
-    def show(self, changed: Iterable[RolloutFacts], tracks: Collection[Track]) -> None:
-        """Show the rollouts that changed; there are no others than those of `tracks`."""
-        ...
 
 
 @dataclass(slots=True)

@@ -124,8 +124,17 @@ class Membership:
             health=seen.health,
             message=seen.message,
             unresolved=target.unresolved,
-            frozen=plan.paused,
+            frozen=plan.paused or self._suspended(track, cluster),
         )
+
+    def _suspended(self, track: Track, cluster: str) -> bool:
+        """Tell whether a person suspended something of the unit there: what it would be like is not to be learned."""
+        given = self._plans.clusters.get(cluster)
+        if given is None:
+            return False
+        bundle = given.bundle.by_id
+        own = (each for each in given.workloads if each.origin == track.unit and each.id in bundle)
+        return any(bundle[each.id].options.suspend and not each.suspend for each in own)
 
     def _online(self, cluster: str, look: Look) -> bool:
         """Tell whether a cluster is connected; after a start of the hub, one that was has some time to come back."""

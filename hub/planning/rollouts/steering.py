@@ -9,7 +9,7 @@ from typing import Final
 
 from felloe.errors import ConfigError
 from hub.planning.releases import Releases
-from hub.planning.rollouts.conductor import Chronicle
+from hub.planning.rollouts.parties import Chronicle
 from hub.planning.rollouts.records import Records, TrackRecord
 from hub.rollout import abort, approve, pause, resume, retry, skip_soak, undo
 from hub.rollout.model import Act, GateResult, RolloutState, Track, Verdict

@@ -131,7 +131,7 @@ def test_a_stage_is_not_done_because_all_of_it_is_offline() -> None:
     assert (world.phase, world.on(2)) == (Phase.PROGRESSING, [])
     assert world.step().waits == {
         "a": "it is offline; it follows when it comes back",
-        "b": "it waits for stage 'canary': none of its clusters has tried the release: a offline",
+        "b": "it waits for stage 'canary': none of its clusters has tried the release: a offline or paused",
     }
     world.boxes["a"].online = True
     world.settle()

@@ -330,3 +330,17 @@ async def test_a_release_whose_source_was_away_for_a_while_can_be_gone_back_to(
             await hub.planner.steering.act(Track("placement/shop"), Act.UNDO, release=0, **act)
             await hub.planner.settled()
             assert values(hub, "a", "b") == ["1", "1"]
+
+
+async def test_a_canary_whose_workload_a_person_suspended_shows_nothing_and_lets_nobody_through(world: World) -> None:
+    world.repository.commit(shop(world, rollout("careful")))
+    async with world.hub() as hub:
+        await fleet_of(hub, a={"canary": "yes"}, b={})
+        await hub.steward.suspend_workload(SHOP, ["a"], suspended=True, who="ada")
+        world.repository.commit(version("2"))
+        await hub.look()
+        await converge(hub, "a", "b")
+        assert values(hub, "a", "b") == ["1", "1"]
+        await hub.steward.suspend_workload(SHOP, ["a"], suspended=False, who="ada")
+        await converge(hub, "a", "b")
+        assert values(hub, "a", "b") == ["2", "2"]
