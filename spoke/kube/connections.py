@@ -132,15 +132,16 @@ class Connections:
         async with asyncio.timeout(_CONNECT_SECONDS):
             connected = await self._reach(loop)
             secure = (tls or self._trusting()) if self._secure else None
+            connection = _Connection(tls, self._open)
             try:
-                _, connection = await loop.create_connection(
-                    lambda: _Connection(tls, self._open),
-                    sock=connected,
+                await loop.create_connection(
+                    lambda: connection,
+                    sock=connected,  # from here on the event loop's: nobody else may close it
                     ssl=secure,
                     server_hostname=self._host if secure else None,
                 )
             except BaseException:
-                connected.close()
+                connection.abandon()
                 raise
         return connection
 
@@ -235,6 +236,7 @@ class _Connection(asyncio.Protocol):
         self._everyone = everyone
         self._transport: asyncio.Transport | None = None
         self._busy = False
+        self._unwanted = False
         self._body: deque[bytes] = deque()
         self._unread = 0
         self._unread_at_most = sys.maxsize
@@ -310,10 +312,18 @@ class _Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
+    def abandon(self) -> None:
+        """Close it as soon as it is there: who asked for it has gone, which asyncio may notice too late."""
+        self._unwanted = True
+        self.abort()
+
     # -- by the event loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's are no subclasses
+        if self._unwanted:
+            self._transport.abort()
+            return
         self._everyone.add(self)
 
     def data_received(self, data: bytes) -> None:

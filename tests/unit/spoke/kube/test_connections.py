@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from spoke.kube.answers import BrokenError
-from spoke.kube.connections import Connections, Request
+from spoke.kube.connections import Connections, Reply, Request, _Connection
+from tests.cluster.pki import Authority
 
 GET = Request("GET", "/x", {"Accept": "text/plain"})
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -269,3 +273,52 @@ async def test_of_several_addresses_one_that_does_not_answer_is_passed_over(
             each.close()
     # The one that answered is the first to be asked the next time.
     assert asked[-2:] == [("127.0.0.1", port)] * 2
+
+
+async def test_who_goes_as_a_tls_handshake_ends_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = Authority("ca")
+    pair = authority.server("apiserver")
+    (tmp_path / "server.pem").write_bytes(pair.certificate + pair.key)
+    offered = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    offered.load_cert_chain(tmp_path / "server.pem")
+    trusting = ssl.create_default_context(cadata=authority.certificate.decode())
+    open_: set[asyncio.StreamWriter] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        open_.add(writer)
+        try:
+            while await reader.readuntil(b"\r\n\r\n"):
+                writer.write(OK)
+        except (asyncio.IncompleteReadError, ConnectionError, ssl.SSLError):
+            pass
+        finally:
+            open_.discard(writer)
+            writer.close()
+
+    listening = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=offered)
+    server = f"https://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+    asked = replace(GET, tls=trusting)
+    going: set[asyncio.Task[Reply]] = set()
+    made = _Connection.connection_made
+
+    def connection_made(connection: _Connection, transport: asyncio.BaseTransport) -> None:
+        made(connection, transport)
+        while going:
+            going.pop().cancel()
+
+    monkeypatch.setattr(_Connection, "connection_made", connection_made)
+    async with asyncio.timeout(30):
+        for _ in range(10):
+            connections = Connections(server)
+            task = asyncio.create_task(connections.ask(asked, 10.0))
+            going.add(task)
+            await asyncio.gather(task, return_exceptions=True)
+            assert task.cancelled()
+            replies = await asyncio.gather(*(connections.ask(asked, 10.0) for _ in range(4)))
+            assert {reply.body for reply in replies} == {b"ok"}
+            await connections.close()
+        while open_:  # noqa: ASYNC110 -- the other end takes a moment to notice
+            await asyncio.sleep(0.01)
+    listening.close()
