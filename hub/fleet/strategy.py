@@ -5,7 +5,6 @@ Facts only, checked and with defaults filled in; `hub.rollout` acts by them. Tim
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
@@ -248,5 +247,3 @@ EVERYWHERE_AT_ONCE: Final = Strategy(
     "", (Stage("all", timeout=float("inf"), on_failure=OnFailure.CONTINUE),), offline=Offline.SKIP
 )
 """What holds where nobody names a Rollout."""
-
-Strategies = Mapping[str, Strategy]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from hub.fleet import Fleet
@@ -88,6 +88,3 @@ def _rollout(fleet: Fleet, track: Track, remembered: str) -> str:
         return ""
     placement = fleet.placements.get(track.unit.removeprefix(PLACEMENT_ORIGIN))
     return placement.rollout if placement else remembered
-
-
-Courses = Mapping[Track, Course]
