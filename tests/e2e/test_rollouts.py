@@ -3,95 +3,36 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.cluster.fixtures import ClusterPool
 from tests.fleet.fleet import Fleet
-from tests.fleet.manifests import (
-    config_map,
-    documents,
-    environment,
-    git_repository,
-    kustomization,
-    namespace,
-    placement,
-)
+from tests.fleet.manifests import environment
 from tests.fleet.processes import eventually
+from tests.fleet.rollouts import (
+    APPROVED,
+    CANARY,
+    NAMES,
+    REST,
+    deliver,
+    files,
+    phase,
+    rollout,
+    shop,
+    status,
+    steer,
+    versions,
+)
 
 pytestmark = pytest.mark.cluster
 
-NAMES = ("a", "b", "c", "d")
-ENVIRONMENTS = {"a": "dev", "b": "staging", "c": "production", "d": "production"}
 BAD_KEY = "not a key"
 
 
-def rollout(name: str, *stages: Mapping[str, object], **spec: object) -> dict[str, object]:
-    return {
-        "apiVersion": "fleet.felloe.io/v1alpha1",
-        "kind": "Rollout",
-        "metadata": {"name": name},
-        "spec": {"stages": list(stages), **spec},
-    }
-
-
-CANARY = {"name": "canary", "clusters": ["a"]}
-REST = {"name": "rest", "maxConcurrent": 1}
-APPROVED = {"name": "rest", "gates": [{"name": "go", "approval": {}}]}
-
-
 @pytest.fixture(scope="module")
-def fleet(clusters: ClusterPool, kustomize_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    found = dict(zip(NAMES, clusters.get(4), strict=True))
-    with Fleet(tmp_path_factory.mktemp("rollouts"), found, kustomize_binary) as fleet:
-        fleet.repository.commit(files(fleet, rollout("careful", CANARY, REST)) | shop("0"), "the shop")
-        fleet.hub.start()
-        for name in NAMES:
-            fleet.join(name, env=ENVIRONMENTS[name])
-        fleet.wait(fleet.repository.head, "healthy")
-        yield fleet
-
-
-def files(fleet: Fleet, *objects: Mapping[str, object]) -> dict[str, str]:
-    """The fleet's objects; its one placement goes by the Rollout among them, or by its environments."""
-    named = {"rollout": "careful"} if any(each["kind"] == "Rollout" for each in objects) else {}
-    placed = placement("shop", "shop", clusterSelector={}, **named)
-    own = (git_repository("config", fleet.url), kustomization("shop", "./shop"), placed)
-    return {"fleet/fleet.yaml": documents(*own, *objects)}
-
-
-def shop(version: str, **data: str) -> dict[str, str]:
-    settings = config_map(
-        "settings", "shop", v=version, **{key.replace("_", " "): value for key, value in data.items()}
-    )
-    return {"shop/all.yaml": documents(namespace("shop"), settings)}
-
-
-def versions(fleet: Fleet, *names: str) -> list[str]:
-    return [(fleet.data(name, "settings") or {}).get("v", "") for name in names or NAMES]
-
-
-def status(fleet: Fleet, name: str = "shop") -> Any:
-    return json.loads(fleet.hub.felloe("rollout", "status", name, "-o", "json"))["status"]
-
-
-def phase(fleet: Fleet, name: str = "shop") -> str:
-    return str(status(fleet, name)["phase"])
-
-
-def steer(fleet: Fleet, act: str, name: str = "shop", *more: str) -> str:
-    return fleet.hub.felloe("rollout", act, name, "--reason", "a test", *more, "--yes")
-
-
-def deliver(fleet: Fleet, changed: Mapping[str, str], version: str) -> None:
-    """Commit, and wait until every cluster has it."""
-    fleet.deliver(changed, to="healthy")
-    assert versions(fleet) == [version] * 4
-    eventually(lambda: phase(fleet) == "Complete", "the rollout is complete")
+def fleet(fleet_of_four: Fleet) -> Fleet:
+    return fleet_of_four
 
 
 def test_the_canary_comes_first_and_the_rest_one_after_the_other(fleet: Fleet) -> None:

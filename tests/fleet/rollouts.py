@@ -1,0 +1,66 @@
+"""A fleet of four real clusters with one shop that goes by a Rollout, and what its tests ask and do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from tests.fleet.fleet import Fleet
+from tests.fleet.manifests import config_map, documents, git_repository, kustomization, namespace, placement
+from tests.fleet.processes import eventually
+
+NAMES = ("a", "b", "c", "d")
+ENVIRONMENTS = {"a": "dev", "b": "staging", "c": "production", "d": "production"}
+
+
+def rollout(name: str, *stages: Mapping[str, object], **spec: object) -> dict[str, object]:
+    return {
+        "apiVersion": "fleet.felloe.io/v1alpha1",
+        "kind": "Rollout",
+        "metadata": {"name": name},
+        "spec": {"stages": list(stages), **spec},
+    }
+
+
+CANARY = {"name": "canary", "clusters": ["a"]}
+REST = {"name": "rest", "maxConcurrent": 1}
+APPROVED = {"name": "rest", "gates": [{"name": "go", "approval": {}}]}
+
+
+def files(fleet: Fleet, *objects: Mapping[str, object]) -> dict[str, str]:
+    """The fleet's objects; its one placement goes by the Rollout among them, or by its environments."""
+    named = {"rollout": "careful"} if any(each["kind"] == "Rollout" for each in objects) else {}
+    placed = placement("shop", "shop", clusterSelector={}, **named)
+    own = (git_repository("config", fleet.url), kustomization("shop", "./shop"), placed)
+    return {"fleet/fleet.yaml": documents(*own, *objects)}
+
+
+def shop(version: str, **data: str) -> dict[str, str]:
+    settings = config_map(
+        "settings", "shop", v=version, **{key.replace("_", " "): value for key, value in data.items()}
+    )
+    return {"shop/all.yaml": documents(namespace("shop"), settings)}
+
+
+def versions(fleet: Fleet, *names: str) -> list[str]:
+    return [(fleet.data(name, "settings") or {}).get("v", "") for name in names or NAMES]
+
+
+def status(fleet: Fleet, name: str = "shop") -> Any:
+    return json.loads(fleet.hub.felloe("rollout", "status", name, "-o", "json"))["status"]
+
+
+def phase(fleet: Fleet, name: str = "shop") -> str:
+    return str(status(fleet, name)["phase"])
+
+
+def steer(fleet: Fleet, act: str, name: str = "shop", *more: str) -> str:
+    return fleet.hub.felloe("rollout", act, name, "--reason", "a test", *more, "--yes")
+
+
+def deliver(fleet: Fleet, changed: Mapping[str, str], version: str) -> None:
+    """Commit, and wait until every cluster has it."""
+    fleet.deliver(changed, to="healthy")
+    assert versions(fleet) == [version] * 4
+    eventually(lambda: phase(fleet) == "Complete", "the rollout is complete")
