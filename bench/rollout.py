@@ -11,7 +11,7 @@ import statistics
 import sys
 import time
 import tracemalloc
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from bench.figures import Figure, report
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str]) -> None:
 def at(count: int) -> list[Figure]:
     """Return the figures of a rollout over `count` clusters."""
     members = fleet(count)
-    every = names(members)
+    every = list(members)
     assigned = dict.fromkeys(every, 1)
     complete = RolloutState(1, Phase.COMPLETE, base=1, assigned=assigned, done=frozenset(every))
     begun = succeed(complete, 2, STRATEGY, NOW, same=False)
@@ -66,7 +66,7 @@ def at(count: int) -> list[Figure]:
     text = state_json(middle)
     write, read = milliseconds(lambda: state_json(middle)), milliseconds(lambda: state_of(text))
     budget = f"<= {BUDGET_MS[count]} ms" if count in BUDGET_MS else ""
-    every, known = names(members), middle.assigned
+    every, known = list(members), middle.assigned
     bare = milliseconds(lambda: {name: known[name] for name in every})
     beside = f"{worst / bare:.0f}x a bare pass over a dictionary of them ({bare:.2f} ms)"
     return [
@@ -82,9 +82,9 @@ def at(count: int) -> list[Figure]:
     ]
 
 
-def fleet(count: int) -> list[Member]:
+def fleet(count: int) -> dict[str, Member]:
     """Return clusters that are healthy on release 1 and have a slice of their own at release 2."""
-    return [
+    members = (
         Member(
             f"cluster-{n:06}",
             {f"label-{k}": f"value-{n % (k + 1)}" for k in range(LABELS - 2)}
@@ -95,23 +95,20 @@ def fleet(count: int) -> list[Member]:
             health=Health.HEALTHY,
         )
         for n in range(count)
-    ]
+    )
+    return {member.name: member for member in members}
 
 
-def names(members: Sequence[Member]) -> list[str]:
-    return [member.name for member in members]
-
-
-def half_way(state: RolloutState, members: list[Member]) -> tuple[RolloutState, list[Member]]:
+def half_way(state: RolloutState, members: dict[str, Member]) -> tuple[RolloutState, dict[str, Member]]:
     """Return a rollout whose third stage is under way, and what its clusters report then."""
     now = NOW
     while not state.stages or state.stages["most"].started_at is None:
         state = step(state, members, now).state
-        members = [reported(state, member) for member in members]
+        members = {name: reported(state, member) for name, member in members.items()}
         now += 600
     for _ in range(3):
         state = step(state, members, NOW + 3600).state
-        members = [reported(state, member) for member in members]
+        members = {name: reported(state, member) for name, member in members.items()}
     return state, members
 
 
@@ -122,7 +119,7 @@ def reported(state: RolloutState, member: Member) -> Member:
     return replace(member, given=member.target, release=state.release)
 
 
-def step(state: RolloutState, members: Sequence[Member], now: float) -> Step:
+def step(state: RolloutState, members: Mapping[str, Member], now: float) -> Step:
     release = Release(state.release, "0" * 40, NOW)
     return advance(TRACK, STRATEGY, state, release, members, now, answers={}, releases=(1, 2))
 

@@ -84,7 +84,7 @@ def _track(unit: str, cluster: Traveller, alone: set[str]) -> Track:
 
 
 def _track_order(track: Track, how: Course | None, members: Iterable[Traveller], changing: set[str]) -> TrackOrder:
-    everybody = [Member(each.name, each.labels, each.environment) for each in members]
+    everybody = {each.name: Member(each.name, each.labels, each.environment) for each in members}
     if how is None:
         return TrackOrder(track, (StageOrder("", tuple(sorted(changing)), len(everybody)),))
     stages = stages_of(how.strategy)

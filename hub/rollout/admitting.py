@@ -20,7 +20,7 @@ from hub.rollout import telling
 from hub.rollout.draft import Draft
 from hub.rollout.looking import View
 from hub.rollout.model import Health, Member, Phase
-from hub.rollout.stages import in_order, listed
+from hub.rollout.stages import listed
 
 
 def admit(draft: Draft, view: View, opening: float | None, *, first: bool) -> str:
@@ -47,9 +47,8 @@ def admit(draft: Draft, view: View, opening: float | None, *, first: bool) -> st
         return why
     if concurrent is not None and len(view.moving) >= concurrent:
         return _full(view, concurrent)
-    candidates = in_order(stage.order, candidates)
     if unavailable is not None:
-        candidates.sort(key=_available)
+        candidates = sorted(candidates, key=_available)
     return _some(draft, view, candidates, concurrent, unavailable) or why
 
 
@@ -80,7 +79,7 @@ def _some(draft: Draft, view: View, candidates: list[Member], concurrent: int | 
             break
         if unavailable is not None and view.unavailable >= unavailable and _available(member):
             why = f"{view.unavailable} of at most {unavailable} clusters are unavailable"
-            continue
+            break
         _admit(draft, view, member)
         admitted.append(member)
     view.take(admitted)

@@ -55,8 +55,9 @@ class Draft:
     def keep(self, names: AbstractSet[str]) -> None:
         """Forget every cluster that is none of these."""
         for record in (self.assigned, self.admitted_at, self.slices, self.healthy, self.failed):
-            for name in record.keys() - names:
-                del record[name]
+            if not record.keys() <= names:
+                for name in record.keys() - names:
+                    del record[name]
         self.done &= names
         self.fallen &= names
         self.accepted &= names
@@ -164,7 +165,7 @@ def clamped(state: RolloutState, now: float) -> RolloutState:
         for name, each in state.stages.items()
     }
     admitted_at = state.admitted_at
-    if any(at > now for at in admitted_at.values()):
+    if max(admitted_at.values(), default=now) > now:
         admitted_at = {name: min(at, now) for name, at in admitted_at.items()}
     return replace(
         state, began_at=min(state.began_at, now), ended_at=past(state.ended_at), stages=stages, admitted_at=admitted_at

@@ -11,7 +11,7 @@ A rollout that is complete goes on to bring the release to clusters that join, w
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from hub.fleet.strategy import OnFailure, Stage, Strategy
@@ -33,7 +33,7 @@ def advance(
     strategy: Strategy,
     state: RolloutState,
     release: Release,
-    members: Sequence[Member],
+    members: Mapping[str, Member],
     now: float,
     *,
     answers: Mapping[tuple[str, str], GateResult],
@@ -41,13 +41,13 @@ def advance(
 ) -> Step:
     """Return what follows at `now` (seconds since the epoch) for the rollout of a track; `state.release` is `release`.
 
-    `answers` are the last words of gates, by stage and name; `releases` the numbers whose content is still kept (a
-    cluster can go back to no other). Calling it again with the state that it returned, and nothing new, changes nothing
-    and returns that very state. It raises nothing: what can't be done is said in the step.
+    `members` are by name; `answers` are the last words of gates, by stage and name; `releases` the numbers whose
+    content is still kept (a cluster can go back to no other). Calling it again with the state that it returned, and
+    nothing new, changes nothing and returns that very state. It raises nothing: what can't be done is said in the step.
     """
     if state.strategy != strategy.name:
         state = replace(state, stages={}, stage_of={})
-    work = _Work(track, strategy, release, {member.name: member for member in members}, answers)
+    work = _Work(track, strategy, release, members, answers)
     draft = Draft(state, strategy, now, releases)
     work.prepare(draft)
     if draft.phase in _RUNNING:
@@ -87,7 +87,7 @@ class _Work:
     def prepare(self, draft: Draft) -> None:
         """Forget clusters that are gone, place those that are new, and learn what all of them have."""
         every = stages_of(self.strategy)
-        placing = place(every, list(self.members.values()), draft.stage_of)
+        placing = place(every, self.members, draft.stage_of)
         if placing.stage_of is not draft.stage_of or not self.members:
             draft.keep(self.members.keys())
         if not draft.stage_of:
@@ -97,8 +97,10 @@ class _Work:
         by_stage: dict[str, list[Member]] = {stage.name: [] for stage in every}
         self.by_stage = by_stage
         assigned, healthy, release = draft.assigned, draft.healthy, draft.release
-        for name, member in self.members.items():
-            by_stage[stage_of[name]].append(member)
+        members = self.members
+        for name, stage in stage_of.items():
+            member = members[name]
+            by_stage[stage].append(member)
             number = assigned.get(name, 0)
             if number != member.release or (number != release and healthy.get(name) != number):
                 _learn(draft, member)

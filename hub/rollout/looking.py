@@ -10,13 +10,16 @@ clusters that took the release: those are waited for, and fail by the timeout. E
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, field
+from typing import Final
 
 from hub.fleet.durations import format_duration
 from hub.fleet.strategy import DEFAULT_TIMEOUT, Offline, Stage
 from hub.rollout.draft import Draft, checksum
 from hub.rollout.model import Health, Member, Phase
+
+_HEALTHY: Final = Health.HEALTHY
 
 
 @dataclass(slots=True)
@@ -60,30 +63,54 @@ class View:
             self.candidates = [each for each in self.candidates if each.name not in names]
 
 
-def look(draft: Draft, stage: Stage, members: Iterable[Member]) -> View:
+def look(draft: Draft, stage: Stage, members: Collection[Member]) -> View:
     """Return how an open stage is; records in `draft` who failed, is done, and since when who is waited for."""
-    view = View(stage)
+    view = View(stage, total=len(members))
+    assigned, slices, release, done, candidates = (
+        draft.assigned,
+        draft.slices,
+        draft.release,
+        view.done,
+        view.candidates,
+    )
+    troubled = {*draft.failed, *draft.fallen, *draft.accepted, *draft.retried}
     for member in members:
-        view.total += 1
-        if member.frozen and not (member.done and draft.assigned.get(member.name) == draft.release):
-            draft.admitted_at.pop(member.name, None)
-            view.frozen.append(member.name)
-        elif member.unresolved:
-            for record in (draft.admitted_at, draft.slices):
-                record.pop(member.name, None)
-            draft.failed[member.name] = member.unresolved
-            view.failed.append(member.name)
-            view.unavailable += _down(member)
+        name = member.name
+        if member.health is not _HEALTHY or name in troubled or not member.online or member.frozen or member.unresolved:
+            _look_at(draft, view, member)
+        elif assigned.get(name) != release and member.given != member.target:
+            candidates.append(member)  # as nearly all clusters are before they have their turn
+        elif (
+            assigned.get(name) == release
+            and member.given == member.target
+            and slices.get(name) == checksum(member.target)
+        ):
+            done.append(name)  # and after it
         else:
-            if member.on_target and draft.assigned.get(member.name) != draft.release:
-                draft.give(member)
-            if draft.assigned.get(member.name) == draft.release:
-                _taken(draft, view, member)
-            else:
-                _not_taken(draft, view, member)
+            _look_at(draft, view, member)
+    draft.done.update(done)
     for member in view.lost:
         _lost(draft, view, member)
     return view
+
+
+def _look_at(draft: Draft, view: View, member: Member) -> None:
+    if member.frozen and not (member.done and draft.assigned.get(member.name) == draft.release):
+        draft.admitted_at.pop(member.name, None)
+        view.frozen.append(member.name)
+    elif member.unresolved:
+        for record in (draft.admitted_at, draft.slices):
+            record.pop(member.name, None)
+        draft.failed[member.name] = member.unresolved
+        view.failed.append(member.name)
+        view.unavailable += _down(member)
+    else:
+        if member.on_target and draft.assigned.get(member.name) != draft.release:
+            draft.give(member)
+        if draft.assigned.get(member.name) == draft.release:
+            _taken(draft, view, member)
+        else:
+            _not_taken(draft, view, member)
 
 
 def _down(member: Member) -> bool:
@@ -111,7 +138,6 @@ def _taken(draft: Draft, view: View, member: Member) -> None:
         return
     if member.done:
         view.done.append(name)
-        draft.done.add(name)
         draft.failed.pop(name, None)
         for names in (draft.fallen, draft.accepted, draft.retried):
             names.discard(name)

@@ -150,7 +150,8 @@ class RolloutState:
     `release` is where it goes, `base` the last release that completed (0: none; while the phase is COMPLETE that is
     `release` itself), `former` the one before it, `queue` what follows. `reason` explains the phase, `who` caused it
     (empty: the engine). By cluster: `assigned` the release that each is to run (missing: nothing, or what it has),
-    `stage_of` its stage, by name, `healthy` the release that it last had healthy before this one.
+    `stage_of` its stage, by name, where those of one stage come in its order, `healthy` the release that it last had
+    healthy before this one.
 
     Of the clusters that are to run `release`: `admitted_at` is when each was given it, or since when it is waited for
     again (missing: it is not waited for), `slices` a checksum of the slice that this is about, `done` are those that

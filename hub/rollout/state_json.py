@@ -18,7 +18,7 @@ _Value = TypeVar("_Value", bound=Hashable)
 
 
 def state_json(state: RolloutState) -> str:
-    """Return a state as JSON text; equal states give equal texts."""
+    """Return a state as JSON text; states that are equal, with clusters in equal order, give equal texts."""
     return orjson.dumps(
         {
             "release": state.release,
@@ -30,7 +30,7 @@ def state_json(state: RolloutState) -> str:
             "strategy": state.strategy,
             "queue": list(state.queue),
             "stages": [{"name": name, **_stage(each)} for name, each in state.stages.items()],
-            "stageOf": _grouped(state.stage_of, str),
+            "stageOf": _by_value(state.stage_of, state.stage_of, str),
             "assigned": _grouped(state.assigned, str),
             "admittedAt": _grouped(state.admitted_at, repr),
             "slices": _grouped(state.slices, str),
@@ -148,8 +148,12 @@ def _stage_of(read: Mapping[str, Any]) -> StageState:
 
 
 def _grouped(values: Mapping[str, _Value], key: Callable[[_Value], str]) -> dict[str, list[str]]:
+    return _by_value(sorted(values), values, key)
+
+
+def _by_value(names: Iterable[str], values: Mapping[str, _Value], key: Callable[[_Value], str]) -> dict[str, list[str]]:
     groups: dict[_Value, list[str]] = {}
-    for name in sorted(values):
+    for name in names:
         groups.setdefault(values[name], []).append(name)
     return {key(value): names for value, names in groups.items()}
 

@@ -69,7 +69,7 @@ def _open(draft: Draft, view: View, turn: str) -> None:
     waits = draft.waits
     waits.update((name, draft.failed[name]) for name in view.failed)
     waits.update((name, "it has the release, and is not healthy with it yet") for name in view.moving)
-    waits.update((each.name, turn) for each in view.candidates)
+    waits.update(dict.fromkeys([each.name for each in view.candidates], turn))
     waits.update((name, "it is offline; the stage waits for it") for name in view.absent)
     waits.update((name, "it is offline; it follows when it comes back") for name in view.offline)
     waits.update((name, "the cluster is paused") for name in view.frozen)

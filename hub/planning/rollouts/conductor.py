@@ -311,7 +311,7 @@ class Conductor:
         if len(members) != len(clusters):  # nobody can say whether they have it
             own.wake(own.now + _UNKNOWN_PAUSE)
             return await self._found(_Seen(tuple(clusters), how, facts, ready=ready), (), own)
-        step = self._advanced(track, replace(how, strategy=strategy), record, state, list(members.values()), own)
+        step = self._advanced(track, replace(how, strategy=strategy), record, state, members, own)
         facts = replace(facts, state=step.state, members=list(members.values()), waits=step.waits, wake_at=step.wake_at)
         return await self._found(_Seen(tuple(clusters), how, facts, members, targets, ready=ready), step.ask, own)
 
@@ -331,7 +331,13 @@ class Conductor:
         }, targets
 
     def _advanced(
-        self, track: Track, how: Course, record: TrackRecord, state: RolloutState, members: list[Member], look: Look
+        self,
+        track: Track,
+        how: Course,
+        record: TrackRecord,
+        state: RolloutState,
+        members: Mapping[str, Member],
+        look: Look,
     ) -> Step:
         step = advance(
             track,

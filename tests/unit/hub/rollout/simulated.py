@@ -103,7 +103,7 @@ class Simulated:
             self.strategy,
             state,
             Release(state.release, f"sha{state.release}", self.now, urgent=self.urgent),
-            self.members(),
+            {each.name: each for each in self.members()},
             self.now,
             answers=self.answers,
             releases=self.releases,

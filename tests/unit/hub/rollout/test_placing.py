@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
 from hub.fleet.labels import LabelSelector, Requirement
 from hub.fleet.strategy import Order, OrderBy, Share, Stage, Strategy
-from hub.rollout.model import Member
+from hub.rollout import state_json, state_of
+from hub.rollout.model import Member, RolloutState
 from hub.rollout.stages import in_order, place, stages_of
 
 CANARY = LabelSelector((("canary", "true"),))
@@ -20,11 +23,15 @@ MEMBERS = [
 
 def placed(*stages: Stage, members: list[Member] | None = None) -> dict[str, str]:
     everyone = MEMBERS if members is None else members
-    return dict(place(stages_of(Strategy("careful", stages)), everyone, {}).stage_of)
+    return dict(place(stages_of(Strategy("careful", stages)), by_name(everyone), {}).stage_of)
 
 
 def warned(*stages: Stage) -> list[str]:
-    return list(place(stages_of(Strategy("careful", stages)), MEMBERS, {}).warnings)
+    return list(place(stages_of(Strategy("careful", stages)), by_name(MEMBERS), {}).warnings)
+
+
+def by_name(members: list[Member]) -> dict[str, Member]:
+    return {each.name: each for each in members}
 
 
 def test_who_is_meant_by_no_stage_comes_last() -> None:
@@ -89,22 +96,22 @@ def test_a_share_that_rounds_to_zero_takes_one_and_says_so() -> None:
 
 def test_placed_clusters_stay_when_their_labels_change() -> None:
     stages = stages_of(Strategy("careful", (Stage("canary", CANARY),)))
-    before = place(stages, MEMBERS, {}).stage_of
+    before = place(stages, by_name(MEMBERS), {}).stage_of
     swapped = [Member("a", {}), Member("b", {"canary": "true"}), *MEMBERS[2:]]
-    assert place(stages, swapped, before).stage_of == before
+    assert place(stages, by_name(swapped), before).stage_of == before
 
 
 def test_a_newcomer_goes_where_it_matches_but_into_no_share() -> None:
     stages = stages_of(Strategy("careful", (Stage("some", share=Share(1)), Stage("canary", CANARY))))
-    before = place(stages, MEMBERS[1:], {}).stage_of
-    joined = place(stages, [*MEMBERS, Member("e")], before)
+    before = place(stages, by_name(MEMBERS[1:]), {}).stage_of
+    joined = place(stages, by_name([*MEMBERS, Member("e")]), before)
     assert joined.stage_of == {**before, "a": "canary", "e": "the rest"}
 
 
 def test_a_cluster_whose_stage_is_gone_is_placed_anew() -> None:
     before = placed(Stage("canary", CANARY))
     stages = stages_of(Strategy("careful", (Stage("first", CANARY),)))
-    assert place(stages, MEMBERS, before).stage_of == {**before, "a": "first"}
+    assert place(stages, by_name(MEMBERS), before).stage_of == {**before, "a": "first"}
 
 
 @pytest.mark.parametrize(
@@ -127,6 +134,24 @@ def test_random_order_is_the_same_for_the_same_seed_only() -> None:
 
     assert lined_up("1") == lined_up("1") != lined_up("2")
     assert sorted(lined_up("1")) == sorted(each.name for each in members)
+
+
+def test_a_stage_keeps_its_order_over_a_restart_and_newcomers_come_last() -> None:
+    stages = stages_of(Strategy("careful", (Stage("by region", order=Order(OrderBy.LABEL, "region")),)))
+    placing = place(stages, by_name(MEMBERS), {})
+    assert "".join(placing.stage_of) == "cabd"
+    restarted = state_of(state_json(RolloutState(1, stage_of=placing.stage_of))).stage_of
+    moved = [Member("e", {"region": "aa"}), *MEMBERS[:3], Member("d", {"region": "aa"})]
+    assert "".join(place(stages, by_name(moved), restarted).stage_of) == "cabde"
+
+
+def test_random_order_takes_no_side() -> None:
+    members = [Member(f"cluster-{n:05}") for n in range(10_000)]
+    for seed in "123":
+        first = [each.name for each in in_order(Order(OrderBy.RANDOM, seed=seed), members)[:1000]]
+        for digit in range(-4, 0):
+            counts = Counter(name[digit] for name in first)
+            assert all(50 < counts[each] < 150 for each in "0123456789"), "a tenth of each, by five standard deviations"
 
 
 def test_two_stages_of_one_name_are_told_apart() -> None:
