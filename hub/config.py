@@ -32,7 +32,8 @@ class HubConfig:
     with ``${cluster_name}``, empty where clusters without a Cluster object get nothing. `instead_of` are pairs
     (prefix, replacement) as git's ``url.<base>.insteadOf``. `advertise` are the names and addresses, besides the one
     listened on, that the hub's certificate is good for; the first is what credentials and tokens point to.
-    `kustomize` is the binary to use, None to look for it in PATH.
+    `kustomize` is the binary to use, None to look for it in PATH. `epoch` is the lowest one to start with: spokes
+    refuse a hub of a lower epoch than they have seen, as one is that was restored from a backup.
     """
 
     data: Path
@@ -45,6 +46,7 @@ class HubConfig:
     instead_of: tuple[tuple[str, str], ...] = ()
     advertise: tuple[str, ...] = ()
     kustomize: Path | None = None
+    epoch: int = 0
 
     def reachable(self, bound: Address) -> str:
         """Return HOST:PORT at which people reach what is bound: the first advertised name, else the bound host.
@@ -76,6 +78,7 @@ KEYS: Final = (
     "instead-of",
     "advertise",
     "kustomize",
+    "epoch",
     "grpc",
     "http",
 )
@@ -99,6 +102,7 @@ def load_config(flags: Given, file: Path | None) -> HubConfig:
         instead_of=tuple(given.pair(text) for text in given.texts("instead-of")),
         advertise=given.texts("advertise"),
         kustomize=given.path("kustomize"),
+        epoch=given.number("epoch"),
     )
 
 
@@ -148,6 +152,13 @@ class _Given:
             message = f"{text!r} is no HOST:PORT, as 127.0.0.1:8443; port 0 lets the system choose one"
             raise ConfigError(message, self._place(key))
         return Address(host, int(port))
+
+    def number(self, key: str) -> int:
+        value = self._value(key)
+        text = "0" if value is None else str(value)
+        if not text.isdecimal() or not text.isascii():
+            raise ConfigError(f"{text!r} is no whole number", self._place(key))
+        return int(text)
 
     def repository(self, key: str) -> str:
         text = self.text(key)

@@ -147,9 +147,26 @@ def _announce(data: Path, addresses: Mapping[str, str]) -> None:
     log.info("ready: spokes at %s, API at https://%s", addresses["grpc"], addresses["http"])
 
 
+def _database(data: Path) -> Path:
+    """Return the file of the store. Raise StoreError where it is lost, but not the CA by which spokes know this hub.
+
+    By that CA, what runs in their clusters is this hub's own. A hub that does not know what that was would take it for
+    unwanted, and delete it until it is a cluster's turn in a rollout.
+    """
+    path, authority = data / "hub.db", data / "pki"
+    if not path.exists() and authority.exists():
+        raise StoreError(
+            f"the hub's database {path} is gone, but its CA {authority} is not: a hub that does not know any more what "
+            f"it gave its clusters would delete that. Restore {path.name} from a backup; or, to begin anew, move "
+            f"{authority} away as well and let every cluster join again with a new token: then nothing that runs is "
+            "deleted"
+        )
+    return path
+
+
 async def _open(config: HubConfig, stack: AsyncExitStack) -> _Hub:
     """Open every part, the last of all the link: from then on spokes are served from what is known."""
-    store = SqliteStore(config.data / "hub.db")
+    store = SqliteStore(_database(config.data), epoch_at_least=config.epoch)
     stack.callback(store.close)
     blobs = await asyncio.to_thread(FolderBlobs, config.data / "blobs")
     authority = Authority.open(config.data / "pki")

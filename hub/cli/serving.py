@@ -63,6 +63,12 @@ def serve(
         ),
     ] = None,
     kustomize: Annotated[str, typer.Option(metavar="PATH", help="The kustomize binary. [the one in PATH]")] = "",
+    epoch: Annotated[
+        str,
+        typer.Option(
+            metavar="N", help="Start with this epoch or a later one: after a restored backup, as spokes' refusals say."
+        ),
+    ] = "",
     grpc: Annotated[str, typer.Option(metavar="HOST:PORT", help="Where spokes connect to; port 0 chooses one.")] = "",
     http: Annotated[
         str, typer.Option(metavar="HOST:PORT", help="Where the API and webhooks are; port 0 chooses one.")
@@ -94,6 +100,7 @@ def serve(
         "instead-of": instead_of,
         "advertise": advertise,
         "kustomize": kustomize,
+        "epoch": epoch,
         "grpc": grpc,
         "http": http,
     }

@@ -180,7 +180,7 @@ class Session:
             raise ProtocolError(
                 grpc.StatusCode.FAILED_PRECONDITION,
                 f"the spoke has followed a hub of epoch {hello.epoch}, this one is at {epoch}: it is deposed, or was"
-                f" restored from an older backup (then start it with an epoch of at least {hello.epoch + 1})",
+                f" restored from an older backup (then start it with --epoch {hello.epoch + 1})",
             )
         if hello.credit < MIN_CREDIT:
             raise ProtocolError(grpc.StatusCode.INVALID_ARGUMENT, f"the first credit is below {MIN_CREDIT} bytes")

@@ -312,7 +312,8 @@ def _meant(asked: Asked, standing: Standing, fleet: Fleet) -> list[str]:
 
 def _traveller(plan: ClusterPlan, before: ClusterPlan | None = None) -> Traveller:
     units = {each.origin for each in (*plan.workloads, *(before.workloads if before else ()))}
-    return Traveller(plan.cluster, plan.labels, plan.environment, frozenset(units))
+    former = before.environment if before else ""
+    return Traveller(plan.cluster, plan.labels, plan.environment, former, frozenset(units))
 
 
 def _labels(labels: Mapping[str, str], environment: str) -> dict[str, str]:

@@ -19,11 +19,12 @@ from hub.targeting.plan import PLACEMENT_ORIGIN
 
 @dataclass(frozen=True, slots=True)
 class Traveller:
-    """A cluster, and the units that it has or would have."""
+    """A cluster, and the units that it has or would have; `former` is the environment that it is in now."""
 
     name: str
     labels: Mapping[str, str] = field(default_factory=dict)
     environment: str = ""
+    former: str = ""
     units: frozenset[str] = frozenset()
 
 
@@ -80,7 +81,8 @@ def order(
 
 
 def _track(unit: str, cluster: Traveller, alone: set[str]) -> Track:
-    return Track(unit, cluster.environment if cluster.environment in alone else "")
+    environment = next((each for each in (cluster.environment, cluster.former) if each in alone), "")
+    return Track(unit, environment)
 
 
 def _track_order(track: Track, how: Course | None, members: Iterable[Traveller], changing: set[str]) -> TrackOrder:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import Final
@@ -13,7 +13,8 @@ from felloe.errors import FelloeError
 from felloe.identity import WorkloadId
 from hub.fleet import Fleet
 from hub.planning.commits import Commits
-from hub.planning.releases import Releases
+from hub.planning.contents import InForce
+from hub.planning.releases import Releases, World
 from hub.planning.resolving import Resolver, Round
 from hub.targeting import ClusterPlan, Inputs, Memo, RenderCache, RenderWant
 
@@ -72,14 +73,15 @@ class Pinned:
                     log.warning("release %d can't be planned any more: %s", number, error)
                     self._told.add(number)
             else:
-                then = replace(this, in_force=world.in_force, contents=world.contents)
-                resolutions, _ = await self._resolver.resolve(missing, then, commits, self._memo(number))
-                for name, found in resolutions.items():
-                    inputs = wanted[name]
-                    known[name] = _Known(fleet, inputs.labels, inputs.suspended, found.plan, found.wanted_renders)
-                lacks = {
-                    name for name in resolutions if any(each.unresolved for each in known[name].plan.slices.values())
-                }
+                lacks: set[str] = set()
+                for as_what, names in _by_fleet(world, missing, wanted, this):
+                    then = replace(this, in_force=InForce(as_what, world.snapshot), contents=world.contents)
+                    resolutions, _ = await self._resolver.resolve(names, then, commits, self._memo(number))
+                    for name, found in resolutions.items():
+                        inputs = wanted[name]
+                        known[name] = _Known(fleet, inputs.labels, inputs.suspended, found.plan, found.wanted_renders)
+                        if any(each.unresolved for each in found.plan.slices.values()):
+                            lacks.add(name)
                 if lacks:
                     since, lacking = self._unresolved.get(number, (time.monotonic(), set()))
                     self._unresolved[number] = since, lacking | lacks
@@ -97,6 +99,18 @@ class Pinned:
     def wants(self) -> frozenset[RenderWant]:
         """Return the renders that what is remembered rests on."""
         return frozenset(want for plans in self._known.values() for each in plans.values() for want in each.wants)
+
+
+def _by_fleet(
+    world: World, names: Iterable[str], wanted: Mapping[str, Inputs], this: Round
+) -> Iterable[tuple[Fleet, list[str]]]:
+    """Return clusters by the fleet that they are planned by at a release: as what they were then, or are now."""
+    found: dict[int, tuple[Fleet, list[str]]] = {}
+    for name in names:
+        member = this.members.get(name)
+        fleet = world.belonging.fleet_for(name, wanted[name].labels, member.enrolled_at if member else None)
+        found.setdefault(id(fleet), (fleet, []))[1].append(name)
+    return found.values()
 
 
 def _good(known: _Known | None, fleet: Fleet, inputs: Inputs) -> bool:

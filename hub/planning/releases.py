@@ -12,7 +12,7 @@ import logging
 import re
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Final
 
@@ -22,6 +22,7 @@ from felloe.errors import FelloeError, SourceError
 from hub.fleet import Fleet, load_fleet
 from hub.planning.contents import InForce
 from hub.planning.plans import Settings
+from hub.planning.rollouts.belonging import Belonging
 from hub.rollout.model import Release
 from hub.sources.follow import SourceState
 from hub.sources.git import Fetched, GitSources
@@ -41,10 +42,11 @@ _REVERTS: Final = re.compile(r"^This reverts commit [0-9a-f]{7,64}\b", re.MULTIL
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What planning by a release goes by: its fleet, with the clusters as they are now, and its sources."""
+    """What planning by a release goes by: its fleet, which may differ by cluster, and its sources."""
 
     release: Release
-    in_force: InForce
+    snapshot: Snapshot
+    belonging: Belonging
     contents: Mapping[GitSpec, Snapshot | str]
 
 
@@ -119,7 +121,7 @@ class Releases:
             self._worlds.pop(number, None)
 
     async def world(self, number: int, now: Fleet) -> World:
-        """Return what planning by a release goes by, with the clusters of the fleet as it is `now`.
+        """Return what planning by a release goes by, while the fleet is as it is `now`.
 
         Raise SourceError where its commits are not here any more, ConfigError where its fleet can't be read.
         """
@@ -131,10 +133,10 @@ class Releases:
         if release is None:
             raise SourceError(f"release {number} is not known any more")
         source = self._settings.fleet_source
-        snapshot = found[1].in_force.snapshot if found else self._at(source, release.revision)
+        snapshot = found[1].snapshot if found else self._at(source, release.revision)
         fleet = await asyncio.to_thread(load_fleet, snapshot.tree, self._settings.fleet_path)
         contents = found[1].contents if found else _Pinned(self, release)
-        world = World(release, InForce(_with_clusters_of(now, fleet), snapshot), contents)
+        world = World(release, snapshot, Belonging(fleet, now, release.at), contents)
         self._worlds[number] = (now, world)
         self._worlds.move_to_end(number)
         while len(self._worlds) > _WORLDS:
@@ -206,19 +208,3 @@ def _release(
         urgent="; ".join(urgent),
         reverts=bool(first and _REVERTS.search(first.body)),
     )
-
-
-def _with_clusters_of(now: Fleet, then: Fleet) -> Fleet:
-    """Return a fleet of before with the labels that clusters have now, and the environments they are in now.
-
-    Which cluster is which is no part of a release: one that changes its environment does so at once.
-    """
-    clusters = {
-        name: replace(then.clusters.get(name, cluster), labels=cluster.labels, paused=cluster.paused)
-        for name, cluster in now.clusters.items()
-    }
-    environments = {
-        name: replace(then.environments.get(name, environment), selector=environment.selector)
-        for name, environment in now.environments.items()
-    }
-    return replace(then, clusters=clusters, environments=environments)

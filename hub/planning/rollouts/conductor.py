@@ -51,6 +51,9 @@ _PENDING_PAUSE: Final = 5.0
 DEFAULT_STRATEGY: Final = "default"
 """How the strategy of a track for which Git names none is called."""
 
+_SETTLED: Final = frozenset((Phase.COMPLETE, Phase.ABORTED))
+"""Phases in which nobody who has nothing of a unit is to get it back."""
+
 HeldUnits = Mapping[str, Mapping[str, Held]]
 """By cluster and unit, what is to be otherwise than by the newest release."""
 
@@ -251,15 +254,26 @@ class Conductor:
         found: dict[Track, list[str]] = {}
         leaving: dict[str, set[str]] = {}
         for track, record in self._records.all.items():
-            if record.state is not None and not record.state.over:
+            if record.state is not None and record.state.phase not in _SETTLED:
                 for cluster in record.state.assigned:
                     leaving.setdefault(cluster, set()).add(track.unit)
         for cluster, plan in plans.items():
             environment = plan.environment if plan.environment in alone else ""
             units = plan.slices.keys() | self._membership.given(cluster).keys() | leaving.get(cluster, set())
             for unit in units:
-                found.setdefault(Track(unit, environment), []).append(cluster)
+                track = Track(unit, environment)
+                if not environment and alone:
+                    track = self._left(track, cluster, alone)
+                found.setdefault(track, []).append(cluster)
         return found
+
+    def _left(self, track: Track, cluster: str, alone: Collection[str]) -> Track:
+        """Return the track that a cluster goes on with which is in no environment now: the one that it is to leave."""
+        for environment in alone:
+            former = self._records.all.get(Track(track.unit, environment))
+            if former is not None and former.state is not None and cluster in former.state.assigned:
+                return Track(track.unit, environment)
+        return track
 
     def _stuck(self, unknown: frozenset[str]) -> frozenset[Track]:
         """Return the tracks of which a cluster can't be planned: without it they would be judged by the others."""

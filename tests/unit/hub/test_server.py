@@ -174,3 +174,24 @@ def test_who_did_what_and_who_may_is_the_same_after_a_kill(hub: Hub) -> None:
     assert b"CredentialRevoked" in kept
     assert secret.encode() not in kept
     assert token.encode() not in kept
+
+
+def test_a_hub_that_lost_its_database_and_not_its_ca_does_not_start(hub: Hub) -> None:
+    hub.start().stop()
+    for path in hub.data.glob("hub.db*"):
+        path.unlink()
+    said = refused(hub)
+    assert "Restore hub.db from a backup" in said
+    assert not (hub.data / "hub.db").exists(), "the next start is refused, too"
+    (hub.data / "pki").rename(hub.data / "pki.old")
+    hub.start()
+    assert hub.get("clusters"), "who has the new CA gets on"
+
+
+def test_a_hub_of_a_backup_starts_with_a_later_epoch(hub: Hub) -> None:
+    hub.options.append("--epoch=41")
+    hub.start().stop()
+    store = SqliteStore(hub.data / "hub.db")
+    assert store.epoch == 42
+    store.close()
+    assert "--epoch: 'x' is no whole number" in refused(hub, "--epoch=x")

@@ -37,7 +37,7 @@ def clusters(**environments: int) -> dict[str, Traveller]:
         for number in range(count):
             name = f"{environment}-{number}"
             labels = {"canary": str(number == 0).lower()}
-            found[name] = Traveller(name, labels, environment, frozenset({SHOP}))
+            found[name] = Traveller(name, labels, environment, units=frozenset({SHOP}))
     return found
 
 
