@@ -234,9 +234,9 @@ class Steward:
         """Do something to a rollout in the name of a person."""
         await self._rollouts.act(track, act, who=who, reason=reason, stage=stage, gate=gate, release=release)
 
-    async def promote(self, track: Track, revision: str, *, who: str, reason: str) -> None:
+    async def promote(self, track: Track, revision: str, *, who: str, reason: str, skip_soak: bool = False) -> None:
         """Let a release go on to an environment in the name of a person."""
-        await self._rollouts.promote(track, revision, who=who, reason=reason)
+        await self._rollouts.promote(track, revision, who=who, reason=reason, skip_soak=skip_soak)
 
     async def revoke_cluster(self, cluster: str, *, who: str, reason: str = "") -> bool:
         """Make every certificate and join token of a cluster worthless, and end its stream."""

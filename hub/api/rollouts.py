@@ -50,14 +50,17 @@ class Rollouts:
         return JSONResponse({"kind": "Rollout", "name": name, "act": act.value})
 
     async def promote(self, request: Request) -> Response:
-        """Answer ``POST /api/v1/promotions`` {track, revision, reason} once it is decided."""
-        asked = await read_object(request, frozenset({"track", "revision", "reason"}))
+        """Answer ``POST /api/v1/promotions`` {track, revision, reason, skipSoak} once it is decided."""
+        asked = await read_object(request, frozenset({"track", "revision", "reason", "skipSoak"}))
         track = Track.named(_text(asked, "track"))
         if not track.environment or not track.unit.removeprefix("placement/"):
             raise ApiError(422, "track: NAME@ENVIRONMENT is needed, the environment being the one to promote to")
         _check_environment(self._control.board, track.environment)
         revision, reason = _text(asked, "revision"), _reason(asked, needed=True)
-        await self._control.promote(track, revision, who=who(request), reason=reason)
+        skip_soak = asked.get("skipSoak", False)
+        if not isinstance(skip_soak, bool):
+            raise ApiError(422, "skipSoak: must be true or false")
+        await self._control.promote(track, revision, who=who(request), reason=reason, skip_soak=skip_soak)
         return JSONResponse({"kind": "Promotion", "track": str(track), "revision": revision})
 
 

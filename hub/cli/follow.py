@@ -6,8 +6,12 @@ A hub that goes away in between (an upgrade) is waited for; what it shows then r
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
+import sys
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing, contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final, Protocol
 
@@ -22,7 +26,6 @@ Known = Mapping[str, Json]
 """What there is, by name."""
 Open = Callable[[], AsyncGenerator[Change]]
 """Opens a watch."""
-_Show = Callable[[Iterable[str]], None]
 
 _RETRY: Final = 1.0
 """Seconds until a watch that broke is opened again."""
@@ -54,11 +57,11 @@ async def follow(watch: Open, view: View, screen: Screen) -> Known:
     reading.add_done_callback(lambda _: feed.changed.set())
     in_place = screen.width is not None
     try:
-        with _terminal() if in_place else _pipe() as show:
+        with _terminal(screen) if in_place else _pipe() as show:
             while not reading.done():
                 feed.changed.clear()
                 if feed.synced:
-                    show(_drawn(feed, view, screen) if in_place else view.news(feed.known))
+                    show(feed, view)
                     if view.over(feed.known):
                         return feed.known
                 with suppress(TimeoutError):
@@ -111,24 +114,50 @@ class _Feed:
                 self.changed.set()
 
 
-def _drawn(feed: _Feed, view: View, screen: Screen) -> Iterator[str]:
-    yield from view.lines(feed.known, datetime.now(UTC), screen)
-    if feed.away:
-        yield f"not current: {feed.away}"
+_Show = Callable[[_Feed, View], None]
+
+
+def drawn(lines: Iterable[str], away: str, height: int) -> Iterator[str]:
+    """Yield what fits into a terminal of so many lines; that lines are left out, or are not current, always does."""
+    all_lines, last = list(lines), [f"not current: {away}"] if away else []
+    room = max(height - len(last), 2)
+    if len(all_lines) > room:
+        left_out = len(all_lines) - room + 1
+        last = [f"… and {left_out} more lines, for which this window is too low", *last]
+        all_lines = all_lines[: room - 1]
+    yield from (*all_lines, *last)
+
+
+def _size() -> os.terminal_size:
+    """Return the size of the terminal that standard output is."""
+    try:
+        found = os.get_terminal_size(sys.stdout.fileno())
+    except OSError:
+        return shutil.get_terminal_size()
+    return found if found.columns and found.lines else shutil.get_terminal_size()
 
 
 @contextmanager
 def _pipe() -> Iterator[_Show]:
-    def show(lines: Iterable[str]) -> None:
-        for line in lines:
+    away = ""
+
+    def show(feed: _Feed, view: View) -> None:
+        nonlocal away
+        if feed.away != away:
+            away = feed.away
+            typer.echo(f"not current: {away}" if away else "the hub is there again", err=True)
+        for line in view.news(feed.known):
             typer.echo(line)
 
     yield show
 
 
 @contextmanager
-def _terminal() -> Iterator[_Show]:
-    """Give what draws over what it drew before. The cursor stays visible: an interrupt ends the program at once."""
+def _terminal(screen: Screen) -> Iterator[_Show]:
+    """Give what draws over what it drew before, as wide as the terminal is by then.
+
+    The cursor stays visible: an interrupt ends the program at once.
+    """
     from rich.console import Console
     from rich.live import Live
     from rich.text import Text
@@ -137,9 +166,16 @@ def _terminal() -> Iterator[_Show]:
     with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
         console.show_cursor(True)
 
-        def show(lines: Iterable[str]) -> None:
-            drawn = Text.from_ansi("\n".join(lines))
-            drawn.no_wrap, drawn.overflow = True, "ellipsis"
-            live.update(drawn, refresh=True)
+        console.size = size = _size()
+
+        def show(feed: _Feed, view: View) -> None:
+            nonlocal size
+            if size != (now := _size()):  # what was drawn is broken into other lines by now
+                console.size = size = now
+                console.clear()
+            lines = view.lines(feed.known, datetime.now(UTC), replace(screen, width=size.columns))
+            shown = Text.from_ansi("\n".join(drawn(lines, feed.away, size.lines)))
+            shown.no_wrap, shown.overflow = True, "ellipsis"
+            live.update(shown, refresh=True)
 
         yield show

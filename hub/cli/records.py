@@ -13,7 +13,9 @@ import typer
 from felloe.errors import ConfigError, Place
 from hub.audit.chain import Chain, ChainError
 from hub.cli.client import HubClient
+from hub.cli.get import Query, not_found
 from hub.cli.human import moment, revision, shortened, span
+from hub.cli.kinds import BY_WORD
 from hub.cli.table import Screen, Table, one_line
 from hub.cli.view import Json, mapping, number, objects, text, texts
 
@@ -87,12 +89,21 @@ async def history(client: HubClient, cluster: str, workload: str, limit: int, sc
         typer.echo(json.dumps(dict(answer), indent=4, ensure_ascii=False))
         return
     found = objects(answer, "items")
+    if not found and workload:
+        await _check_workload(client, workload, cluster)
     if not found:
         typer.echo("nothing has moved yet", err=True)
         return
     head = ("AT", "CLUSTER", "GENERATION", "REVISION", "BEFORE", "HEALTHY", "AUTHOR", "THROUGH")
     for line in Table(head, screen).lines([_publication(one, workload) for one in found]):
         typer.echo(line)
+
+
+async def _check_workload(client: HubClient, name: str, cluster: str) -> None:
+    """Raise NotFoundError where there is no workload of a name."""
+    query = Query(name, cluster=cluster)
+    if not await client.list("workloads", query.params()):
+        raise await not_found(client, BY_WORD["workload"], query)
 
 
 def _publication(published: Json, workload: str) -> list[str]:

@@ -94,22 +94,25 @@ def watch(
     revision: Annotated[
         str, typer.Option(metavar="SHA", help="Until this commit is through, abbreviated or not.")
     ] = "",
+    timeout: Annotated[str, typer.Option(metavar="DURATION", help="Give up after this, as 30m; without, never.")] = "",
 ) -> None:
     """Follow a rollout until its release has ended; redrawn in place, or one line for each change where piped.
 
-    Exits with 0 where the release is complete, with 1 where it failed, was aborted, undone or superseded.
+    Exits with 0 where the release is complete, with 1 where it failed, was aborted, undone or superseded, or --timeout
+    is over.
 
     \b
     Examples:
       felloe rollout watch shop@production
-      felloe rollout watch shop --revision "$(git rev-parse HEAD)"    # in a pipeline
+      felloe rollout watch shop --revision "$(git rev-parse HEAD)" --timeout 30m    # in a pipeline
     """
     from hub.cli import following
     from hub.cli.contexts import environment
     from hub.cli.table import screen
 
     shown = screen(environment())
-    if not with_hub(lambda client: following.rollout(client, name, revision, shown)):
+    seconds = _seconds(timeout)
+    if not with_hub(lambda client: following.rollout(client, name, revision, shown, seconds)):
         raise typer.Exit(1)
 
 
@@ -212,22 +215,24 @@ def promote(
         str,
         typer.Option(metavar="SHA", help="A commit that is healthy in the environment before; without, its newest."),
     ] = "",
+    skip_soak: Annotated[bool, typer.Option("--skip-soak", help="Don't wait until it has soaked, either.")] = False,
     yes: Yes = False,
 ) -> None:
-    """Let a release go on to the next environment, where that asks for approval or one doesn't want to wait.
+    """Let a release go on to the next environment: approve it there and, with --skip-soak, don't wait for its soak.
 
-    What would be done is shown first.
+    It must have been healthy in the environment before. What would be done is shown first.
 
     \b
     Examples:
       felloe promote shop --to production --reason "tested on staging"
       felloe promote shop --to production --revision 1234abcd --reason "ticket 4711" --yes
+      felloe promote shop --to production --skip-soak --reason "fixes the outage"
     """
     from hub.cli import steering
     from hub.cli.asking import meant
 
     _check(reason)
-    step = steering.Step(track.partition("@")[0], to, revision)
+    step = steering.Step(track.partition("@")[0], to, revision, skip_soak)
     for line in with_hub(lambda client: steering.promotion(client, track, step)):
         typer.echo(line)
     if not meant("Promote this?", yes=yes, otherwise="Nothing was promoted"):
@@ -298,6 +303,15 @@ def _steer(
         raise typer.Exit(1)
     if not with_hub(lambda client: steering.act(client, deeds, reason)):
         raise typer.Exit(1)
+
+
+def _seconds(timeout: str) -> float | None:
+    from hub.fleet.durations import parse_duration
+
+    try:
+        return parse_duration(timeout) if timeout else None
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--timeout") from error
 
 
 def _check(reason: str, *, needed: bool = True) -> None:

@@ -16,7 +16,7 @@ from hub.cli.asking import meant
 from hub.cli.client import HubClient
 from hub.cli.errors import NotFoundError, RefusedError
 from hub.cli.estimate import real
-from hub.cli.human import revision
+from hub.cli.human import revision, span
 from hub.cli.rollout import find, release
 from hub.cli.view import Json, full_name, mapping, number, objects, text
 
@@ -38,6 +38,7 @@ _DONE: Final = {
     "retry": "is tried again",
     "skip-soak": "goes on without its soak",
 }
+_PAST: Final = {"abort": "aborted", "undo": "undone"}
 _QUESTIONS: Final = {
     "approve": "Approve this?",
     "abort": "End this?",
@@ -73,12 +74,28 @@ async def deeds(client: HubClient, wish: Wish) -> list[Deed]:
     """Return what would be done. Raise NotFoundError where there is nothing to do it to."""
     if wish.name:
         rollout = await find(client, wish.name)
+        _need(wish.act, rollout)
         return [Deed(rollout, wish.act, *_where(rollout, wish))]
     rollouts = await client.list("rollouts")
     found = [one for one in rollouts if _applies(wish.act, one)]
     if not found:
-        raise NotFoundError(f"there is no rollout to {wish.act}: of {len(rollouts)}, none is {_phases(wish.act)}")
+        them = "has a release to go back to" if wish.act == "undo" else f"is {_phases(wish.act)}"
+        raise NotFoundError(f"there is no rollout to {wish.act}: of {len(rollouts)}, none {them}")
     return [Deed(one, wish.act) for one in found]
+
+
+def _need(act: str, rollout: Json) -> None:
+    """Raise RefusedError where what is dangerous makes no sense: nobody is asked about what can't be done."""
+    phase, name = text(rollout, "status", "phase"), full_name(rollout)
+    if act not in {"abort", "undo"}:
+        return
+    if phase not in _APPLIES[act]:
+        raise RefusedError(409, f"rollout {name} can't be {_PAST[act]}: it is {phase}, not {_phases(act)}")
+    if act == "undo" and phase == "Complete" and not number(rollout, "status", "baseRelease"):
+        at = number(rollout, "status", "release")
+        raise RefusedError(
+            409, f"rollout {name} can't be undone: no release completed before release {at}; revert the commit instead"
+        )
 
 
 def _applies(act: str, rollout: Json) -> bool:
@@ -117,10 +134,11 @@ def _approval(rollout: Json, wish: Wish) -> tuple[str, str]:
     name = full_name(rollout)
     if not waiting:
         there = ", ".join(f"--stage {stage} --gate {gate}" for _, stage, gate in found)
-        raise NotFoundError(
-            f"nothing of rollout {name} that is so named needs an approval"
-            + (f"; there are: {there}" if there else ": it has no approval that is open")
-        )
+        if not found:
+            phase = text(rollout, "status", "phase")
+            raise NotFoundError(f"rollout {name} waits for no approval: it is {phase}, and no gate of it is open")
+        asked = " ".join(f"--{word} {value}" for word, value in (("stage", wish.stage), ("gate", wish.gate)) if value)
+        raise NotFoundError(f"rollout {name} has no approval {asked} that is open; there are: {there}")
     if len(waiting) > 1:
         which = " or ".join(f"--stage {stage} --gate {gate}" for _, stage, gate in waiting)
         raise NotFoundError(f"rollout {name} has several approvals that are open: say which, {which}")
@@ -206,11 +224,15 @@ async def _act(client: HubClient, deed: Deed, reason: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of a promotion: `unit` goes on to an environment, at a revision or (empty) what the one before runs."""
+    """One step of a promotion: `unit` goes on to an environment, at a revision or (empty) what the one before runs.
+
+    With `skip_soak` it does not wait until it has soaked there.
+    """
 
     unit: str
     environment: str
     revision: str = ""
+    skip_soak: bool = False
 
     @property
     def track(self) -> str:
@@ -222,27 +244,49 @@ async def promotion(client: HubClient, track: str, step: Step) -> Iterator[str]:
     """Return in words what a promotion would do; `track` is as it was named, maybe with the environment it is in."""
     rollouts = {full_name(one): one for one in await client.list("rollouts")}
     there = rollouts.get(step.track)
+    if there is None or not mapping(there, "spec", "promotesFrom"):
+        raise await _not_promoted(client, step, rollouts)
     named = track.partition("@")[2]
-    before = text(there, "spec", "promotesFrom", "environment") if there else ""
-    if named and before and named != before:
+    before = text(there, "spec", "promotesFrom", "environment")
+    if named and named != before:
         message = f"{step.unit} is promoted to {step.environment} from {before}, not from {named}"
         raise NotFoundError(f"{message}: leave @{named} out, or promote to what follows it")
     return _promotion(step, there, rollouts.get(f"{step.unit}@{before}"), before)
 
 
-def _promotion(step: Step, there: Json | None, source: Json | None, before: str) -> Iterator[str]:
+async def _not_promoted(client: HubClient, step: Step, rollouts: Mapping[str, Json]) -> NotFoundError:
+    """Return the error that says what can be promoted, and where to."""
+    environments = sorted(full_name(one) for one in await client.list("environments"))
+    if step.environment not in environments:
+        there_are = f"there are: {', '.join(environments)}" if environments else "there are no environments"
+        return NotFoundError(f"there is no environment {step.environment!r}; {there_are}")
+    steps = sorted(name for name, one in rollouts.items() if mapping(one, "spec", "promotesFrom"))
+    if step.track in rollouts:
+        said = f"nothing is promoted to {step.environment}: its Environment has no promotesFrom"
+    else:
+        said = f"nothing called {step.unit!r} is promoted to {step.environment}"
+    return NotFoundError(said + (f"; what is promoted: {', '.join(steps)}" if steps else ""))
+
+
+def _promotion(step: Step, there: Json, source: Json | None, before: str) -> Iterator[str]:
     if step.revision:
         yield f"{step.unit} at {step.revision} goes on to {step.environment}"
     elif source:
         yield f"{step.unit} goes on to {step.environment} as {before} runs it: release {release(source)}"
     else:
-        yield f"{step.unit} goes on to {step.environment} as {before or 'the environment before'} runs it"
-    if there:
-        upcoming = text(mapping(there, "status", "next"), "message")
-        yield f"  there is release {release(there)}" + (f"; the next one waits: {upcoming}" if upcoming else "")
+        yield f"{step.unit} goes on to {step.environment} as {before} runs it"
+    upcoming = text(mapping(there, "status", "next"), "message")
+    has = f"there is release {release(there)}" if number(there, "status", "release") else "there is none yet"
+    yield f"  {has}" + (f"; the next one waits: {upcoming}" if upcoming else "")
+    if real(there, "spec", "promotesFrom", "soakSeconds"):
+        soak = span(real(there, "spec", "promotesFrom", "soakSeconds"))
+        yield f"  its soak of {soak} is left out" if step.skip_soak else f"  it comes when it has soaked for {soak}"
 
 
 async def promote(client: HubClient, step: Step, reason: str) -> None:
     """Have it promoted."""
-    await client.post("promotions", {"track": step.track, "revision": step.revision, "reason": reason})
+    body: dict[str, object] = {"track": step.track, "revision": step.revision, "reason": reason}
+    if step.skip_soak:
+        body["skipSoak"] = True
+    await client.post("promotions", body)
     typer.echo(f"{step.unit} is promoted to {step.environment}; see felloe rollout watch {step.track}")

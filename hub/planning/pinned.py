@@ -50,6 +50,8 @@ class Pinned:
         self._known: dict[int, dict[str, _Known]] = {}
         self._memos: dict[int, Memo] = {}
         self._told: set[int] = set()
+        self._troubles: dict[int, dict[str, str]] = {}
+        """By release, and by cluster (empty: all of them), why it can't be planned."""
         self._unresolved: dict[int, tuple[float, set[str]]] = {}
         """By release, since when which plans are known that are not as it wants them."""
 
@@ -72,11 +74,14 @@ class Pinned:
                 if number not in self._told:
                     log.warning("release %d can't be planned any more: %s", number, error)
                     self._told.add(number)
+                self._troubles[number] = {"": str(error)}
             else:
                 lacks: set[str] = set()
+                self._troubles[number] = {}
                 for as_what, names in _by_fleet(world, missing, wanted, this):
                     then = replace(this, in_force=InForce(as_what, world.snapshot), contents=world.contents)
-                    resolutions, _ = await self._resolver.resolve(names, then, commits, self._memo(number))
+                    resolutions, troubles = await self._resolver.resolve(names, then, commits, self._memo(number))
+                    self._troubles[number] |= troubles
                     for name, found in resolutions.items():
                         inputs = wanted[name]
                         known[name] = _Known(fleet, inputs.labels, inputs.suspended, found.plan, found.wanted_renders)
@@ -87,11 +92,17 @@ class Pinned:
                     self._unresolved[number] = since, lacking | lacks
         return {name: known[name].plan for name in clusters if _good(known.get(name), fleet, wanted[name])}
 
+    def why_not(self, number: int, cluster: str) -> str:
+        """Return why a cluster could not be planned by a release when that was asked last; empty where it could."""
+        found = self._troubles.get(number, {})
+        return found.get(cluster) or found.get("", "")
+
     def keep(self, needed: Collection[int]) -> None:
         """Forget all other releases."""
         self._known = {number: plans for number, plans in self._known.items() if number in needed}
         self._memos = {number: memo for number, memo in self._memos.items() if number in needed}
         self._unresolved = {number: each for number, each in self._unresolved.items() if number in needed}
+        self._troubles = {number: each for number, each in self._troubles.items() if number in needed}
 
     def _memo(self, number: int) -> Memo:
         return self._memos.setdefault(number, Memo(RenderCache(_OBJECTS)))

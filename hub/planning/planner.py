@@ -66,8 +66,8 @@ class _Planned:
     this: Round
     newest: Release
     plans: Mapping[str, ClusterPlan]
-    unknown: frozenset[str]
-    """The clusters of which that could not be said."""
+    unknown: Mapping[str, str]
+    """By cluster of which that could not be said, why not."""
 
 
 class Planner:
@@ -306,7 +306,7 @@ class Planner:
         resolutions, troubles = await self._resolver.resolve(names, this, self._commits)
         self._resolver.keep(names)
         plans = {name: each.plan for name, each in resolutions.items()}
-        self._last = _Planned(this, newest, plans, frozenset(troubles))
+        self._last = _Planned(this, newest, plans, dict(troubles))
         held = await self._look(self._last, anew=True)
         self._follow(resolutions.values(), all_known=not troubles)
         troubles |= await self._publish(self._last, held)
@@ -337,7 +337,8 @@ class Planner:
         resolutions, troubles = await self._resolver.resolve(names, this, self._commits)
         plans = {name: plan for name, plan in last.plans.items() if name not in only}
         plans |= {name: each.plan for name, each in resolutions.items()}
-        self._last = _Planned(this, last.newest, plans, last.unknown.difference(only).union(troubles))
+        unknown = {name: why for name, why in last.unknown.items() if name not in only} | troubles
+        self._last = _Planned(this, last.newest, plans, unknown)
         held = await self._look(self._last, anew=True)
         self._follow(resolutions.values(), all_known=False)
         concerned = {*only} | self._admission.changed(held)

@@ -74,6 +74,7 @@ class RolloutChronicle:
         clusters: Iterable[str] = (),
         stage: str = "",
         gate: str = "",
+        soak_skipped: bool = False,
     ) -> None:
         """Keep what a person did to a rollout; `act` None: had a release promoted. Raise StoreError."""
         action = Action.PROMOTED if act is None else _ACTS[act]
@@ -89,6 +90,7 @@ class RolloutChronicle:
             release=release.number if release else None,
             stage=stage or None,
             gate=gate or None,
+            soakSkipped=soak_skipped or None,
         )
         because = f": {reason}" if reason else ""
         self._reporter.rollout_event(action.value, f"{track}: {act or 'promoted'} by {who}{because}", warning=False)

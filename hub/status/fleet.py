@@ -117,10 +117,14 @@ def _waits(rollout: Resource) -> Iterator[dict[str, object]]:
     phase = _text(rollout.status, "phase")
     ready = rollout.condition("Ready")
     said = ready.message if ready else ""
+    if stuck := _texts(rollout.status, "unplanned"):
+        yield _wait(rollout, "Unplanned", said, f"felloe describe cluster {stuck[0]}")
+        return
     if phase == Phase.FAILED:
         yield _wait(rollout, "Failed", said, f"felloe rollout retry {rollout.name}")
     elif phase == Phase.PAUSED:
         failed = any(_number(one, "failed") for one in _objects(rollout.status, "stages"))
+        said += f": {_first_failure(rollout)}" if failed else ""
         yield _wait(rollout, "Paused", said, f"felloe rollout {'retry' if failed else 'resume'} {rollout.name}")
     if phase in {Phase.PROGRESSING, Phase.PAUSED}:
         stage = next((one for one in _objects(rollout.status, "stages") if "doneAt" not in one), None)
@@ -132,7 +136,9 @@ def _waits(rollout: Resource) -> Iterator[dict[str, object]]:
         unit, _, environment = rollout.name.partition("@")
         command = f'felloe promote {unit} --to {environment} --reason "…"' if approval else ""
         what = message if message.startswith("release ") else f"release {upcoming.get('release', '')} waits: {message}"
-        yield _wait(rollout, "Promotion", what, command, stuck=approval)
+        unmade = upcoming.get("cannotBeMade") is True
+        what = f"release {upcoming.get('release', '')}: {message}" if unmade else what
+        yield _wait(rollout, "Unmade" if unmade else "Promotion", what, command, stuck=approval or unmade)
 
 
 def _waits_of_stage(rollout: Resource, stage: Json) -> Iterator[dict[str, object]]:
@@ -197,6 +203,11 @@ def _failing_clusters(clusters: Sequence[Resource]) -> list[dict[str, object]]:
 def _text(value: Json, name: str) -> str:
     found = value.get(name)
     return found if isinstance(found, str) else ""
+
+
+def _texts(value: Json, name: str) -> list[str]:
+    found = value.get(name)
+    return [one for one in found if isinstance(one, str)] if isinstance(found, list) else []
 
 
 def _number(value: Json, name: str) -> int:

@@ -46,8 +46,10 @@ class RolloutFacts:
 
     `strategy` is the one that it goes by now; `releases` has those that `state` names; `waits` and `wake_at` are the
     newest step's. `promotion` is what the environment's promotesFrom says. `upcoming` is the newest release that has
-    to wait (0: none), `upcoming_waits` for what, in words, and `upcoming_asks` whether now only for a person's word.
-    `in_git` is what became of the promotion to the environment, where a commit makes that.
+    to wait (0: none), `upcoming_waits` for what, in words, and `upcoming_asks` whether now only for a person's word;
+    `upcoming_unmade`: for nothing, what it is can't be made. `in_git` is what became of the promotion to the
+    environment, where a commit makes that. `unplanned` says why some clusters can't be planned: until they can, the
+    rollout stands still, and they are not among the `members`.
     """
 
     track: Track
@@ -61,7 +63,9 @@ class RolloutFacts:
     upcoming: int = 0
     upcoming_waits: str = ""
     upcoming_asks: bool = False
+    upcoming_unmade: bool = False
     in_git: Outcome | None = None
+    unplanned: Mapping[str, str] = field(default_factory=dict)
 
 
 class _Placed(NamedTuple):
@@ -84,6 +88,7 @@ def build_rollout(facts: RolloutFacts, before: Resource | None, now: datetime) -
     """
     state, track = facts.state, facts.track
     placed = [_placed(facts, member) for member in facts.members]
+    placed += [_unplanned(facts, name, why) for name, why in sorted(facts.unplanned.items())]
     by_stage: dict[str, list[_Placed]] = {}
     for one in placed:
         by_stage.setdefault(one.stage, []).append(one)
@@ -109,6 +114,8 @@ def build_rollout(facts: RolloutFacts, before: Resource | None, now: datetime) -
         "clusters": [_cluster(one) for one in shown],
         "moreClusters": len(placed) - len(shown),
     }
+    if facts.unplanned:
+        status["unplanned"] = sorted(facts.unplanned)[:MOST_CLUSTERS]
     if facts.in_git is not None:
         outcome = facts.in_git
         status["inGit"] = {"state": outcome.state.value, "message": outcome.message, "url": outcome.url}
@@ -164,6 +171,7 @@ def _about(facts: RolloutFacts) -> dict[str, object]:
             "subject": upcoming.subject if upcoming else "",
             "message": facts.upcoming_waits,
             "needsApproval": facts.upcoming_asks,
+            "cannotBeMade": facts.upcoming_unmade,
         }
     return about
 
@@ -176,6 +184,12 @@ def _placed(facts: RolloutFacts, member: Member) -> _Placed:
     release = facts.state.assigned.get(member.name, member.release)
     since = facts.state.admitted_at.get(member.name) if state is ClusterState.MOVING else None
     return _Placed(member.name, facts.state.stage_of.get(member.name, ""), release, state, message, since)
+
+
+def _unplanned(facts: RolloutFacts, name: str, why: str) -> _Placed:
+    state = facts.state
+    number, stage = state.assigned.get(name, 0), state.stage_of.get(name, "")
+    return _Placed(name, stage, number, ClusterState.WAITING, f"it can't be planned: {why}", None)
 
 
 def _state_of(facts: RolloutFacts, member: Member) -> tuple[ClusterState, str]:
@@ -322,6 +336,8 @@ def _ready(facts: RolloutFacts, placed: Sequence[_Placed], stages: Sequence[Mapp
     if not state.release:
         return Condition("Ready", "Unknown", NOT_BEGUN, state.reason or "no release has come here yet")
     what = f"release {state.release}"
+    if facts.unplanned:
+        return Condition("Ready", "False", "ClustersNotPlanned", f"{what}: {_stands_still(facts.unplanned)}")
     if state.phase in _ENDED:
         return Condition("Ready", "False", state.phase.value, _said(state, f"{what}: {state.phase.value.lower()}"))
     if state.phase is Phase.PAUSED:
@@ -330,8 +346,19 @@ def _ready(facts: RolloutFacts, placed: Sequence[_Placed], stages: Sequence[Mapp
         count = Counter(one.state for one in placed)
         others = "".join(f", {count[other]} {other.value.lower()}" for other in _BEHIND if count[other])
         message = f"{what} is on {count[ClusterState.DONE]} of {len(placed)} clusters{others}"
+        if facts.upcoming_unmade:
+            message += f"; release {facts.upcoming}: {facts.upcoming_waits}"
+            return Condition("Ready", "False", "NextCannotBeMade", message)
         return Condition("Ready", "True", "Complete", message)
     return Condition("Ready", "Unknown", "Progressing", _said(state, f"{what}: {_where(facts, stages)}"))
+
+
+def _stands_still(unplanned: Mapping[str, str]) -> str:
+    """Say which clusters keep a rollout from going on, why, and what helps."""
+    first = min(unplanned)
+    others = f" and {len(unplanned) - 1} more" if len(unplanned) > 1 else ""
+    helps = f"until that is mended, or it is removed (felloe cluster remove {first})"
+    return f"stands still: cluster {first}{others} can't be planned, {helps}: {unplanned[first]}"
 
 
 def _idle_stages(facts: RolloutFacts, by_stage: Mapping[str, object]) -> tuple[Condition, ...]:

@@ -12,6 +12,7 @@ import asyncio
 import time
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Final
 
 from hub.audit import policy
@@ -37,6 +38,7 @@ from hub.rollout import (
     succeed,
 )
 from hub.rollout.model import GateResult, Member, Phase, Release, RolloutState, Step, Track
+from hub.rollout.stages import listed
 from hub.status.rollouts import RolloutFacts
 from hub.targeting import ClusterPlan
 from hub.targeting.holding import Held
@@ -47,6 +49,9 @@ _UNKNOWN_PAUSE: Final = 60.0
 
 _PENDING_PAUSE: Final = 5.0
 """Seconds until a look at what was still being fetched at the last one."""
+
+NONE_UNKNOWN: Final[Mapping[str, str]] = MappingProxyType({})
+"""Every cluster can be planned."""
 
 DEFAULT_STRATEGY: Final = "default"
 """How the strategy of a track for which Git names none is called."""
@@ -139,16 +144,16 @@ class Conductor:
         commits: Commits,
         *,
         anew: bool,
-        unknown: Collection[str] = (),
+        unknown: Mapping[str, str] = NONE_UNKNOWN,
     ) -> HeldUnits:
         """Return what each cluster is to have otherwise than by the newest release; `plans` are what that would be.
 
         `anew`: look at everything; otherwise only at what was stirred since the last look, by all the same facts.
-        `unknown` are clusters that can't be planned now: the rollouts that they are part of stay as they are.
+        `unknown` says why some clusters can't be planned now: the rollouts that they are part of stay as they are.
         Raise StoreError where the state can't be kept; then nothing may be published.
         """
         async with self._records.turn:
-            look = Look(this, newest, plans, commits, time.time(), frozenset(unknown))
+            look = Look(this, newest, plans, commits, time.time(), unknown)
             anew = anew or self._went_by is not plans  # the look that was to come first failed
             clusters, self._stirred_clusters = self._stirred_clusters, set()
             clusters |= self._membership.due(look.now)
@@ -275,13 +280,13 @@ class Conductor:
                 return Track(track.unit, environment)
         return track
 
-    def _stuck(self, unknown: frozenset[str]) -> frozenset[Track]:
+    def _stuck(self, unknown: Mapping[str, str]) -> frozenset[Track]:
         """Return the tracks of which a cluster can't be planned: without it they would be judged by the others."""
         states = ((track, record.state) for track, record in self._records.all.items() if unknown)
         return frozenset(
             track
             for track, state in states
-            if state is None or not unknown.isdisjoint(state.assigned.keys() | state.stage_of.keys())
+            if state is None or not unknown.keys().isdisjoint(state.assigned.keys() | state.stage_of.keys())
         )
 
     async def _still(self, track: Track, how: Course, clusters: Collection[str], look: Look) -> _Seen:
@@ -289,7 +294,13 @@ class Conductor:
         own = replace(look, wake_at=None)
         state = self._records.all[track].state or RolloutState(0, strategy=how.strategy.name)
         strategy = how.goes_on(state, self._releases.known.get(state.release))
-        facts = RolloutFacts(track, state, strategy, self._releases.known, promotion=how.promotion)
+        of_it = state.assigned.keys() | state.stage_of.keys()
+        unplanned = {name: why for name, why in look.unknown.items() if name in of_it}
+        facts = RolloutFacts(
+            track, state, strategy, self._releases.known, promotion=how.promotion, unplanned=unplanned or look.unknown
+        )
+        members = (await self._members(track, state, clusters, own, None))[0] if state.release else {}
+        facts = replace(facts, members=list(members.values()))
         return await self._found(_Seen(tuple(clusters), how, facts, stuck=True), (), own)
 
     async def _track(
@@ -305,9 +316,12 @@ class Conductor:
             goal = promoted.release if how.promotion.git is None else goal
             if how.promotion.git is not None and how.upstream in self._records.all:
                 ready = promoted
-        state = await self._state(track, how.begins(self._releases.known.get(goal)), record.state, goal, clusters, own)
+        begins = how.begins(self._releases.known.get(goal))
+        state, unmade = await self._state(track, begins, record.state, goal, clusters, own)
         strategy = self._strategy(how, record.state, state)
         upcoming = look.newest.number if how.promotion is not None and goal < look.newest.number else 0
+        if unmade:
+            upcoming = goal
         facts = RolloutFacts(
             track,
             state or RolloutState(0, reason=promoted.waiting, strategy=strategy.name),
@@ -315,8 +329,9 @@ class Conductor:
             self._releases.known,
             promotion=how.promotion,
             upcoming=upcoming,
-            upcoming_waits=promoted.waiting,
-            upcoming_asks=promoted.asks,
+            upcoming_waits=unmade or promoted.waiting,
+            upcoming_asks=promoted.asks and not unmade,
+            upcoming_unmade=bool(unmade),
         )
         if state is None:
             self._records.save(track, record)
@@ -324,6 +339,8 @@ class Conductor:
         members, targets = await self._members(track, state, clusters, own, seen)
         if len(members) != len(clusters):  # nobody can say whether they have it
             own.wake(own.now + _UNKNOWN_PAUSE)
+            unplanned = {name: self._membership.why_not(state.release, name) for name in {*clusters} - members.keys()}
+            facts = replace(facts, members=list(members.values()), unplanned=unplanned)
             return await self._found(_Seen(tuple(clusters), how, facts, ready=ready), (), own)
         step = self._advanced(track, replace(how, strategy=strategy), record, state, members, own)
         facts = replace(facts, state=step.state, members=list(members.values()), waits=step.waits, wake_at=step.wake_at)
@@ -399,7 +416,8 @@ class Conductor:
         upstream_state = before.state if before is not None else None
         known = observe(record.promotion.of(upstream.environment), upstream_state, look.now)
         urgent = {number: each.urgent for number, each in self._releases.known.items() if each.urgent}
-        found = promote(promotion, upstream_state, known, record.approved, look.now, urgent=urgent)
+        hurried = {**urgent, **record.soak_skipped}
+        found = promote(promotion, upstream_state, known, record.approved, look.now, urgent=hurried)
         if before is None:
             last = max((each.release for each in known.completions), default=0)
             there = any(plan.environment == upstream.environment for plan in look.plans.values())
@@ -419,23 +437,28 @@ class Conductor:
         goal: int,
         clusters: Collection[str],
         look: Look,
-    ) -> RolloutState | None:
+    ) -> tuple[RolloutState | None, str]:
         """Return the state that goes for the release that it may go for; None where there is none yet.
 
-        What a release is may not be known for some moments, while something is fetched: then it waits.
+        Also why it does not go for `goal`, empty where it does: what a release is may not be known for some moments,
+        while something is fetched, or at all.
         """
-        same = False
+        same, unmade = False, ""
         if goal and (state is None or goal != state.release):
             wanted = await self._membership.targets(track, goal, clusters, look)
             if len(wanted) != len(clusters) or any(each.pending for each in wanted.values()):
                 look.wake(look.now + (_PENDING_PAUSE if len(wanted) == len(clusters) else _UNKNOWN_PAUSE))
+                missing = sorted({*clusters} - wanted.keys())
+                unmade = _unmade({name: self._membership.why_not(goal, name) for name in missing})
                 goal = 0
             elif state is not None and state.release:
                 before = await self._membership.targets(track, state.release, clusters, look)
                 same = all(name in before and before[name].digest == wanted[name].digest for name in clusters)
-                if same and any(wanted[name].unresolved and not before[name].unresolved for name in clusters):
+                bad = [name for name in clusters if wanted[name].unresolved and same and not before[name].unresolved]
+                if bad:
                     goal = 0  # what it is shows when it can be made: until then it is nothing that anybody has
-        return succeed(state, goal, strategy, look.now, same=same) if goal or state is not None else None
+                    unmade = _unmade({name: wanted[name].unresolved for name in bad})
+        return succeed(state, goal, strategy, look.now, same=same) if goal or state is not None else None, unmade
 
     def _strategy(self, how: Course, before: RolloutState | None, state: RolloutState | None) -> Strategy:
         """Return the strategy of a rollout, which may have begun just now."""
@@ -467,6 +490,12 @@ def _gate(strategy: Strategy, stage: str, name: str) -> Gate | None:
         if each.name == stage:
             return next((gate for gate in each.gates if gate.name == name), None)
     return None
+
+
+def _unmade(why: Mapping[str, str]) -> str:
+    """Say why a release does not begin: for which clusters it can't be made, and of the first one, why."""
+    first = next(iter(why), "")
+    return f"it can't be made for {listed(list(why))}: {first}: {why[first]}" if first else ""
 
 
 def _known(state: RolloutState, stage: str, gate: str) -> GateResult | None:

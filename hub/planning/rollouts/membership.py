@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from felloe.v1 import status_pb2
@@ -48,8 +48,8 @@ class Reports(Protocol):
 class Look:
     """What one look at all tracks goes by: `plans` are what clusters would have by the `newest` release.
 
-    `unknown` are the clusters of which that could not be said. `wake_at` is when to look again if nothing happens
-    before, in seconds since 1970.
+    `unknown` says, by cluster of which that could not be said, why not. `wake_at` is when to look again if nothing
+    happens before, in seconds since 1970.
     """
 
     this: Round
@@ -57,7 +57,7 @@ class Look:
     plans: Mapping[str, ClusterPlan]
     commits: Commits
     now: float
-    unknown: frozenset[str] = frozenset()
+    unknown: Mapping[str, str] = field(default_factory=dict)
     wake_at: float | None = None
 
     def wake(self, at: float | None) -> None:
@@ -109,6 +109,10 @@ class Membership:
         newest = number == look.newest.number
         plans = look.plans if newest else await self._pinned.plans(number, clusters, look.this, look.commits)
         return {name: plans[name].slices.get(track.unit, NOTHING) for name in clusters if name in plans}
+
+    def why_not(self, number: int, cluster: str) -> str:
+        """Return why it could not be said what a cluster would have by a release."""
+        return self._pinned.why_not(number, cluster)
 
     def member(self, track: Track, cluster: str, target: Slice, state: RolloutState, look: Look) -> Member:
         """Return a cluster as it is now; `target` is what the rollout's release is for it."""

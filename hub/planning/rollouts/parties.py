@@ -41,6 +41,7 @@ class Chronicle(Protocol):
         clusters: Iterable[str] = (),
         stage: str = "",
         gate: str = "",
+        soak_skipped: bool = False,
     ) -> None:
         """Keep what a person did; `act` None: had a release promoted. Raise StoreError where that can't be kept."""
         ...

@@ -16,11 +16,15 @@ from hub.store import Store
 
 @dataclass(frozen=True, slots=True)
 class TrackRecord:
-    """A track's rollout, None where nothing has been promoted to it yet. `approved` is by release."""
+    """A track's rollout, None where nothing has been promoted to it yet.
+
+    `approved` is by release, and so is `soak_skipped`: who lets a release come here without its soak, and why.
+    """
 
     state: RolloutState | None = None
     promotion: PromotionState = field(default_factory=PromotionState)
     approved: Mapping[int, GateResult] = field(default_factory=dict)
+    soak_skipped: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def releases(self) -> frozenset[int]:
@@ -39,6 +43,7 @@ def record_to_json(record: TrackRecord) -> str:
         "rollout": json.loads(state_json(record.state)) if record.state is not None else None,
         "promotion": json.loads(promotion_json(record.promotion)),
         "approved": {str(number): asdict(result) for number, result in sorted(record.approved.items())},
+        "soakSkipped": {str(number): why for number, why in sorted(record.soak_skipped.items())},
     }
     return json.dumps(value, separators=(",", ":"))
 
@@ -56,6 +61,7 @@ def record_from_json(text: str) -> TrackRecord:
             state_of(json.dumps(rollout)) if rollout is not None else None,
             promotion_of(json.dumps(value["promotion"])),
             approved,
+            {int(number): str(why) for number, why in value.get("soakSkipped", {}).items()},
         )
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise StoreError(f"the state of a rollout can't be read: {error}") from error

@@ -12,7 +12,7 @@ from hub.planning.releases import Releases
 from hub.planning.rollouts.parties import Chronicle
 from hub.planning.rollouts.records import Records, TrackRecord
 from hub.rollout import abort, approve, pause, resume, retry, skip_soak, undo
-from hub.rollout.model import Act, GateResult, RolloutState, Track, Verdict
+from hub.rollout.model import Act, GateResult, Release, RolloutState, Track, Verdict
 
 _PLAIN_ACTS: Final = {Act.PAUSE: pause, Act.RESUME: resume, Act.ABORT: abort, Act.RETRY: retry}
 
@@ -54,8 +54,8 @@ class Steering:
                 self._records.save(track, replace(record, state=state))
         self._stirred(track)
 
-    async def promote(self, track: Track, revision: str, *, who: str, reason: str) -> None:
-        """Let a release go on to the environment of a track in the name of a person.
+    async def promote(self, track: Track, revision: str, *, who: str, reason: str, skip_soak: bool = False) -> None:
+        """Let a release go on to the environment of a track in the name of a person, `skip_soak`: without its soak.
 
         `revision` names it, or the newest that was healthy in the environment before. Raise ConfigError where none is
         such a one, StoreError where it can't be kept.
@@ -67,19 +67,22 @@ class Steering:
             ready = [each.release for each in record.promotion.completions]
             known = self._releases.known
             wanted = [
-                number
-                for number in ready
-                if number in known and (not revision or revision in known[number].revision.rpartition(":")[2])
+                number for number in ready if number in known and (not revision or _is_at(known[number], revision))
             ]
             if not wanted:
                 what = f"revision {revision}" if revision else "no release"
                 raise ConfigError(f"{what} has not been healthy yet where {track} is promoted from")
             now = time.time()
             result = GateResult(Verdict.PASSED, now, now, reason, who)
-            approved = {number: each for number, each in record.approved.items() if number in ready}
+            number = max(wanted)
+            approved = {key: each for key, each in record.approved.items() if key in ready}
+            skipped = {key: each for key, each in record.soak_skipped.items() if key in ready}
+            if skip_soak:
+                skipped[number] = f"{who}: {reason}"
+            record = replace(record, approved={**approved, number: result}, soak_skipped=skipped)
             with self._records.batch():
-                self._chronicle.acted(track, known[max(wanted)], None, who=who, reason=reason)
-                self._records.save(track, replace(record, approved={**approved, max(wanted): result}))
+                self._chronicle.acted(track, known[number], None, who=who, reason=reason, soak_skipped=skip_soak)
+                self._records.save(track, record)
         self._stirred(track)
 
     def _of(self, track: Track) -> tuple[TrackRecord, RolloutState]:
@@ -87,3 +90,9 @@ class Steering:
         if record is None or record.state is None:
             raise ConfigError(f"there is no rollout {track}")
         return record, record.state
+
+
+def _is_at(release: Release, asked: str) -> bool:
+    """Tell whether a commit of a release, of whichever source, is (or begins with) the one that is asked for."""
+    commits = (each.rpartition(":")[2] for each in (release.revision, *release.pins.values()))
+    return any(each.startswith(asked.rpartition(":")[2].lower()) for each in commits if each)

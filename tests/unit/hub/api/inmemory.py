@@ -161,8 +161,8 @@ class InMemoryHub:
             raise ConfigError(self.refused[str(track)])
         self.calls.append((act.value, str(track), who, reason, stage, gate, release))
 
-    async def promote(self, track: Track, revision: str, *, who: str, reason: str) -> None:
-        self.calls.append(("promote", str(track), revision, who, reason))
+    async def promote(self, track: Track, revision: str, *, who: str, reason: str, skip_soak: bool = False) -> None:
+        self.calls.append(("promote", str(track), revision, who, reason, skip_soak))
 
     async def announce_urls(self, urls: Names[str], ref: str) -> Sequence[str]:
         self.calls.append(("announce", tuple(urls), ref))

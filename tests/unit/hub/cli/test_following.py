@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import sys
+import termios
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -18,7 +19,7 @@ from hub.cli.client import Change
 from hub.cli.errors import UnreachableError
 from hub.cli.estimate import estimate
 from hub.cli.fleet import FleetView
-from hub.cli.follow import Known, follow
+from hub.cli.follow import Known, drawn, follow
 from hub.cli.rollout import RolloutView, bar
 from hub.cli.table import Screen
 from hub.rollout.model import GateResult, Phase, StageState, Verdict
@@ -117,6 +118,59 @@ async def test_a_hub_that_goes_away_is_waited_for(capsys: pytest.CaptureFixture[
     assert "Complete" in capsys.readouterr().out
     with pytest.raises(UnreachableError):
         await follow(Script([]), RolloutView(NAME), Screen())
+
+
+async def test_a_pipe_is_told_once_that_the_hub_is_away_and_that_it_is_back(capsys: pytest.CaptureFixture[str]) -> None:
+    script = Script([told(FACTS), END], [], [told(FACTS), END, told(COMPLETE)])
+    async with asyncio.timeout(10):
+        await follow(script, RolloutView(NAME), Screen())
+    said = capsys.readouterr()
+    assert said.err.splitlines() == ["not current: the hub is away", "the hub is there again"]
+    assert "not current" not in said.out
+
+
+def test_what_a_low_window_leaves_out_is_said_and_never_that_it_is_not_current() -> None:
+    lines = [str(number) for number in range(30)]
+    assert list(drawn(lines, "", 30)) == lines
+    low = list(drawn(lines, "gone", 10))
+    assert (len(low), low[0], low[-1]) == (10, "0", "not current: gone")
+    assert low[-2] == "… and 22 more lines, for which this window is too low"
+
+
+async def test_a_window_that_is_made_narrower_is_drawn_anew_and_as_narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("COLUMNS", raising=False)
+    widths: list[int | None] = []
+    main, slave = pty.openpty()
+
+    class Watched(RolloutView):
+        def lines(self, known: Known, now: datetime, screen: Screen) -> Iterable[str]:
+            widths.append(screen.width)
+            termios.tcsetwinsize(slave, (40, 60))
+            return super().lines(known, now, screen)
+
+        def over(self, known: Known) -> bool:
+            return len(widths) > 1
+
+    async def script() -> AsyncGenerator[Change]:
+        yield told(FACTS)
+        yield END
+        await asyncio.Event().wait()
+
+    termios.tcsetwinsize(slave, (40, 200))
+    with os.fdopen(main, "rb", buffering=0), os.fdopen(slave, "w") as writing:
+        monkeypatch.setattr(sys, "stdout", writing)
+        async with asyncio.timeout(10):
+            await follow(script, Watched(NAME), Screen(200))
+        monkeypatch.undo()
+    assert widths[:2] == [200, 60]
+
+
+def test_a_watch_may_end_by_time(hub: Threaded, felloe: Felloe) -> None:
+    hub.do(lambda h: h.board.post(build_rollout(COMPLETE, None, NOW)))
+    done = felloe("rollout", "watch", NAME, "--revision", "feedfeed", "--timeout", "1s")
+    assert (done.code, done.err) == (1, f"error: rollout {NAME}: revision feedfeed is not through after 1s\n")
+    assert felloe("rollout", "watch", NAME, "--timeout", "soon").code == 2
 
 
 @pytest.mark.parametrize(

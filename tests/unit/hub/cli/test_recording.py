@@ -121,7 +121,7 @@ def test_the_history_of_a_cluster_and_of_a_workload(hub: Threaded, felloe: Fello
     assert [(one["cluster"], one["healthyAt"], one["appliedAt"]) for one in shown["items"]] == [
         ("dev-1", "2026-01-02T03:05:40Z", None)
     ]
-    assert felloe("history", "--workload", "none").err == "nothing has moved yet\n"
+    assert "there is no workload 'none'" in felloe("history", "--workload", "none").err
     assert felloe("history").code == 2
     unknown = felloe("history", "--cluster", "none")
     assert (unknown.code, "there are: dev-1" in unknown.err) == (1, True)

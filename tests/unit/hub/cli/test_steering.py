@@ -157,6 +157,38 @@ def test_a_promotion_is_shown_and_done_only_when_that_is_said(hub: Threaded, fel
     assert len(hub.hub.calls) == 1
 
 
+def test_a_promotion_may_leave_out_the_soak_and_says_so(hub: Threaded, felloe: Felloe) -> None:
+    post(hub, replace(FACTS, promotion=Promotion("staging", soak=7200.0)))
+    shown = felloe("promote", "shop", "--to", "production", "--reason", "outage")
+    assert "  it comes when it has soaked for 120m\n" in shown.out
+    done = felloe("promote", "shop", "--to", "production", "--skip-soak", "--reason", "outage", "--yes")
+    assert "  its soak of 120m is left out\n" in done.out
+    assert [call[-1] for call in hub.hub.calls] == [True]
+
+
+def test_nobody_is_asked_about_a_promotion_that_there_is_not(hub: Threaded, felloe: Felloe) -> None:
+    for unit, to, said in (
+        ("shop", "produktion", "there is no environment 'produktion'; there are: production"),
+        ("cart", "production", "nothing called 'cart' is promoted to production"),
+        ("shop", "production", "nothing is promoted to production: its Environment has no promotesFrom"),
+    ):
+        done = felloe("promote", unit, "--to", to, "--reason", "x")
+        assert (done.code, done.out) == (1, "")
+        assert done.err.startswith(f"error: {said}")
+
+
+def test_nobody_is_asked_about_what_can_not_be_done(hub: Threaded, felloe: Felloe) -> None:
+    post(hub, replace(FACTS, state=replace(STATE, phase=Phase.COMPLETE, base=12, former=0)))
+    aborted = felloe("rollout", "abort", NAME, "--reason", "x")
+    assert (aborted.code, aborted.out) == (1, "")
+    assert aborted.err == f"error: rollout {NAME} can't be aborted: it is Complete, not paused or progressing\n"
+    undone = felloe("rollout", "undo", NAME, "--reason", "x")
+    assert (undone.code, undone.out) == (1, "")
+    assert "no release completed before release 12; revert the commit instead" in undone.err
+    assert "of 1, none has a release to go back to" in felloe("rollout", "undo", "--all", "--reason", "x").err
+    assert not hub.hub.calls
+
+
 @pytest.mark.parametrize(("answer", "is_meant"), [("y", True), ("n", False), ("", False)])
 def test_a_terminal_is_asked(monkeypatch: pytest.MonkeyPatch, answer: str, is_meant: bool) -> None:
     master, slave = pty.openpty()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from hub.audit import Action
 from hub.rollout.model import Track
 from hub.status.resource import Collection, Key, Resource
@@ -107,3 +109,21 @@ async def test_with_approval_a_person_lets_it_through_and_the_commit_says_who(wo
         await eventually(lambda: in_git(hub) == "Done")
         message = git("log", "-1", "--format=%B", "main", cwd=world.repository.path)
         assert "Felloe-Promoted-By: ada (tested by hand)" in message
+
+
+async def test_a_person_need_not_wait_for_the_soak(world: World) -> None:
+    world.repository.commit(fleet(world, soak="24h"))
+    async with world.hub() as hub:
+        await join(hub)
+        await healthy(hub, "d", "s")
+        track = Track("placement/shop", "staging")
+        assert "soaks in dev until" in str(in_git(hub, "message"))
+        await hub.planner.steering.promote(track, "", who="ada", reason="approved beforehand")
+        await hub.planner.settled()
+        assert "soaks in dev until" in str(in_git(hub, "message")), "an approval alone leaves no soak out"
+        await hub.planner.steering.promote(track, "", who="ada", reason="an outage", skip_soak=True)
+        await eventually(lambda: in_git(hub) == "Done")
+        message = git("log", "-1", "--format=%B", "main", cwd=world.repository.path)
+        assert "Felloe-Promoted-By: ada (an outage)" in message
+        entries = [json.loads(each.entry) for each in hub.store.audit(AuditQuery()) if each.action == Action.PROMOTED]
+        assert [each.get("detail", each).get("soakSkipped") for each in entries] == [None, True]

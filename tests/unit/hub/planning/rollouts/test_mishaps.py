@@ -24,6 +24,7 @@ from tests.unit.hub.planning.rollouts.shop import (
     value,
     values,
     version,
+    waits,
 )
 
 REVERT = "Revert words\n\nThis reverts commit 0123456789abcdef."
@@ -43,6 +44,11 @@ def failing(
         return real(*arguments, **named)
 
     monkeypatch.setattr(owner, name, call)
+
+
+def objects(value: object) -> list[dict[str, object]]:
+    assert isinstance(value, list)
+    return value
 
 
 def chain(world: World, *more: Mapping[str, object], **promotion: object) -> dict[str, str]:
@@ -106,6 +112,56 @@ async def test_an_environment_whose_clusters_can_not_be_planned_opens_nothing(
         assert values(hub, "d", "s") == ["2", "1"]
         hub.report("d")
         await eventually(lambda: value(hub, "s") == "2")
+
+
+async def test_a_rollout_that_stands_still_says_which_cluster_can_not_be_planned_and_why(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.repository.commit(shop(world, rollout("careful")))
+    async with world.hub() as hub:
+        await fleet_of(hub, a={"canary": "yes"}, b={})
+        await converge(hub, "a", "b")
+        with monkeypatch.context() as patch:
+            error = SourceError("the mirror is damaged")
+            failing(patch, hub.planner._resolver._memo, "resolve", error, lambda inputs: inputs.cluster == "b")
+            world.repository.commit(version("2"))
+            await hub.look()
+            status = shown(hub).status
+            assert [(one["name"], one["clusters"], one["done"]) for one in objects(status["stages"])] == [
+                ("canary", 1, 1),
+                ("rest", 1, 0),
+            ]
+            (held,) = (one for one in objects(status["clusters"]) if one["state"] != "Done")
+            assert (held["name"], held["message"]) == ("b", "it can't be planned: the mirror is damaged")
+            ready = shown(hub).condition("Ready")
+            assert ready is not None
+            assert ready.message.startswith("release 1: stands still: cluster b can't be planned")
+            (wait,) = (one for one in waits(hub) if one["name"] == "shop")
+            assert (wait["stuck"], wait["command"]) == (True, "felloe describe cluster b")
+        await hub.planner.settled()
+        await converge(hub, "a", "b")
+        assert values(hub, "a", "b") == ["2", "2"]
+        assert not waits(hub)
+
+
+async def test_a_release_that_can_be_made_for_nobody_is_said_to_be_so(world: World) -> None:
+    world.repository.commit(shop(world, rollout("careful")))
+    async with world.hub() as hub:
+        await fleet_of(hub, a={"canary": "yes"}, b={})
+        await converge(hub, "a", "b")
+        world.repository.commit(version("2", k="${nobody_has_it}"))
+        await hub.look()
+        upcoming = shown(hub).status["next"]
+        assert isinstance(upcoming, dict)
+        assert (upcoming["release"], upcoming["cannotBeMade"]) == (2, True)
+        assert "'nobody_has_it' has no value" in upcoming["message"]
+        ready = shown(hub).condition("Ready")
+        assert ready is not None
+        assert "release 2: it can't be made for a, b: a: " in ready.message
+        assert [one["stuck"] for one in waits(hub) if one["name"] == "shop"] == [True]
+        world.repository.commit(version("3"))
+        await hub.look()
+        assert "next" not in shown(hub).status
 
 
 async def test_what_could_not_be_kept_lets_nothing_through_later(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
