@@ -41,13 +41,13 @@ _CRON_FIELDS: Final = 5
 
 def _cron_mistake(text: str) -> str:
     """Return what is wrong with a schedule: cron's five fields, and a time that comes."""
-    message = f"{text[:60]!r} is no schedule: cron's five fields (minute hour day-of-month month day-of-week), "
+    right = "write cron's five fields, minute hour day-of-month month day-of-week, as in '0 9 * * 1-5'"
     if len(text.split()) != _CRON_FIELDS:
-        return f"{message}as in '0 9 * * 1-5'"
+        return f"{text[:60]!r} is no schedule; {right}"
     try:
         next(CronSim(text, datetime(2024, 1, 1, tzinfo=UTC)))
     except CronSimError as error:
-        return f"{message}and {str(error).lower()}"
+        return f"{text[:60]!r} is no schedule, its {str(error).lower().removeprefix('bad ')} is wrong; {right}"
     except StopIteration:
         return f"{text[:60]!r} names a time that never comes, so the window would never open"
     return ""

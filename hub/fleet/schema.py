@@ -223,7 +223,9 @@ def _scalar_mistake(shape: Scalar, value: JsonValue) -> str:
         case Number():
             return "" if number(value) is not None else f"must be a number, not {kind_of(value)}"
         case Portion():
-            return "" if portion(value) else f"must be a number from 1 on or a percentage, not {kind_of(value)}"
+            return (
+                "" if portion(value) else f"must be a number from 1 on or a percentage up to 100%, not {kind_of(value)}"
+            )
         case Duration():
             return _duration_mistake(shape, value)
         case Text():

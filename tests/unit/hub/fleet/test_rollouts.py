@@ -142,9 +142,15 @@ PROMETHEUS = "{name: g, prometheus: {url: 'http://x.example', query: up, operato
     [
         (own("Rollout", "x", "{stages: [{name: a}, {name: a}]}"), "stages[1].name: a is the name of spec.stages[0]"),
         (own("Rollout", "x", "{stages: [{}]}"), "spec.stages[0].name: is required and missing"),
-        (stage("share: 0"), "stages[0].share: must be a number from 1 on or a percentage, not the number 0"),
-        (stage("share: 0%"), "stages[0].share: must be a number from 1 on or a percentage, not the text '0%'"),
-        (stage("share: 101%"), "stages[0].share: must be"),
+        (stage("share: 0"), "stages[0].share: must be a number from 1 on or a percentage up to 100%, not the number 0"),
+        (
+            stage("share: 0%"),
+            "stages[0].share: must be a number from 1 on or a percentage up to 100%, not the text '0%'",
+        ),
+        (
+            stage("share: 101%"),
+            "stages[0].share: must be a number from 1 on or a percentage up to 100%, not the text '101%'",
+        ),
         (stage("share: '5'"), "stages[0].share: must be"),
         (stage("share: true"), "stages[0].share: must be"),
         (stage("maxConcurrent: -1"), "stages[0].maxConcurrent: must be"),
@@ -189,9 +195,9 @@ PROMETHEUS = "{name: g, prometheus: {url: 'http://x.example', query: up, operato
         ),
         (
             own("Rollout", "x", "{windows: [{schedule: '0 25 * * *', duration: 1h}]}"),
-            "month day-of-week), and bad hour",
+            "windows[0].schedule: '0 25 * * *' is no schedule, its hour is wrong; write cron's five fields, minute",
         ),
-        (own("Rollout", "x", "{windows: [{schedule: '0 0 31 2 *', duration: 1h}]}"), "and bad day-of-month"),
+        (own("Rollout", "x", "{windows: [{schedule: '0 0 31 2 *', duration: 1h}]}"), "its day-of-month is wrong"),
         (own("Rollout", "x", "{windows: [{schedule: '0 0 * * *', duration: 0s}]}"), "windows[0].duration: must be at"),
         (
             own("Rollout", "x", "{windows: [{schedule: '0 0 * * *', duration: 1h, timeZone: Berlin}]}"),
