@@ -26,8 +26,8 @@ class Estimate:
 
 
 def estimate(rollout: Json, now: datetime) -> Estimate | None:
-    """Return how long it takes, None where it stands still or nothing is known yet."""
-    if text(rollout, "status", "phase") != "Progressing":
+    """Return how long it takes, None where nothing is known yet, it stands still, or waits for a gate or a window."""
+    if text(rollout, "status", "phase") != "Progressing" or text(rollout, "status", "shut"):
         return None
     seconds = 0.0
     for stage in objects(rollout, "status", "stages"):
@@ -36,6 +36,8 @@ def estimate(rollout: Json, now: datetime) -> Estimate | None:
         gate = next((one for one in objects(stage, "gates") if _waits_for_a_person(one)), None)
         if gate is not None:
             return Estimate(seconds, f"approval {text(gate, 'name')}") if seconds else None
+        if any(text(one, "verdict") in {"Waiting", "Failed"} for one in objects(stage, "gates")):
+            return None
         left = number(stage, "waiting") + number(stage, "moving")
         mean = real(rollout, "status", "meanSeconds")
         if left and not mean:

@@ -94,9 +94,18 @@ def _release(number_: int, full: str) -> str:
 
 
 def _waits(wait: Json) -> str:
-    name, said = text(wait, "name"), shortened(one_line(text(wait, "message")))
+    name, said = text(wait, "name"), shortened(one_line(_gist(text(wait, "message"))))
     kind = "cluster " if text(wait, "kind") == "Cluster" and name else ""
+    kind = "clusters " if kind and "," in name else kind
     return f"{kind}{name}: {said}" if name else said
+
+
+def _gist(message: str) -> str:
+    """Return a message with the first one of several mistakes."""
+    head, *mistakes = message.splitlines() or [""]
+    if len(mistakes) < 2:
+        return message
+    return f"{head}: {mistakes[0].removeprefix('- ')}, and {len(mistakes) - 1} more: felloe get sources"
 
 
 class FleetView:

@@ -78,6 +78,8 @@ def _about(rollout: Json, now: datetime) -> Iterator[tuple[str, str]]:
         yield "Urgent", urgent
     yield "Phase", _phase(rollout, now)
     yield "Message", shortened(one_line(text(condition(rollout, "Ready"), "message")))
+    if text(condition(rollout, "Selected"), "status") == "False":
+        yield "Warning", one_line(text(condition(rollout, "Selected"), "message"))
     if queue := what.get("queue"):
         yield "Then", ", ".join(f"release {one}" for one in queue) if isinstance(queue, list) else ""
     upcoming = mapping(what, "next")

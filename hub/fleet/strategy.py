@@ -155,9 +155,9 @@ class Stage:
     """One step of a rollout: which clusters, how many at a time, and what has to hold before the next one begins.
 
     Its clusters are those that no earlier stage has and that all of `selector`, `environments` and `clusters` mean
-    (where given); of those, the first `share` by `order`. `gates` have to pass before it begins; `soak` is how long all
-    of it stays healthy before it is done. A cluster that is not healthy `timeout` after it was given the release has
-    failed.
+    (where given); of those, the first by `order`, as many as `share` says (a percentage: of all that it means). `gates`
+    have to pass before it begins; `soak` is how long all of it stays healthy before it is done. A cluster that is not
+    healthy `timeout` after it was given the release has failed.
     """
 
     name: str

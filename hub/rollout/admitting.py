@@ -16,7 +16,6 @@ A percentage is one of all clusters of the stage.
 from __future__ import annotations
 
 from hub.fleet.strategy import OnFailure, Share
-from hub.rollout import telling
 from hub.rollout.draft import Draft
 from hub.rollout.looking import View
 from hub.rollout.model import Health, Member, Phase
@@ -39,7 +38,7 @@ def admit(draft: Draft, view: View, opening: float | None, *, first: bool) -> st
     candidates, why = view.candidates, ""
     if opening != draft.now:
         draft.wake(opening)
-        why = telling.closed(opening)
+        why = draft.shut
         candidates = [each for each in candidates if first and not each.given]
     concurrent, unavailable = _limit(stage.max_concurrent, view), _limit(stage.max_unavailable, view)
     if concurrent is None and unavailable is None:
@@ -61,7 +60,7 @@ def _available(member: Member) -> bool:
 
 
 def _full(view: View, concurrent: int) -> str:
-    return f"{len(view.moving)} of at most {concurrent} clusters are moving"
+    return f"{len(view.moving)} moving, at most {concurrent} may at a time (maxConcurrent)"
 
 
 def _all(draft: Draft, view: View, candidates: list[Member]) -> None:
@@ -78,7 +77,7 @@ def _some(draft: Draft, view: View, candidates: list[Member], concurrent: int | 
             why = _full(view, concurrent)
             break
         if unavailable is not None and view.unavailable >= unavailable and _available(member):
-            why = f"{view.unavailable} of at most {unavailable} clusters are unavailable"
+            why = f"{view.unavailable} unavailable, at most {unavailable} may be (maxUnavailable)"
             break
         _admit(draft, view, member)
         admitted.append(member)

@@ -47,6 +47,8 @@ class Draft:
         self.ask: list[tuple[str, str]] = []
         self.notes: list[Note] = []
         self.wakes: list[float] = []
+        self.shut = ""
+        """Why clusters may not move now, in words; empty where they may."""
 
     def stage(self, stage: Stage) -> StageState:
         """Return how far a stage is."""
@@ -136,6 +138,7 @@ class Draft:
             self.waits,
             tuple(self.ask),
             tuple(self.notes),
+            self.shut,
         )
 
 

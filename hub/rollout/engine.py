@@ -21,8 +21,8 @@ from hub.rollout.draft import Draft, checksum
 from hub.rollout.gates import ask
 from hub.rollout.looking import View, look
 from hub.rollout.model import GateResult, Health, Member, Phase, Release, RolloutState, StageState, Step, Track
-from hub.rollout.stages import listed, place, stages_of
-from hub.rollout.windows import next_opening
+from hub.rollout.stages import how_many, listed, place, stages_of
+from hub.rollout.windows import next_opening, shut
 
 _RUNNING = frozenset((Phase.PROGRESSING, Phase.PAUSED, Phase.COMPLETE))
 _SHOWN_REASONS = 3
@@ -107,6 +107,8 @@ class _Work:
         self.stages = every if self.by_stage[every[-1].name] or len(every) == 1 else every[:-1]
         draft.stages = {stage.name: draft.stage(stage) for stage in self.stages}
         self.opening = next_opening(self.strategy, draft.now)
+        if self.opening != draft.now:
+            draft.shut = telling.closed(shut(self.strategy, draft.now, self.opening))
 
     # -- the stages
 
@@ -172,13 +174,14 @@ class _Work:
         if asked.waits or self.opening != draft.now:
             waits = list(asked.waits)
             if self.opening != draft.now:
-                waits.append(telling.closed(self.opening))
+                waits.append(draft.shut)
                 draft.wake(self.opening)
             self.blocked[stage.name] = "; ".join(waits)
             return False
         draft.stages[stage.name] = replace(draft.stage(stage), started_at=draft.now)
-        message = f"{self.track}: stage {stage.name!r} begins with {len(self.by_stage[stage.name])} clusters"
-        draft.note("StageBegan", message, stage=stage.name, warning=False)
+        if count := len(self.by_stage[stage.name]):
+            message = f"{self.track}: stage {stage.name!r} begins with {how_many(count)}"
+            draft.note("StageBegan", message, stage=stage.name, warning=False)
         self.see(draft, stage)
         return draft.phase in _RUNNING
 
@@ -224,10 +227,12 @@ class _Work:
         return bool(self.release.urgent) and self.release.number == draft.release
 
     def passed(self, draft: Draft, view: View) -> None:
-        """Say that a stage is done, and whom it passed over."""
+        """Say that a stage is done, and whom it passed over; of one without clusters there is nothing to tell."""
+        if not view.total:
+            return
         over = sorted(view.offline + view.frozen)
         what = f"stage {view.stage.name!r} is done on release {draft.release}"
-        message = f"{self.track}: {what}: {len(view.done)} clusters"
+        message = f"{self.track}: {what}: {how_many(len(view.done))}"
         if over:
             message += f"; passed over: {listed(over)}"
         untested = bool(over) and not view.done
@@ -239,9 +244,10 @@ class _Work:
         if draft.base != draft.release:
             draft.former, draft.base = draft.base, draft.release
         draft.accepted = set(draft.failed)
-        message = f"{self.track}: release {draft.release} is on all {len(self.members)} clusters"
-        if missing := sorted(name for name in self.members if draft.assigned.get(name) != draft.release):
-            message += f" but {listed(missing)}"
+        missing = sorted(name for name in self.members if draft.assigned.get(name) != draft.release)
+        message = f"{self.track}: release {draft.release} is complete on {how_many(len(self.members) - len(missing))}"
+        if missing:
+            message += f", not on {listed(missing)}"
         draft.note("RolloutComplete", message, warning=False)
 
 

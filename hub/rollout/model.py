@@ -204,7 +204,7 @@ class Step:
     """What the engine decides: the new state, and when to look again if nothing happens before (None: never).
 
     `waits` says of each cluster that is not on the release why not, in words; `ask` are the gates,
-    by stage and name, whose answers are wanted.
+    by stage and name, whose answers are wanted; `shut` says until when windows or freezes let nothing move.
     """
 
     state: RolloutState
@@ -212,6 +212,7 @@ class Step:
     waits: Mapping[str, str] = field(default_factory=dict)
     ask: tuple[tuple[str, str], ...] = ()
     notes: tuple[Note, ...] = ()
+    shut: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,10 @@
 """Which cluster is in which stage of a rollout.
 
-Every cluster is in exactly one: the first stage that means it and still has room in its share. It stays there while the
-rollout lasts, whatever becomes of its labels, so that a label can't move it past a stage; so does its place in the
-stage's order, so that nobody lines up thousands of clusters again at every step. A cluster that comes later goes where
-it matches, at the end, but never into a share, which was filled when the rollout began. Who is in none comes last, in a
-stage of its own.
+Every cluster is in exactly one: the first stage that means it and still has room in its share, which is one of all
+clusters that the stage means, so that no other stage changes how many it takes. It stays there while the rollout lasts,
+whatever becomes of its labels, so that a label can't move it past a stage; so does its place in the stage's order, so
+that nobody lines up thousands of clusters again at every step. A cluster that comes later goes where it matches, at the
+end, but never into a share, which was filled when the rollout began. Who is in none comes last, in a stage of its own.
 """
 
 from __future__ import annotations
@@ -130,8 +130,9 @@ def _place_all(stages: Sequence[Stage], members: Sequence[Member]) -> Placing:
     for stage in stages:
         taken = _lined_up(stage.order, _meant(stage, left))
         if stage.share is not None and taken:
-            warnings += _rounded(stage, len(taken))
-            del taken[stage.share.part(len(taken)) :]
+            total = len(taken) if stage.share.percent is None else len(_meant(stage, members))
+            warnings += _rounded(stage, total)
+            del taken[stage.share.part(total) :]
         stage_of |= dict.fromkeys([each.name for each in taken], stage.name)
         if not taken and stage is not stages[-1]:
             warnings.append(_empty(stage, members))
@@ -173,6 +174,11 @@ def _overlaps(stages: Sequence[Stage], members: Sequence[Member], stage_of: Mapp
         f"stages {first!r} and {second!r} overlap: {listed(names)} match both and go with {first!r}"
         for (first, second), names in found.items()
     ]
+
+
+def how_many(clusters: int) -> str:
+    """Return a number of clusters for a message."""
+    return "1 cluster" if clusters == 1 else f"{clusters} clusters"
 
 
 def listed(names: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ from hub.fleet.strategy import Stage
 from hub.rollout.draft import Draft
 from hub.rollout.looking import View
 from hub.rollout.model import Member, Phase
+from hub.rollout.windows import Shut, local
 
 _ENDS: Final = {Phase.FAILED: "the rollout failed", Phase.ABORTED: "it was aborted", Phase.UNDONE: "it was undone"}
 
@@ -22,11 +23,19 @@ def clock(at: float) -> str:
         return "the end of time"
 
 
-def closed(opening: float | None) -> str:
-    """Say until when clusters may not move."""
-    if opening is None:
+def closed(shut: Shut) -> str:
+    """Say until when clusters may not move, also as clocks show it where the window or the freeze is written for."""
+    if shut.until is None:
         return "no window opens within two years: change the windows or freezes of the Rollout"
-    return f"no window is open until {clock(opening)}"
+    until = clock(shut.until)
+    there = local(shut.until, shut.zone) if shut.zone != "UTC" else None
+    if there is not None:
+        until += f" ({there:%a %Y-%m-%d %H:%M} in {shut.zone})"
+    if shut.freeze is None:
+        return f"no window is open until {until}"
+    first, last, zone = shut.freeze.first, shut.freeze.last, shut.freeze.zone
+    days = first if first == last else f"{first} to {last}"
+    return f"frozen ({days}, {zone}): clusters may move from {until}"
 
 
 def explain(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -22,6 +23,18 @@ HORIZON: Final = 2 * 366 * 86_400.0
 
 _LAST_DATE: Final = 253_370_764_800.0
 """Seconds: the year 9999, where `datetime` ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shut:
+    """That clusters may not move now: until when (None: not within two years), and which freeze holds, if one does.
+
+    `zone` is the one in which people reckon with the opening: that of the window that opens, or of the freeze.
+    """
+
+    until: float | None
+    freeze: Freeze | None = None
+    zone: str = "UTC"
 
 
 def is_open(strategy: Strategy, now: float) -> bool:
@@ -48,13 +61,32 @@ def next_opening(strategy: Strategy, now: float, *, within: float = HORIZON) -> 
     return None
 
 
+def shut(strategy: Strategy, now: float, opening: float | None) -> Shut:
+    """Return why clusters may not move now; `opening` is what `next_opening` said."""
+    frozen = next((freeze for start, end, freeze in _freeze_times(strategy.freezes) if start <= now < end), None)
+    if opening is None:
+        return Shut(None, frozen)
+    opened = next((window.zone for window in strategy.windows if _in_window(window, opening)), None)
+    return Shut(opening, frozen, opened or (frozen.zone if frozen else "UTC"))
+
+
+def local(at: float, zone: str) -> datetime | None:
+    """Return a time as the clocks of a zone show it; None where that is no zone, or the time is beyond them."""
+    found = _zone(zone)
+    try:
+        return None if found is None else datetime.fromtimestamp(at, found)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
 def _frozen_until(freezes: Sequence[Freeze], at: float) -> float | None:
     """Return the end of the longest freeze that holds at a time, None where none does."""
-    ends = [end for start, end in _freeze_times(freezes) if start <= at < end]
+    ends = [end for start, end, _ in _freeze_times(freezes) if start <= at < end]
     return max(ends, default=None)
 
 
-def _freeze_times(freezes: Sequence[Freeze]) -> Iterator[tuple[float, float]]:
+def _freeze_times(freezes: Sequence[Freeze]) -> Iterator[tuple[float, float, Freeze]]:
+    """Yield when each freeze begins and ends."""
     for freeze in freezes:
         zone = _zone(freeze.zone)
         if zone is None:
@@ -64,7 +96,7 @@ def _freeze_times(freezes: Sequence[Freeze]) -> Iterator[tuple[float, float]]:
             start = datetime.combine(first, time(), zone).timestamp()
         except (ValueError, OverflowError):
             continue
-        yield start, _day_after(last, zone)
+        yield start, _day_after(last, zone), freeze
 
 
 def _day_after(last: date, zone: tzinfo) -> float:

@@ -11,11 +11,12 @@ from typing import Final
 
 from felloe.labels import GROUP
 from hub.rollout.model import Phase, Verdict
+from hub.rollout.stages import listed
 from hub.status.resource import Resource
 from hub.status.rollouts import ClusterState
 
-_MOST_CLUSTERS: Final = 20
-"""How many failing clusters are named."""
+_MOST_FAILURES: Final = 20
+"""How many different failures of clusters are shown."""
 _COUNTS: Final = ("clusters", "done", "moving", "failed", "offline", "waiting")
 
 Json = Mapping[str, object]
@@ -124,7 +125,7 @@ def _waits(rollout: Resource) -> Iterator[dict[str, object]]:
         yield _wait(rollout, "Failed", said, f"felloe rollout retry {rollout.name}")
     elif phase == Phase.PAUSED:
         failed = any(_number(one, "failed") for one in _objects(rollout.status, "stages"))
-        said += f": {_first_failure(rollout)}" if failed else ""
+        said += f": {_first(rollout, ClusterState.FAILED)}" if failed else ""
         yield _wait(rollout, "Paused", said, f"felloe rollout {'retry' if failed else 'resume'} {rollout.name}")
     if phase in {Phase.PROGRESSING, Phase.PAUSED}:
         stage = next((one for one in _objects(rollout.status, "stages") if "doneAt" not in one), None)
@@ -154,19 +155,34 @@ def _waits_of_stage(rollout: Resource, stage: Json) -> Iterator[dict[str, object
     if "soakEndsAt" in stage:
         soak = f"stage {name} soaks until {stage['soakEndsAt']}"
         yield _wait(rollout, "Soak", soak, "", stuck=False)
-    if _text(rollout.status, "phase") == Phase.PAUSED:
-        return
-    failed, message = _number(stage, "failed"), _text(stage, "message")
-    if failed:
-        yield _wait(rollout, "Failures", f"stage {name}: {failed} failed: {_first_failure(rollout)}", "", stuck=False)
-    elif message and not asked and "soakEndsAt" not in stage and not _number(stage, "moving"):
-        by_itself = "nextLookAt" in rollout.status
-        yield _wait(rollout, "Clusters", f"stage {name}: {message}", "", stuck=not by_itself)
+    if _text(rollout.status, "phase") != Phase.PAUSED:
+        yield from _waits_of_clusters(rollout, stage, held=bool(asked) or "soakEndsAt" in stage)
 
 
-def _first_failure(rollout: Resource) -> str:
+def _waits_of_clusters(rollout: Resource, stage: Json, *, held: bool) -> Iterator[dict[str, object]]:
+    """Return what the clusters of a stage wait for; `held`: gates or its soak are what it waits for."""
+    by_itself = "nextLookAt" in rollout.status
+    message, shut = _text(stage, "message"), _text(rollout.status, "shut")
+    if shut:
+        yield _clusters_wait(rollout, stage, shut, "Window", stuck=not by_itself)
+    if failed := _number(stage, "failed"):
+        yield _clusters_wait(rollout, stage, f"{failed} failed: {_first(rollout, ClusterState.FAILED)}", "Failures")
+    elif not held and (moving := _number(stage, "moving")):
+        yield _clusters_wait(rollout, stage, f"{moving} moving: {_first(rollout, ClusterState.MOVING)}")
+    elif message and not held and not shut:
+        yield _clusters_wait(rollout, stage, message, stuck=not by_itself)
+
+
+def _clusters_wait(
+    rollout: Resource, stage: Json, message: str, kind: str = "Clusters", *, stuck: bool = False
+) -> dict[str, object]:
+    return _wait(rollout, kind, f"stage {_text(stage, 'name')}: {message}", "", stuck=stuck)
+
+
+def _first(rollout: Resource, state: ClusterState) -> str:
+    """Return the first cluster that is so, and what it says."""
     for one in _objects(rollout.status, "clusters"):
-        if _text(one, "state") == ClusterState.FAILED:
+        if _text(one, "state") == state:
             return f"{_text(one, 'name')}: {_text(one, 'message')}"
     return ""
 
@@ -176,22 +192,22 @@ def _wait(rollout: Resource, kind: str, message: str, command: str, *, stuck: bo
 
 
 def _failing_clusters(clusters: Sequence[Resource]) -> list[dict[str, object]]:
-    failing = [
-        (one.name, ready.message)
-        for one in clusters
-        if (ready := one.condition("Ready")) is not None and ready.status == "False"
-    ]
+    """Return what clusters fail with, those together that say the same: a mistake in Git shows on every cluster."""
+    failing: dict[str, list[str]] = {}
+    for one in clusters:
+        if (ready := one.condition("Ready")) is not None and ready.status == "False":
+            failing.setdefault(ready.message, []).append(one.name)
     shown: list[dict[str, object]] = [
         {
-            "name": name,
+            "name": listed(names),
             "kind": "Cluster",
             "message": message,
-            "command": f"felloe describe cluster {name}",
+            "command": f"felloe describe cluster {names[0]}",
             "stuck": True,
         }
-        for name, message in failing[:_MOST_CLUSTERS]
+        for message, names in list(failing.items())[:_MOST_FAILURES]
     ]
-    if more := len(failing) - len(shown):
+    if more := sum(len(names) for names in list(failing.values())[_MOST_FAILURES:]):
         message = f"{more} more clusters are failing"
         shown.append({"name": "", "kind": "Cluster", "message": message, "command": "felloe top", "stuck": True})
     return shown

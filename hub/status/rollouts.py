@@ -44,10 +44,10 @@ class ClusterState(StrEnum):
 class RolloutFacts:
     """All about the rollout of one track.
 
-    `strategy` is the one that it goes by now; `releases` has those that `state` names; `waits` and `wake_at` are the
-    newest step's. `promotion` is what the environment's promotesFrom says. `upcoming` is the newest release that has
-    to wait (0: none), `upcoming_waits` for what, in words, and `upcoming_asks` whether now only for a person's word;
-    `upcoming_unmade`: for nothing, what it is can't be made. `in_git` is what became of the promotion to the
+    `strategy` is the one that it goes by now; `releases` has those that `state` names; `waits`, `wake_at` and `shut`
+    are the newest step's. `promotion` is what the environment's promotesFrom says. `upcoming` is the newest release
+    that has to wait (0: none), `upcoming_waits` for what, in words, and `upcoming_asks` whether now only for a person's
+    word; `upcoming_unmade`: for nothing, what it is can't be made. `in_git` is what became of the promotion to the
     environment, where a commit makes that. `unplanned` says why some clusters can't be planned: until they can, the
     rollout stands still, and they are not among the `members`.
     """
@@ -59,6 +59,7 @@ class RolloutFacts:
     members: Sequence[Member] = ()
     waits: Mapping[str, str] = field(default_factory=dict)
     wake_at: float | None = None
+    shut: str = ""
     promotion: Promotion | None = None
     upcoming: int = 0
     upcoming_waits: str = ""
@@ -93,7 +94,8 @@ def build_rollout(facts: RolloutFacts, before: Resource | None, now: datetime) -
     for one in placed:
         by_stage.setdefault(one.stage, []).append(one)
     stages = [_stage(facts, stage, by_stage.get(stage.name, [])) for stage in _stages(facts, by_stage)]
-    conditions = settle((_ready(facts, placed, stages), *_idle_stages(facts, by_stage)), before, now)
+    shut = _shut(facts, placed)
+    conditions = settle((_ready(facts, placed, stages, shut), *_idle_stages(facts, by_stage)), before, now)
     spec: dict[str, object] = {"unit": track.unit, "environment": track.environment, "strategy": state.strategy}
     if facts.promotion is not None:
         promotion = facts.promotion
@@ -116,6 +118,8 @@ def build_rollout(facts: RolloutFacts, before: Resource | None, now: datetime) -
     }
     if facts.unplanned:
         status["unplanned"] = sorted(facts.unplanned)[:MOST_CLUSTERS]
+    if shut:
+        status["shut"] = shut
     if facts.in_git is not None:
         outcome = facts.in_git
         status["inGit"] = {"state": outcome.state.value, "message": outcome.message, "url": outcome.url}
@@ -129,6 +133,12 @@ def build_rollout(facts: RolloutFacts, before: Resource | None, now: datetime) -
         conditions=conditions,
         members=frozenset(member.name for member in facts.members),
     )
+
+
+def _shut(facts: RolloutFacts, placed: Sequence[_Placed]) -> str:
+    """Return until when nothing moves, where a cluster of a rollout that goes on is still to."""
+    waits = not facts.state.over and any(one.state is ClusterState.WAITING for one in placed)
+    return facts.shut if waits else ""
 
 
 def rollout_key(track: Track) -> Key:
@@ -331,7 +341,9 @@ _BEHIND: Final = tuple(state for state in ClusterState if state is not ClusterSt
 _ENDED: Final = frozenset({Phase.FAILED, Phase.ABORTED, Phase.UNDONE})
 
 
-def _ready(facts: RolloutFacts, placed: Sequence[_Placed], stages: Sequence[Mapping[str, object]]) -> Condition:
+def _ready(
+    facts: RolloutFacts, placed: Sequence[_Placed], stages: Sequence[Mapping[str, object]], shut: str
+) -> Condition:
     state = facts.state
     if not state.release:
         return Condition("Ready", "Unknown", NOT_BEGUN, state.reason or "no release has come here yet")
@@ -350,7 +362,8 @@ def _ready(facts: RolloutFacts, placed: Sequence[_Placed], stages: Sequence[Mapp
             message += f"; release {facts.upcoming}: {facts.upcoming_waits}"
             return Condition("Ready", "False", "NextCannotBeMade", message)
         return Condition("Ready", "True", "Complete", message)
-    return Condition("Ready", "Unknown", "Progressing", _said(state, f"{what}: {_where(facts, stages)}"))
+    where = _where(facts, stages) + (f"; {shut}" if shut else "")
+    return Condition("Ready", "Unknown", "Progressing", _said(state, f"{what}: {where}"))
 
 
 def _stands_still(unplanned: Mapping[str, str]) -> str:

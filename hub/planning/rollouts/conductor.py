@@ -25,7 +25,7 @@ from hub.planning.releases import Releases
 from hub.planning.resolving import Round
 from hub.planning.rollouts.git_promotion import Promotions, promotions_in_git
 from hub.planning.rollouts.membership import Look, Membership
-from hub.planning.rollouts.milestones import milestones
+from hub.planning.rollouts.milestones import chronological, milestones
 from hub.planning.rollouts.parties import Chronicle, Gates
 from hub.planning.rollouts.records import Records, TrackRecord
 from hub.planning.rollouts.tracks import Course, course, stands_alone, upstream_first
@@ -343,7 +343,14 @@ class Conductor:
             facts = replace(facts, members=list(members.values()), unplanned=unplanned)
             return await self._found(_Seen(tuple(clusters), how, facts, ready=ready), (), own)
         step = self._advanced(track, replace(how, strategy=strategy), record, state, members, own)
-        facts = replace(facts, state=step.state, members=list(members.values()), waits=step.waits, wake_at=step.wake_at)
+        facts = replace(
+            facts,
+            state=step.state,
+            members=list(members.values()),
+            waits=step.waits,
+            wake_at=step.wake_at,
+            shut=step.shut,
+        )
         return await self._found(_Seen(tuple(clusters), how, facts, members, targets, ready=ready), step.ask, own)
 
     async def _members(
@@ -384,7 +391,7 @@ class Conductor:
         by_release = how.promotion is not None and how.promotion.git is None
         upstream = how.upstream.environment if by_release and how.upstream is not None else ""
         with self._records.batch():
-            for note in (*milestones(track, record.state, step.state, upstream), *step.notes):
+            for note in chronological(milestones(track, record.state, step.state, upstream), step.notes):
                 self._chronicle.happened(track, step.state, release, note)
             self._records.save(track, replace(record, state=step.state))
         look.wake(step.wake_at)

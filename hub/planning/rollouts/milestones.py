@@ -5,10 +5,23 @@ For the audit log: whichever way the engine took from one state to the other, ea
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Final
 
 from hub.rollout.model import Note, Phase, RolloutState, Track
 from hub.rollout.stages import listed
+
+_LAST: Final = ("Admitted", "RolloutComplete")
+
+
+def chronological(changes: Iterable[Note], notes: Iterable[Note]) -> list[Note]:
+    """Return what is to be told of a step in the order in which it came about.
+
+    That is what `milestones` found, and the engine's own notes: a stage is done and another one begins before clusters
+    of that are let through, and it all is complete at the end.
+    """
+    every = [*changes, *notes]
+    return sorted(every, key=lambda note: _LAST.index(note.reason) if note.reason in _LAST else -1)
 
 
 def milestones(track: Track, before: RolloutState | None, after: RolloutState, upstream: str = "") -> Iterator[Note]:

@@ -220,6 +220,11 @@ def test_an_estimate_ends_where_a_person_is_asked() -> None:
 
 def test_without_anything_to_go_by_there_is_no_estimate() -> None:
     assert left(FACTS) == "None"
+    approved = {"ok": GateResult(Verdict.PASSED, T, T)}
+    soaking = replace(SOAKING, stages={**SOAKING.stages, "rest": StageState(gates=approved)})
+    members = (DONE, member("b"), member("c"), member("d"))
+    known = replace(FACTS, state=soaking, members=members)
+    assert left(replace(known, shut="no window is open until tomorrow"), meanSeconds=60.0) == "None"
     assert left(replace(CANARY_DONE, state=replace(SOAKING, phase=Phase.PAUSED)), meanSeconds=60.0) == "None"
 
 
@@ -258,10 +263,10 @@ def _add(event: EventFacts, memory: InMemoryHub) -> None:
 def test_describe_also_tells_what_happened_to_it(hub: Threaded, felloe: Felloe) -> None:
     hub.do(lambda h: h.board.post(build_rollout(FACTS, None, NOW)))
     for about in (NAME, "web"):
-        event = EventFacts(NOW, "Normal", "StageBegan", f"{about}: stage 'canary' begins with 1 clusters")
+        event = EventFacts(NOW, "Normal", "StageBegan", f"{about}: stage 'canary' begins with 1 cluster")
         hub.do(partial(_add, event))
     out = felloe("describe", "rollout", NAME).out
-    assert re.search(rf"StageBegan +- +- +{NAME}: stage 'canary' begins with 1 clusters$", out, re.MULTILINE)
+    assert re.search(rf"StageBegan +- +- +{NAME}: stage 'canary' begins with 1 cluster$", out, re.MULTILINE)
     assert "web: stage" not in out
 
 

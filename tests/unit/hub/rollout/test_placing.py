@@ -59,14 +59,17 @@ def test_all_that_a_stage_says_has_to_match(stage: Stage, taken: str) -> None:
     assert "".join(sorted(name for name, each in placed(stage).items() if each == "one")) == taken
 
 
-def test_a_share_is_of_those_that_are_left() -> None:
-    half = Share(percent=50.0)
-    assert placed(Stage("one", share=half), Stage("two", share=half)) == {
+def test_a_share_is_of_all_that_its_stage_means_whatever_earlier_stages_have() -> None:
+    quarter, half = Share(percent=25.0), Share(percent=50.0)
+    assert placed(*(Stage(name, share=quarter) for name in ("one", "two", "three"))) == {
         "a": "one",
-        "b": "one",
-        "c": "two",
+        "b": "two",
+        "c": "three",
         "d": "the rest",
     }
+    dev = Stage("two", environments=("dev",), share=half)
+    assert placed(Stage("one", share=quarter), dev) == {"a": "one", "b": "two", "c": "the rest", "d": "the rest"}
+    assert placed(Stage("one", share=Share(3)), Stage("two", share=half))["d"] == "two"
 
 
 def test_overlapping_stages_are_warned_of_and_the_first_one_has_the_cluster() -> None:

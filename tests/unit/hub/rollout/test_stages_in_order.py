@@ -50,7 +50,7 @@ def test_a_cluster_that_falls_back_during_the_soak_starts_it_anew() -> None:
 
 def test_no_more_than_max_concurrent_move_at_a_time() -> None:
     world = fleet([Stage("all", max_concurrent=Share(2))], "a", "b", "c", "d", "e")
-    assert world.step().waits["c"] == "2 of at most 2 clusters are moving"
+    assert world.step().waits["c"] == "2 moving, at most 2 may at a time (maxConcurrent)"
     assert world.on(2) == ["a", "b"]
     world.report("b")
     world.step()
@@ -62,7 +62,7 @@ def test_no_more_than_max_concurrent_move_at_a_time() -> None:
 def test_no_healthy_cluster_is_taken_beyond_max_unavailable_but_a_broken_one_always_gets_the_fix() -> None:
     world = fleet([Stage("all", max_unavailable=Share(1))], "a", "b", "c", "d")
     world.boxes["d"].health = Health.FAILED
-    assert world.step().waits["a"] == "1 of at most 1 clusters are unavailable"
+    assert world.step().waits["a"] == "1 unavailable, at most 1 may be (maxUnavailable)"
     assert world.on(2) == ["d"]
     world.report("d")
     world.step()

@@ -88,7 +88,7 @@ def test_nobody_else_moves_when_the_window_closes_and_nothing_is_taken_back() ->
     world.report()
     step = world.step()
     assert (world.on(2), step.wake_at) == (["a"], at("2026-11-24T09:00:00+01:00"))
-    assert step.waits["b"] == "no window is open until 2026-11-24T08:00:00Z"
+    assert step.waits["b"] == "no window is open until 2026-11-24T08:00:00Z (Tue 2026-11-24 09:00 in Europe/Berlin)"
     world.now = at("2026-11-24T09:00:00+01:00")
     world.settle()
     assert world.phase is Phase.COMPLETE
@@ -103,3 +103,48 @@ def test_a_new_cluster_gets_outside_of_windows_what_all_others_have() -> None:
     assert world.on(2) == ["a", "b"]
     world.settle()
     assert world.on(2) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("now", "windows", "freezes", "says"),
+    [
+        (
+            "2026-11-21T12:00:00+01:00",
+            (Window("0 9 * * *", 3600.0),),
+            (),
+            "no window is open until 2026-11-22T09:00:00Z",
+        ),
+        (
+            "2026-11-21T12:00:00+01:00",
+            (OFFICE, Window("0 8 * * *", 3600.0, "Asia/Tokyo")),
+            (),
+            "no window is open until 2026-11-21T23:00:00Z (Sun 2026-11-22 08:00 in Asia/Tokyo)",
+        ),
+        (
+            "2026-12-24T12:00:00+01:00",
+            (),
+            (Freeze("2026-12-24", "2026-12-24", "Europe/Berlin"),),
+            (
+                "frozen (2026-12-24, Europe/Berlin): clusters may move from 2026-12-24T23:00:00Z "
+                "(Fri 2026-12-25 00:00 in Europe/Berlin)"
+            ),
+        ),
+        (
+            "2026-12-24T12:00:00+01:00",
+            (OFFICE,),
+            (HOLIDAYS,),
+            (
+                "frozen (2026-12-23 to 2027-01-02, UTC): clusters may move from 2027-01-04T08:00:00Z "
+                "(Mon 2027-01-04 09:00 in Europe/Berlin)"
+            ),
+        ),
+    ],
+)
+def test_why_and_until_when_nothing_moves_is_said_in_the_time_zone_of_the_window(
+    now: str, windows: tuple[Window, ...], freezes: tuple[Freeze, ...], says: str
+) -> None:
+    world = fleet([Stage("all")], "a")
+    world.now = at(now)
+    world.strategy = Strategy("careful", world.strategy.stages, windows=windows, freezes=freezes)
+    step = world.step()
+    assert (step.shut, step.waits["a"]) == (says, says)

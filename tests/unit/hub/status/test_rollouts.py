@@ -218,7 +218,8 @@ def waits(facts: RolloutFacts) -> list[tuple[str, bool]]:
 
 
 def test_what_waits_is_told_and_what_is_stuck_comes_with_what_helps() -> None:
-    assert waits(FACTS) == []
+    (moving,) = view([FACTS])["waits"]
+    assert (moving["message"], moving["stuck"]) == ("stage canary: 1 moving: a: 2 of 3 replicas", False)
     soaking = replace(STATE, stages={"canary": StageState(healthy_at=T)})
     assert waits(replace(FACTS, state=soaking)) == [("Soak", False)]
     gates = {"ok": GateResult(Verdict.WAITING, T, T), "smoke": GateResult(Verdict.WAITING, T, T, "HTTP 500")}
@@ -254,8 +255,40 @@ def test_what_waits_for_the_environment_before_is_stuck_only_where_one_must_appr
     assert wait["message"] == "release 12 waits: staging soaks for 20m more"
 
 
+def failing(message: str) -> Condition:
+    return Condition("Ready", "False", "WorkloadsFailing", message, NOW)
+
+
 def test_failing_clusters_are_stuck_and_not_all_are_named() -> None:
-    bad = Condition("Ready", "False", "WorkloadsFailing", "web: crash", NOW)
-    fleet = view([], *(in_environment(f"c{i:02}", "dev", ready=bad) for i in range(25)))
+    fleet = view([], *(in_environment(f"c{i:02}", "dev", ready=failing(f"web: crash {i}")) for i in range(25)))
     assert [one["name"] for one in fleet["waits"]][:2] == ["c00", "c01"]
     assert (len(fleet["waits"]), fleet["waits"][-1]["message"]) == (21, "5 more clusters are failing")
+
+
+def test_what_all_clusters_fail_with_is_said_once() -> None:
+    fleet = view([], *(in_environment(f"c{i:02}", "dev", ready=failing("no such path")) for i in range(25)))
+    (wait,) = fleet["waits"]
+    assert (wait["name"], wait["message"]) == ("c00, c01, c02, c03, c04 and 20 more", "no such path")
+    assert wait["command"] == "felloe describe cluster c00"
+
+
+def test_until_when_windows_let_nothing_move_is_said_wherever_one_looks() -> None:
+    until = "no window is open until tomorrow"
+    state = replace(STATE, stages={"canary": StageState(done_at=T)})
+    members = (DONE, member("b"), member("c"))
+    facts = replace(FACTS, state=state, members=members, waits={"b": until, "c": until}, shut=until, wake_at=T)
+    rollout = shown(facts)
+    assert rollout["status"]["shut"] == until
+    assert rollout["status"]["conditions"][0]["message"] == f"release 12: stage rest, 0 of 2 done; {until}"
+    assert view([facts])["waits"] == [
+        {
+            "name": "shop@production",
+            "kind": "Window",
+            "message": f"stage rest: {until}",
+            "command": "",
+            "stuck": False,
+        }
+    ]
+    assert waits(replace(facts, wake_at=None)) == [("Window", True)]
+    assert "shut" not in shown(replace(facts, members=(DONE,)))["status"], "nobody waits for it"
+    assert "shut" not in shown(replace(facts, state=replace(state, phase=Phase.ABORTED)))["status"]

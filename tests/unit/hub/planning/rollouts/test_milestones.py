@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from hub.planning.rollouts.milestones import milestones
-from hub.rollout.model import Phase, RolloutState, Track
+from hub.planning.rollouts.milestones import chronological, milestones
+from hub.rollout.model import Note, Phase, RolloutState, Track
 from hub.store import AuditQuery
 from tests.fleet.manifests import environment
 from tests.unit.hub.composition import Inside, World, eventually
@@ -54,6 +54,13 @@ def test_a_newer_release_supersedes_or_waits() -> None:
     assert [reason for reason, _ in told(BEGUN, newer)] == ["RolloutSuperseded", "RolloutBegan", "Admitted"]
     assert told(BEGUN, replace(BEGUN, queue=(3,))) == [("RolloutQueued", ())]
     assert told(replace(BEGUN, queue=(3,)), replace(BEGUN, queue=(3, 4))) == [("RolloutQueued", ())]
+
+
+def test_a_stage_is_done_and_the_next_one_begins_before_its_clusters_are_let_through() -> None:
+    reasons = ("StageDone", "StageBegan", "RolloutComplete")
+    notes = [Note(reason, "", warning=False) for reason in reasons]
+    found = chronological(milestones(TRACK, DONE, BEGUN), notes)
+    assert [note.reason for note in found] == ["RolloutBegan", "StageDone", "StageBegan", "Admitted", "RolloutComplete"]
 
 
 def test_going_back_is_not_being_let_through() -> None:
