@@ -22,11 +22,12 @@ from tests.cluster import binaries
 from tests.cluster.controlplane import ControlPlane
 from tests.fleet.fleet import Fleet
 from tests.fleet.manifests import config_map, documents, namespace
-from tests.fleet.processes import Spoke, eventually
+from tests.fleet.processes import Hub, Spoke, eventually
 
 COUNTS = (1000, 5000, 20_000)
 IN_A_FILE = 100
 BUDGET_MIB = {1000: 64, 5000: 80, 20_000: 140}
+_LONGEST_SECONDS = 900
 _APPLIED = re.compile(r"time=(\S+)Z .*event=Applied")
 
 
@@ -41,14 +42,19 @@ def main(arguments: Sequence[str]) -> None:
         ControlPlane("bench", audit=True) as cluster,
         Fleet(Path(folder), {"bench": cluster}, kustomize) as fleet,
     ):
-        fleet.repository.commit(files(options.objects[0]) | {"fleet/fleet.yaml": fleet_objects(fleet.url)}, "start")
+        fleet.repository.commit({"fleet/fleet.yaml": fleet_objects(fleet.url)} | files(1), "start")
         fleet.hub.start()
         spoke = fleet.join("bench")
         figures = []
         for count in options.objects:
-            fleet.commit(files(count), f"{count} objects")
-            fleet.hub.felloe("wait", "--for", "healthy", "--timeout", "10m", timeout=620)
+            sha = fleet.repository.commit(files(count), f"{count} objects")
+            fleet.announce()
+            wait = ("wait", "--for", "healthy", "--revision", sha, "--timeout", f"{_LONGEST_SECONDS}s")
+            fleet.hub.felloe(*wait, timeout=_LONGEST_SECONDS + 20)
             figures += at(cluster, spoke, count)
+            figures.append(
+                Figure(f"hub's resident memory with {count} objects", f"{rss_mib(fleet.hub):.0f} MiB", "", "")
+            )
     report(figures)
 
 
@@ -56,7 +62,8 @@ def files(count: int) -> dict[str, str | bytes | None]:
     """Return a workload of `count` ConfigMaps in files of a hundred."""
     made: dict[str, str | bytes | None] = {"bench/namespace.yaml": documents(namespace("bench"))}
     for begin in range(0, count, IN_A_FILE):
-        some = [config_map(f"item-{n:05}", "bench", value="0", text="x" * 200) for n in range(begin, begin + IN_A_FILE)]
+        numbers = range(begin, min(count, begin + IN_A_FILE))
+        some = [config_map(f"item-{n:05}", "bench", value="0", text="x" * 200) for n in numbers]
         made[f"bench/{begin:05}.yaml"] = documents(*some)
     return made
 
@@ -106,9 +113,9 @@ def restart(cluster: ControlPlane, spoke: Spoke) -> tuple[float, int, float]:
     return (ready - begin).total_seconds(), sum(event.verb == "patch" for event in events), rss_mib(spoke)
 
 
-def rss_mib(spoke: Spoke) -> float:
-    """Return what a spoke holds in memory."""
-    rss: int = psutil.Process(spoke.process.pid).memory_info().rss
+def rss_mib(one: Spoke | Hub) -> float:
+    """Return what a hub or a spoke holds in memory."""
+    rss: int = psutil.Process(one.process.pid).memory_info().rss
     return rss / 2**20
 
 

@@ -13,7 +13,7 @@ from typing import Annotated, Final
 
 import typer
 
-_GIVE_MEMORY_BACK: Final = {
+GIVE_MEMORY_BACK: Final = {
     "MALLOC_ARENA_MAX": "1",
     "MALLOC_TRIM_THRESHOLD_": "65536",
     "MALLOC_TOP_PAD_": "16384",
@@ -66,7 +66,7 @@ def run(
     if prune_former_hub:
         argv.append("--prune-former-hub")
     sys.stdout.flush()
-    os.execve(sys.executable, argv, {**_GIVE_MEMORY_BACK, **os.environ})  # noqa: S606
+    os.execve(sys.executable, argv, {**GIVE_MEMORY_BACK, **os.environ})  # noqa: S606
 
 
 def _in_a_pipe(secret: str) -> str:

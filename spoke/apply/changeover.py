@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from traceback import clear_frames
 from typing import Final
 
 from felloe.bundle import Bundle, Workload
@@ -90,9 +91,12 @@ class Changeover:
             for identity, each in running.items()
             if not _still_right(each, bundle.by_id.get(identity), wanted) or each.hold != holds.get(identity)
         ]
+        ended = [running[identity].task for identity in stale]
+        for task in ended:
+            task.cancel()
+        await asyncio.gather(*ended, return_exceptions=True)
         for identity in stale:
-            running[identity].task.cancel()
-        await asyncio.gather(*(running.pop(identity).task for identity in stale), return_exceptions=True)
+            _let_go(running.pop(identity).task)
         return len(stale)
 
     def _leave_outdated(self, stored: Desired, delivery: Delivery, *, from_hub: bool) -> None:
@@ -171,6 +175,20 @@ def _still_right(running: Running, newest: Workload | None, wanted: Mapping[Obje
         and running.work.workload.digest == newest.digest
         and running.foreign == frozenset(owned_elsewhere(wanted, newest))
     )
+
+
+def _let_go(task: asyncio.Task[None]) -> None:
+    """Free what a task worked on, now that it has ended.
+
+    A cancelled task keeps its CancelledError until that is asked for, with the traceback and every frame, and one of
+    these, TaskGroup's, keeps the error: a whole former bundle would stay until the garbage collector looks through
+    everything, which it rarely does.
+    """
+    if task.cancelled():
+        try:
+            task.result()
+        except asyncio.CancelledError as error:
+            clear_frames(error.__traceback__)
 
 
 async def _guarded(work: WorkloadTask) -> None:

@@ -21,24 +21,17 @@ _NOT_FOUND: Final = Health(HealthStatus.NOT_FOUND, "NotFound", "not found in the
 
 
 class Judgement:
-    """Judges the objects that a workload has (`wanted`); `changed` is called when something else that counts changes.
+    """Judges the objects that a workload has (`wanted`).
 
     `own` are the workload's unhealthy objects, with why.
     """
 
-    def __init__(
-        self,
-        context: Context,
-        workload: Workload,
-        state: State,
-        wanted: Collection[ObjectId],
-        changed: Callable[[], None],
-    ) -> None:
+    def __init__(self, context: Context, workload: Workload, state: State, wanted: Collection[ObjectId]) -> None:
         self._context = context
         self._options = workload.options
         self._state = state
         self._wanted = wanted
-        self._outside = HealthChecks(context, workload, wanted, changed)
+        self._outside = HealthChecks(context, workload, wanted)
         self._since: float | None = None
         self.own: dict[ObjectId, Health] = {}
 
@@ -52,9 +45,9 @@ class Judgement:
         """Return every unhealthy object, whether it counts or not, with why."""
         return {**self.own, **self._outside.unhealthy()}
 
-    def follow(self, tasks: asyncio.TaskGroup) -> None:
-        """Watch what is not the workload's own for as long as `tasks` goes on."""
-        self._outside.follow(tasks)
+    def follow(self, tasks: asyncio.TaskGroup, changed: Callable[[], None]) -> None:
+        """Watch what counts and is not the workload's own for as long as `tasks` goes on; `changed` is told of it."""
+        self._outside.follow(tasks, changed)
 
     def judge(self, identity: ObjectId, live: Live | None, *, applied: bool) -> None:
         """Judge an object as it is now; one that is not there is missed only if it was `applied`."""

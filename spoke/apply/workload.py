@@ -63,7 +63,7 @@ class WorkloadTask:
             # A change away from this state was begun and is taken back: what is in the cluster is not this state yet.
             state.inventory.applied_digest = None
         self._schedule = Schedule(workload.options.retry_interval)
-        self._health = Judgement(context, workload, state, self._wanted, self.wake)
+        self._health = Judgement(context, workload, state, self._wanted)
         self._milestones = Milestones(context.tracer, delivery.traceparent, workload.id, len(self._wanted))
         self._pruned = Outcome()
         self._settled = False
@@ -152,7 +152,7 @@ class WorkloadTask:
             await suspended(self._context, self._state, self._publish)
         try:
             async with asyncio.TaskGroup() as watches:
-                self._health.follow(watches)
+                self._health.follow(watches, self.wake)
                 await self._work()
         finally:
             self._context.arrivals.lacking(self.workload.id, ())

@@ -13,6 +13,7 @@ import httptools
 _LONGEST_HEAD: Final = 64 * 1024
 _WITHOUT_BODY: Final = frozenset({204, 304})
 _SUCCESS_BEGINS: Final = 200
+_TOO_MUCH: Final = "the server says more than it was asked for"
 
 
 class BrokenError(OSError):
@@ -38,6 +39,8 @@ class Answer:
 
     def feed(self, data: bytes) -> list[bytes]:
         """Take what the connection delivers, and return what of it belongs to the body. Raise BrokenError."""
+        if self.complete:
+            raise BrokenError(_TOO_MUCH)
         self.begun = True
         self._head += 0 if self.status else len(data)
         try:
@@ -48,6 +51,8 @@ class Answer:
             raise BrokenError(f"the server does not speak HTTP/1.1 as it should: {error}") from None
         if not self.status and self._head > _LONGEST_HEAD:
             raise BrokenError("the server's answer has no end of its headers")
+        if self.complete:
+            del self._parser  # each holds the other: without this they wait for the garbage collector
         body, self._body = self._body, []
         return body
 
@@ -63,7 +68,7 @@ class Answer:
     def on_message_begin(self) -> None:
         """Take the beginning of an answer."""
         if self.complete:
-            raise BrokenError("the server says more than it was asked for")
+            raise BrokenError(_TOO_MUCH)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header; those that come after a body say nothing here."""
