@@ -3,7 +3,7 @@
 python -m bench.memory [--objects 1000] [--rounds 2] [--changes 125] [--heals 100] [--memray FILE]
 
 A real API server and a real spoke; of the hub only its link, in this process, so that a change costs milliseconds and
-thousands of them can be made. With --memray the spoke runs under memray, which is no dependency of ours (`uv pip install
+thousands of them can be made. With --memray the spoke runs under memray, which is no dependency (`uv pip install
 memray`), and is killed at the end; `python -m bench.callers FILE` tells whose the memory was.
 """
 
@@ -37,7 +37,7 @@ from tests.unit.hub.link.rig import Hub, running_hub
 
 _CLUSTER = "bench"
 _WORKLOAD = WorkloadId("Kustomization", "flux-system", "bench")
-_SECONDS = 600.0
+_SECONDS = 1800.0
 _SETTLE_SECONDS = 10.0
 _MEMRAY = ("--trace-python-allocators", "--force", "--quiet")
 _LIBRARIES = {
