@@ -20,6 +20,9 @@ _WAITING: Final = frozenset(
 )
 """Reasons of a Ready that is False while nothing has failed."""
 
+_OF_ANOTHER_HUB: Final = "InventoryOfAnotherHub"
+"""The reason of a Ready that is False because what an earlier hub left is nobody's to delete."""
+
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
@@ -46,8 +49,8 @@ def evidence(plan: ClusterPlan, unit: str, status: pb.ClusterStatus | None, said
     """Return how a cluster is with a unit of the plan that was published for it, by its spoke's whole status.
 
     `said` is what that says of each workload, which all units of a cluster share. `refusal` is why its spoke can't take
-    the bundle, empty where it can. A unit that the plan does not have any more is healthy once the spoke has taken that
-    in.
+    the bundle, empty where it can. A unit that the plan does not have any more is healthy once nothing is left that the
+    spoke is to remove; whose that was is not known any more, so whatever is left counts.
     """
     if refusal:
         return Evidence(Health.FAILED, refusal)
@@ -55,14 +58,25 @@ def evidence(plan: ClusterPlan, unit: str, status: pb.ClusterStatus | None, said
         return Evidence(Health.PROGRESSING, "its spoke has not said anything yet")
     own = [each for each in plan.workloads if each.origin == unit]
     if not own:
-        taken = status.root == plan.bundle.root
-        return _HEALTHY if taken else Evidence(Health.PROGRESSING, "its spoke has not taken it yet")
+        if status.root != plan.bundle.root:
+            return Evidence(Health.PROGRESSING, "its spoke has not taken it yet")
+        left = list(_leaving(plan, said))
+        return Evidence(Health.PROGRESSING, "; ".join(left)) if left else _HEALTHY
     found = list(_of_workloads(plan, [each.id for each in own], said))
     for health in (Health.FAILED, Health.PROGRESSING):
         worst = [each for each in found if each.health is health]
         if worst:
             return Evidence(health, "; ".join(each.message for each in worst), all(each.soon for each in worst))
     return _HEALTHY
+
+
+def _leaving(plan: ClusterPlan, said: Said) -> Iterator[str]:
+    """Return what the spoke is still removing, in words; what an earlier hub left there stays, and is no part of it."""
+    for identity, one in said.items():
+        ready = next((each for each in one.conditions if each.type == "Ready"), None)
+        if identity not in plan.bundle.by_id and (ready is None or ready.reason != _OF_ANOTHER_HUB):
+            why = f": {ready.message}" if ready and ready.status != pb.CONDITION_STATUS_TRUE and ready.message else ""
+            yield f"{identity} is being removed{why}"
 
 
 def _of_workloads(plan: ClusterPlan, own: list[WorkloadId], said: Said) -> Iterator[Evidence]:
