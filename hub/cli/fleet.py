@@ -16,7 +16,7 @@ from hub.cli.table import Row, Screen, one_line, section
 from hub.cli.view import Json, flag, mapping, number, objects, text
 
 _ENVIRONMENTS = ("ENVIRONMENT", "FROM", "CLUSTERS", "READY", "FAILING", "OFFLINE", "RUNS")
-_ROLLOUTS = ("ROLLOUT", "PHASE", "RUNS", "GETS", "PROGRESS", "DONE", "MESSAGE")
+_ROLLOUTS = ("ROLLOUT", "PHASE", "PROGRESS", "DONE", "RUNS", "GETS", "MESSAGE")
 _REVISIONS = 3
 
 
@@ -76,10 +76,10 @@ def _track(one: Json) -> Row:
     return [
         text(one, "name"),
         text(one, "phase"),
-        _release(*runs),
-        _release(*gets),
         bar(one, 10),
         f"{number(one, 'done')}/{number(one, 'clusters')}",
+        _release(*runs),
+        _release(*gets),
         shortened(one_line(text(one, "message"))).removeprefix(f"release {number(one, 'release')}: "),
     ]
 

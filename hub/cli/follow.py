@@ -143,7 +143,7 @@ def _pipe() -> Iterator[_Show]:
 
     def show(feed: _Feed, view: View) -> None:
         nonlocal away
-        if feed.away != away:
+        if bool(feed.away) != bool(away):  # once, however its absence shows meanwhile
             away = feed.away
             typer.echo(f"not current: {away}" if away else "the hub is there again", err=True)
         for line in view.news(feed.known):

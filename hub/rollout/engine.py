@@ -245,10 +245,11 @@ class _Work:
             draft.former, draft.base = draft.base, draft.release
         draft.accepted = set(draft.failed)
         missing = sorted(name for name in self.members if draft.assigned.get(name) != draft.release)
-        message = f"{self.track}: release {draft.release} is complete on {how_many(len(self.members) - len(missing))}"
+        having = sorted(self.members.keys() - set(missing))
+        message = f"{self.track}: release {draft.release} is complete on {how_many(len(having))}"
         if missing:
             message += f", not on {listed(missing)}"
-        draft.note("RolloutComplete", message, warning=False)
+        draft.note("RolloutComplete", message, clusters=having, warning=False)
 
 
 def _calmed(draft: Draft, view: View, known: StageState) -> StageState:

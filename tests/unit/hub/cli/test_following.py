@@ -121,7 +121,7 @@ async def test_a_hub_that_goes_away_is_waited_for(capsys: pytest.CaptureFixture[
 
 
 async def test_a_pipe_is_told_once_that_the_hub_is_away_and_that_it_is_back(capsys: pytest.CaptureFixture[str]) -> None:
-    script = Script([told(FACTS), END], [], [told(FACTS), END, told(COMPLETE)])
+    script = Script([told(FACTS), END], [], [], [told(FACTS), END, told(COMPLETE)])
     async with asyncio.timeout(10):
         await follow(script, RolloutView(NAME), Screen())
     said = capsys.readouterr()
@@ -294,7 +294,7 @@ def test_the_fleet_on_one_screen(hub: Threaded, felloe: Felloe) -> None:
     hub.do(lambda h: h.board.post(build_rollout(paused, None, NOW)))
     out = felloe("fleet").out
     assert re.search(r"^  dev +- +1 +1 +0 +0 +main@sha1:1234abcd$", out, re.MULTILINE)
-    assert re.search(rf"^  {NAME} +Paused +11 main@sha1:11 +12 main@sha1:12 ", out, re.MULTILINE)
+    assert re.search(rf"^  {NAME} +Paused +\S+ +0/4 +11 main@sha1:11 +12 main@sha1:12 ", out, re.MULTILINE)
     assert out.endswith(f"Stuck:\n  {NAME}: release 12: paused: 1 failed\n    felloe rollout resume {NAME}\n")
     assert json.loads(felloe("fleet", "-o", "json").out)["waits"][0]["stuck"] is True
     assert felloe("fleet", "-w", "-o", "json").code == 2
