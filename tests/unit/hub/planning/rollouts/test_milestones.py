@@ -80,10 +80,12 @@ async def test_the_audit_log_says_which_policy_let_which_clusters_through_to_whi
         commit = world.repository.commit(version("2"))
         await hub.look()
         await converge(hub, "a", "b")
-        assert [one for one in audited(hub)[before:] if one[1] in ("RolloutStarted", "RolloutClustersMoved")] == [
+        actions = ("RolloutStarted", "RolloutClustersMoved", "RolloutFinished")
+        assert [one for one in audited(hub)[before:] if one[1] in actions] == [
             ("policy/careful", "RolloutStarted", ["a", "b"]),
             ("policy/careful", "RolloutClustersMoved", ["a"]),
             ("policy/careful", "RolloutClustersMoved", ["b"]),
+            ("policy/careful", "RolloutFinished", ["a", "b"]),
         ]
         newest = json.loads(hub.store.audit(AuditQuery(action="RolloutClustersMoved", limit=1000))[-1].entry)
         assert (newest["revision"], bool(newest["author"])) == (f"main@sha1:{commit}", True)
