@@ -17,6 +17,7 @@ from felloe.errors import BundleError, KubernetesError, StoreError
 from felloe.tracing import Tracer
 from spoke.adopt import Adoption, FluxGate
 from spoke.apply.engine import Engine
+from spoke.apply.latecomers import LATE_SECONDS
 from spoke.apply.untouched import FAILED, HELD, tell
 from spoke.cluster.facts import keep_learning
 from spoke.cluster.identity import IdentitySecret
@@ -50,6 +51,7 @@ class Agent:
         service_account: str = "",
         prune_former_hub: bool = False,
         times: Times | None = None,
+        late_seconds: float = LATE_SECONDS,
     ) -> None:
         """`quick` is for the lease alone: a renewal must not wait behind a thousand applies."""
         self.reporter = Reporter()
@@ -75,6 +77,7 @@ class Agent:
             self._recorder,
             service_account=service_account,
             prune_former_hub=prune_former_hub,
+            late_seconds=late_seconds,
         )
         self.adoption = Adoption(client, discovery, self._gate, self._engine, self.reporter)
         self._untouched: tuple[str, str] | None = None
@@ -248,6 +251,7 @@ async def agent(
     service_account: str = "",
     prune_former_hub: bool = False,
     times: Times | None = None,
+    late_seconds: float = LATE_SECONDS,
 ) -> AsyncIterator[Agent]:
     """Yield an agent for a cluster; `run` is to be run inside.
 
@@ -263,6 +267,7 @@ async def agent(
             service_account=service_account,
             prune_former_hub=prune_former_hub,
             times=times,
+            late_seconds=late_seconds,
         )
 
 

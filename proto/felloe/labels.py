@@ -13,6 +13,8 @@ WAVE_ANNOTATION: Final = f"{GROUP}/wave"
 DRIFT: Final = f"{GROUP}/drift"
 PRUNE: Final = f"{GROUP}/prune"
 PRUNE_LIMIT_ANNOTATION: Final = f"{GROUP}/prune-limit"
+RENEWED: Final = f"{GROUP}/renewed"
+"""An annotation that is on an object for a moment, so that it gets another version."""
 FACTS_PREFIX: Final = "facts.felloe.io/"
 """What the labels begin with that say of a cluster what its spoke reports."""
 WORKLOAD_LABELS: Final = frozenset({WORKLOAD_KIND, WORKLOAD_NAMESPACE, WORKLOAD_NAME})

@@ -12,6 +12,7 @@ from felloe.identity import ObjectId, WorkloadId
 from felloe.tracing import Tracer
 from spoke.apply.given import Blobs, Report
 from spoke.apply.inventories import Inventories
+from spoke.apply.latecomers import Latecomers
 from spoke.apply.objects import Objects
 from spoke.apply.origin import Origin
 from spoke.cluster.recorder import Record
@@ -88,6 +89,7 @@ class Context:
     evaluations: Evaluations
     inquiries: Inquiries
     record: Record
+    latecomers: Latecomers
     prune_former_hub: bool
     """Whether what another hub's bundle left in the cluster may be deleted."""
     service_account: str = ""

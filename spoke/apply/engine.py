@@ -18,6 +18,7 @@ from spoke.apply.given import Desired, Desires, Reporting
 from spoke.apply.hold import Gate
 from spoke.apply.inventories import Inventories
 from spoke.apply.inventory import Item, OwnerLabels
+from spoke.apply.latecomers import LATE_SECONDS, Latecomers
 from spoke.apply.objects import Objects
 from spoke.apply.plan import CRD, NAMESPACE, RIGHTS
 from spoke.apply.roster import Roster
@@ -57,8 +58,12 @@ class Engine:
         *,
         service_account: str = "",
         prune_former_hub: bool = False,
+        late_seconds: float = LATE_SECONDS,
     ) -> None:
-        """Workloads that name no service account are applied as `service_account`, if that is not empty."""
+        """Workloads that name no service account are applied as `service_account`, if that is not empty.
+
+        `late_seconds` is how long the API server may take to do what was asked of it.
+        """
         self._client = client
         self._service_account = service_account
         self._watches: Watches | None = None
@@ -77,6 +82,10 @@ class Engine:
         self._record = record
         self._prune_former_hub = prune_former_hub
         self._from_hub = False
+        self._changing = asyncio.Lock()
+        """Held while workloads begin and end, or while one that is held inherits: only one of both writes for it."""
+        self._late_seconds = late_seconds
+        self._latecomers = Latecomers(late_seconds)
         self._inquiries = Inquiries(self._discovery, self._explained, self._looked)
 
     def set_bundle(self, stored: Desired, *, from_hub: bool = True) -> None:
@@ -114,9 +123,13 @@ class Engine:
         `marks` are the labels by which they are known to have been that one's, until ours are on them.
         """
         await self._loaded.wait()
-        running = self._roster.running.get(workload.id)
-        if running is None or running.hold is None:
-            return  # it applies its objects itself, and writes down what it does
+        async with self._changing:
+            running = self._roster.running.get(workload.id)
+            if running is None or running.hold is None:
+                return  # it applies its objects itself, and writes down what it does
+            await self._inherit(workload, items, marks)
+
+    async def _inherit(self, workload: Workload, items: Mapping[ObjectId, Item], marks: Iterable[OwnerLabels]) -> None:
         state = self._roster.state(workload.id)
         known = state.inventory
         draft = replace(
@@ -138,6 +151,7 @@ class Engine:
         self._loaded.clear()
         self._roster = Roster(self._touched, self._cel, self._evaluations)
         self._inventories = Inventories(OwnNamespace(self._client))
+        self._latecomers = Latecomers(self._late_seconds)
         try:
             await self._run()
         finally:
@@ -156,7 +170,8 @@ class Engine:
                 await self._arrived.wait()
                 self._arrived.clear()
                 if self._newest is not None:
-                    await changeover.to(self._newest, lambda: self._from_hub)
+                    async with self._changing:
+                        await changeover.to(self._newest, lambda: self._from_hub)
 
     def _context(self, tasks: asyncio.TaskGroup) -> Context:
         live = self._roster.live
@@ -177,6 +192,7 @@ class Engine:
             cel=self._cel,
             evaluations=self._evaluations,
             record=self._record,
+            latecomers=self._latecomers,
             prune_former_hub=self._prune_former_hub,
             service_account=self._service_account,
             inquiries=self._inquiries,
@@ -189,6 +205,7 @@ class Engine:
             try:
                 for identity, inventory in (await self._inventories.load()).items():
                     self._roster.states[identity] = State(inventory, Standing(identity))
+                    self._latecomers.from_before(each for each, item in inventory.items.items() if not item.known)
             except (KubernetesError, StoreError) as error:
                 failures += 1
                 _log.warning("event=inventories-unreadable failures=%d error=%r", failures, str(error))

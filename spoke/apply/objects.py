@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,6 +23,8 @@ from spoke.kube.discovery import Discovery, NoSuchKindError, Resource
 from spoke.kube.errors import CONFLICT, FORBIDDEN, NOT_FOUND
 from spoke.kube.shapes import metadata_of
 
+Manifest = Callable[[Mapping[str, str]], bytes]
+"""Returns the bytes to apply to an object of this uid and resourceVersion; of any, or none, where none are given."""
 _RELEASE_ATTEMPTS: Final = 8
 
 
@@ -32,6 +34,8 @@ class Applied:
 
     live: Live
     created: bool
+    repeated: bool = False
+    """Whether it was asked for before without an answer, and so may be made again."""
 
 
 class Objects:
@@ -61,24 +65,40 @@ class Objects:
         """Make the fields of an object ours that those before us wrote."""
         await take_over(self._client, resource.path(identity.namespace, identity.name), stranger)
 
-    async def apply(self, identity: ObjectId, resource: Resource, manifest: bytes) -> Applied:
+    async def apply(self, identity: ObjectId, resource: Resource, manifest: Manifest, at: Mapping[str, str]) -> Applied:
         """Server-side apply an object; what the API server answers is not taken into what is live yet.
 
-        What somebody owns by hand is taken over, and goes where it is not in the manifest.
+        `at` are the uid and resourceVersion that it must have, empty where it may be made. What somebody owns by hand
+        is taken over, and goes where it is not in the manifest.
         """
-        accept = METADATA_ONLY if metadata_only(resource.group, resource.kind) else "application/json"
+        accept = self._accept(resource)
         path = resource.path(identity.namespace, identity.name)
-        answer = await self._client.apply(path, manifest, accept=accept)
+        answer = await self._client.apply(path, manifest(at), accept=accept)
         obj, created = typed(answer.json(), resource), answer.created
+        repeated = answer.repeated
         metadata = metadata_of(obj)
         if not created and (managers := taken_over(metadata)) is not None:
             try:
-                await self._client.replace_managers(path, str(metadata.get("resourceVersion") or ""), managers)
-                obj = typed((await self._client.apply(path, manifest, accept=accept)).json(), resource)
+                now = await self._client.replace_managers(path, str(metadata.get("resourceVersion") or ""), managers)
+                again = await self._client.apply(path, manifest(_at(metadata_of(now))), accept=accept)
+                obj = typed(again.json(), resource)
             except KubernetesError as error:
                 if error.status not in (CONFLICT, NOT_FOUND):
                     raise  # else it changed meanwhile: the watch tells, and it is looked at again
-        return Applied(self._live.read(identity, obj).settled, created)
+        return Applied(self._live.read(identity, obj).settled, created, repeated)
+
+    def _accept(self, resource: Resource) -> str:
+        return METADATA_ONLY if metadata_only(resource, self._live) else "application/json"
+
+    async def version(self, identity: ObjectId, resource: Resource) -> dict[str, str]:
+        """Return uid and resourceVersion of an object, nothing where it is not there."""
+        try:
+            found = await self._client.get(resource.path(identity.namespace, identity.name), accept=METADATA_ONLY)
+        except KubernetesError as error:
+            if error.status == NOT_FOUND:
+                return {}
+            raise
+        return _at(metadata_of(found))
 
     async def read(self, identity: ObjectId, resource: Resource) -> Json | None:
         """Return an object whole, as it is in the cluster; None where it is not there."""
@@ -93,7 +113,7 @@ class Objects:
         """Take in an object as it is now, without a change to it; one that is gone or unknown is left to its watch."""
         try:
             resource = await self._discovery.find(identity.group, version, identity.kind)
-            accept = METADATA_ONLY if metadata_only(resource.group, resource.kind) else "application/json"
+            accept = self._accept(resource)
             obj = await self._client.get(resource.path(identity.namespace, identity.name), accept=accept)
         except KubernetesError as error:
             if error.status != NOT_FOUND and not isinstance(error, NoSuchKindError):
@@ -198,6 +218,12 @@ class Objects:
             else:
                 return
         raise KubernetesError(f"{identity} changes faster than it can be released", status=CONFLICT)
+
+
+def _at(metadata: Mapping[str, object]) -> dict[str, str]:
+    """Return what an apply names that is to change just this version of an object."""
+    found = {key: metadata.get(key) for key in ("uid", "resourceVersion")}
+    return {key: str(value) for key, value in found.items()} if all(found.values()) else {}
 
 
 def _labels(metadata: Mapping[str, object]) -> dict[str, str]:

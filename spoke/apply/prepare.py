@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import time
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 import orjson
@@ -13,7 +15,7 @@ from felloe.bundle import Entry, Workload
 from felloe.digest import canonical_json
 from felloe.errors import BundleError
 from felloe.identity import WorkloadId, object_id
-from felloe.labels import WORKLOAD_KIND, WORKLOAD_NAME, WORKLOAD_NAMESPACE
+from felloe.labels import RENEWED, WORKLOAD_KIND, WORKLOAD_NAME, WORKLOAD_NAMESPACE
 from spoke.apply.normalize import normalize
 from spoke.drift.ignore import carried_over
 
@@ -57,8 +59,11 @@ def _filled_in(content: dict[str, JsonValue], workload: Workload) -> dict[str, J
     return substitute(content, workload.variables)
 
 
-def manifest(obj: dict[str, JsonValue], owner: WorkloadId) -> bytes:
-    """Return the bytes to apply: the object with our labels, set last, so that nothing in Git claims another owner."""
+def manifest(obj: dict[str, JsonValue], owner: WorkloadId, over: Mapping[str, str] = MappingProxyType({})) -> bytes:
+    """Return the bytes to apply: the object with our labels, set last, so that nothing in Git claims another owner.
+
+    `over` is the uid, and mostly the resourceVersion, of what it is to be applied to, empty where it may be made.
+    """
     metadata = obj["metadata"]
     if not isinstance(metadata, dict):
         raise BundleError("an object has no metadata")
@@ -66,7 +71,17 @@ def manifest(obj: dict[str, JsonValue], owner: WorkloadId) -> bytes:
     labels = dict(labels) if isinstance(labels, dict) else {}
     labels |= {WORKLOAD_KIND: owner.kind, WORKLOAD_NAMESPACE: owner.namespace, WORKLOAD_NAME: owner.name}
     metadata["labels"] = labels
-    return orjson.dumps(obj)
+    return orjson.dumps({**obj, "metadata": {**metadata, **over}} if over else obj)
+
+
+def marked(obj: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    """Return an object with an annotation that it never had before."""
+    metadata = obj["metadata"]
+    if not isinstance(metadata, dict):
+        raise BundleError("an object has no metadata")
+    annotations = metadata.get("annotations")
+    known = annotations if isinstance(annotations, dict) else {}
+    return {**obj, "metadata": {**metadata, "annotations": {**known, RENEWED: str(time.time_ns())}}}
 
 
 def on_top_of(obj: dict[str, JsonValue], seen: Mapping[str, object], ignore: Sequence[str]) -> dict[str, JsonValue]:

@@ -43,6 +43,7 @@ class Outcome:
 
     `dropped` need not be in the inventory any more; `failures` says what could not be deleted, and why, or is on its
     way for longer than it may be; `leaving` is being deleted. `pending` waits for a person, and nothing was deleted.
+    `lingering` is gone, and may come back by a request of before (spoke.apply.latecomers): it is looked for.
     `asked`: the deletion of everything has been asked for; what is left is for the cluster to finish.
     `kept` is what an earlier hub applied, and what nobody has allowed to be deleted.
     """
@@ -51,6 +52,7 @@ class Outcome:
     failures: dict[ObjectId, Failure] = field(default_factory=dict)
     kept: dict[ObjectId, Failure] = field(default_factory=dict)
     leaving: dict[ObjectId, Leaving] = field(default_factory=dict)
+    lingering: set[ObjectId] = field(default_factory=set)
     pending: Pending | None = None
     asked: bool = True
 
@@ -88,6 +90,7 @@ async def prune(
         outcome.asked = False
         return outcome
     if left.prune:
+        await _doom(context, state, left)
         await context.record.recorded()
     told: list[tuple[ObjectId, Pruned]] = []
     try:
@@ -125,6 +128,16 @@ async def _approval(
     return None
 
 
+async def _doom(context: Context, state: State, left: Leftovers) -> None:
+    """Write down what is about to be deleted, so that a spoke that wants it again knows that this may be under way."""
+    known = state.inventory.items
+    doomed = [i for stage in left.prune for i in stage if known[i].applied and known[i].fingerprint]
+    if doomed:
+        draft = replace(state.inventory, items=known | {i: replace(known[i], applied=b"") for i in doomed})
+        await context.inventories.write(draft)
+        state.inventory = draft
+
+
 async def _stage(
     context: Context,
     state: State,
@@ -154,7 +167,10 @@ async def _stage(
         elif isinstance(became, Refused):
             outcome.failures[identity] = Failure("PruneFailed", became.why)
         else:
-            outcome.dropped.add(identity)
+            if became is Pruned.GONE and identity not in state.leaving:
+                context.latecomers.from_before([identity])
+            late = became in (Pruned.GONE, Pruned.DELETED) and context.latecomers.expected(identity)
+            (outcome.lingering if late else outcome.dropped).add(identity)
             _log.debug("event=Pruned workload=%s object=%r became=%r", workload, str(identity), became.value)
             if became is not Pruned.GONE or identity in state.leaving:
                 told.append((identity, Pruned.DELETED if became is Pruned.GONE else became))

@@ -100,7 +100,7 @@ async def make_room(client: KubeClient, identity: ObjectId, resource: Resource, 
         metadata = metadata_of(old)
         if not metadata.get("deletionTimestamp"):
             await tried(client, identity, resource, orjson.loads(manifest), old)
-            await client.delete(path, str(metadata.get("uid")))
+            await client.delete(path, str(metadata.get("uid")), str(metadata.get("resourceVersion") or ""))
         await _gone(client, path, str(metadata.get("uid")))
     except KubernetesError as error:
         if error.status != NOT_FOUND:

@@ -40,7 +40,9 @@ class Roster:
         self.states: dict[WorkloadId, State] = {}
         self.running: dict[WorkloadId, Running] = {}
         self.outdated: set[WorkloadId] = set()
-        self.live = LiveObjects(self._expected, self._left_to_others, touched, self.rule_of, evaluations)
+        self.live = LiveObjects(
+            self._expected, self._left_to_others, touched, self.rule_of, self.judged_whole, evaluations
+        )
         self._cel = cel
         self._claims: Mapping[ObjectId, WorkloadId] = {}
         self._ignored: Mapping[ObjectId, tuple[str, ...]] = {}
@@ -122,6 +124,10 @@ class Roster:
         if not self._rules or identity not in self._claims:
             return None
         return self._rules.get((self._claims[identity], *identity[:2]))
+
+    def judged_whole(self, group: str, kind: str) -> bool:
+        """Return whether there are expressions for a kind, which may ask for anything of its objects."""
+        return any((group, kind) == each[1:] for each in self._rules)
 
     def told(self, identity: WorkloadId) -> None:
         """Wake those that wait for a workload by an expression."""

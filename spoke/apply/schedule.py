@@ -67,7 +67,7 @@ class Schedule:
 
     def pruned(self, outcome: Outcome, now: float) -> None:
         """See to it that what is not gone yet is looked at again; an approval or a new owner wakes by itself."""
-        if not outcome.failures and not outcome.leaving:
+        if not (outcome.failures or outcome.leaving or outcome.lingering):
             self._prune_attempts, self._prune_at = 0, 0.0
             return
         self._prune_attempts = 0 if outcome.dropped else self._prune_attempts + 1

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from felloe.annotations import Policy, policy
@@ -20,7 +22,16 @@ from spoke.apply.definitions import settle
 from spoke.apply.inventory import Item, Parting
 from spoke.apply.objects import Applied
 from spoke.apply.plan import CRD, NAMESPACE, SECRET, Why, waves, why_apply
-from spoke.apply.prepare import applied_key, desired, expires, manifest, on_top_of, variables_digest, without_values
+from spoke.apply.prepare import (
+    applied_key,
+    desired,
+    expires,
+    manifest,
+    marked,
+    on_top_of,
+    variables_digest,
+    without_values,
+)
 from spoke.apply.recreate import advised, immutable, may_recreate
 from spoke.apply.state import State
 from spoke.apply.strangers import Stranger
@@ -30,7 +41,7 @@ from spoke.drift.ignore import carried_over
 from spoke.drift.live import Live
 from spoke.kube.client import Json
 from spoke.kube.discovery import Resource
-from spoke.kube.errors import CONFLICT, UnreachableError, no_request_succeeds
+from spoke.kube.errors import UnreachableError, is_another, no_request_succeeds, unanswered
 from spoke.kube.shapes import metadata_of
 
 if TYPE_CHECKING:
@@ -54,6 +65,10 @@ class Step:
         self._state = state
         self._entries = {entry.id: entry for entry in workload.entries}
         variables = variables_digest(workload)
+        self._unsure: set[ObjectId] = set()
+        """What an earlier task or spoke began to change or to delete, so that a request may still be on its way."""
+        self._made_before: set[ObjectId] = set()
+        """What an earlier task or spoke may have made, or be making."""
         self._keys = {entry.id: applied_key(entry, variables) for entry in workload.entries}
         self.troubles = Troubles(context.report, workload, state)
         self.passed: set[ObjectId] = set()
@@ -76,7 +91,7 @@ class Step:
             self.troubles.drifted(identity, self._what(identity, why, self._context.live.get(identity)))
 
     def _difference(self, identity: ObjectId) -> Why | None:
-        if identity in self._context.live.doubtful:
+        if identity in self._context.live.doubtful or self._context.latecomers.is_due(identity):
             return Why.CHANGED
         why = why_apply(
             self._keys[identity],
@@ -140,8 +155,12 @@ class Step:
         for entry in entries:
             if (item := known.get(entry.id)) is None:
                 new[entry.id] = Item(entry.version, entry.wave)
-            elif item.applied not in (b"", self._keys[entry.id]):
-                changing[entry.id] = replace(item, applied=b"")
+            else:
+                self._made_before.add(entry.id)
+                if item.known and not item.applied:
+                    self._unsure.add(entry.id)
+                if item.applied not in (b"", self._keys[entry.id]):
+                    changing[entry.id] = replace(item, applied=b"")
         unsure = self._context.inventories.unsure(self._workload.id)
         if not new and not changing and not unsure:
             return
@@ -181,6 +200,7 @@ class Step:
     async def _apply_all(self, todo: Collection[tuple[Entry, Resource, Why]]) -> None:
         live = self._context.live
         unknown = [(entry.id, resource) for entry, resource, _ in todo if live.get(entry.id) is None]
+        self._context.latecomers.from_before(identity for identity, _ in unknown if identity in self._made_before)
         try:
             found = await self._context.objects.strangers(unknown)
         except KubernetesError as error:
@@ -232,6 +252,8 @@ class Step:
                 f"webhook or policy that takes them off leave labels of {GROUP} alone"
             )
         self._state.expired.discard(entry.id)
+        self._unsure.discard(entry.id)
+        self._context.latecomers.applied(entry.id)
         self._write_down(entry, says, applied.live.fingerprint)
         self.troubles.cleared(entry.id)
         self._context.live.take(entry.id, applied.live)
@@ -290,25 +312,53 @@ class Step:
     async def _replace(
         self, entry: Entry, resource: Resource, obj: dict[str, JsonValue], why: Why
     ) -> tuple[Json | None, Applied]:
-        """Apply an object over what is there, and return what that was, where it was looked at."""
+        """Apply an object over what is there, and return what that was, where it was looked at.
+
+        Where it is known, it is applied to just that version: should this be done late, after a newer state was
+        applied or the object deleted, it is refused. One that changes all the time gets its state in the end.
+        """
+        live, unsure = self._context.live.get(entry.id), entry.id in self._unsure
+        at = live.at if live is not None else {}
         for attempt in range(_CONFLICTS):
             seen = await self._seen(entry, resource, why)
             sent = on_top_of(obj, seen, entry.ignore) if seen is not None and entry.ignore else obj
             try:
-                return seen, await self._send(entry, resource, sent)
+                applied = await self._send(entry, resource, sent, {} if sent is not obj else at)
+                if unsure and str(applied.live.version) == at.get("resourceVersion"):
+                    return seen, await self._renew(entry, resource, sent)
             except KubernetesError as error:
-                if error.status != CONFLICT or sent is obj or attempt == _CONFLICTS - 1:
+                if not is_another(error) or (sent is obj and not at) or attempt == _CONFLICTS - 1:
                     raise
+                if sent is obj:
+                    at = await self._context.objects.version(entry.id, resource) if attempt < _CONFLICTS - 2 else {}
+            else:
+                return seen, applied
         raise AssertionError("unreachable")
 
-    async def _send(self, entry: Entry, resource: Resource, obj: dict[str, JsonValue]) -> Applied:
+    async def _renew(self, entry: Entry, resource: Resource, obj: dict[str, JsonValue]) -> Applied:
+        """Give an object another version that is as it should be already.
+
+        What an earlier task asked for, to change it or to delete it, names the version of before: it is refused now.
+        """
+        await self._send(entry, resource, marked(obj))
+        return await self._send(entry, resource, obj)
+
+    async def _send(
+        self, entry: Entry, resource: Resource, obj: dict[str, JsonValue], at: Mapping[str, str] = MappingProxyType({})
+    ) -> Applied:
         # Whatever cuts this short, a newer bundle or an API server that is away: it may have been done.
         self._context.live.doubtful.add(entry.id)
         try:
-            return await self._context.objects.apply(entry.id, resource, manifest(obj, self._workload.id))
+            sent = partial(manifest, obj, self._workload.id)
+            applied = await self._context.objects.apply(entry.id, resource, sent, at)
         except KubernetesError as error:
+            if not at and unanswered(error):
+                self._context.latecomers.unanswered(entry.id)
             message = without_values(str(error), obj)
             raise KubernetesError(message, status=error.status, reason=error.reason, causes=error.causes) from None
+        if not at and applied.repeated:
+            self._context.latecomers.unanswered(entry.id)
+        return applied
 
     def _what(
         self, identity: ObjectId, why: Why, before: Live | None, seen: Json | None = None, *, new: bool = True

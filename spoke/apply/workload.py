@@ -210,6 +210,8 @@ class WorkloadTask:
                 self._schedule.failed(identity, now, may_pass=identity in self._troubles.lacking)
                 continue
             self._schedule.done(identity)
+            if (again := self._context.latecomers.next(identity)) is not None:
+                self._schedule.at(identity, again)
             if identity in self._step.passed:
                 self._schedule.at(identity, now + self.workload.options.interval)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -42,6 +42,11 @@ class Live:
     # By which expressions it is judged, None by kstatus; and itself, until it is handed over to be evaluated.
     rule: Rule | None = field(default=None, compare=False)
     unjudged: Json | None = field(default=None, compare=False)
+
+    @property
+    def at(self) -> dict[str, str]:
+        """Return the uid and resourceVersion that an apply names which is to change just this."""
+        return {"uid": self.uid, "resourceVersion": str(self.version)} if self.uid and self.version else {}
 
     @property
     def settled(self) -> Live:
@@ -91,8 +96,16 @@ class LiveObjects:
     """Everything of ours that is live. Watches and the answers to our own applies write it, everyone reads it."""
 
     def __init__(
-        self, expected: Expected, ignored: Ignored, changed: Changed, rule_of: RuleOf, evaluations: Evaluations
+        self,
+        expected: Expected,
+        ignored: Ignored,
+        changed: Changed,
+        rule_of: RuleOf,
+        whole: Callable[[str, str], bool],
+        evaluations: Evaluations,
     ) -> None:
+        """`whole` tells of which kinds, by group and name, more than the metadata is needed whatever they are."""
+        self.whole = whole
         self._expected = expected
         self._ignored = ignored
         self._changed = changed

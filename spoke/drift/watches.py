@@ -48,9 +48,10 @@ _LISTED_RATHER: Final = 50
 _log = logging.getLogger(__name__)
 
 
-def metadata_only(group: str, kind: str) -> bool:
+def metadata_only(resource: Resource, live: LiveObjects) -> bool:
     """Return whether a kind's metadata is all that a spoke needs of it."""
-    return (group, kind) in _CONTENT_IS_NO_MATTER
+    kind = resource.group, resource.kind
+    return kind in _CONTENT_IS_NO_MATTER and not live.whole(*kind)
 
 
 def typed(obj: Json, resource: Resource) -> Json:
@@ -71,11 +72,12 @@ class Need(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Watch:
-    """One watch; the namespace of its key is empty where it sees all."""
+    """One watch; the namespace of its key is empty where it sees all. `whole`: not the metadata alone."""
 
     feed: _Feed
     reflector: Reflector
     task: asyncio.Task[None]
+    whole: bool
 
 
 class Watches:
@@ -137,6 +139,9 @@ class Watches:
 
     def _watch(self, client: KubeClient, resource: Resource, namespace: str) -> _Feed:
         need = Need(client.user, resource.group, resource.kind, namespace)
+        whole = not metadata_only(resource, self._live)
+        if (known := self._watches.get(need)) is not None and known.whole != whole:
+            self._watches.pop(need).task.cancel()
         if need not in self._watches:
             feed = _Feed(resource, namespace, self._live)
             reflector = Reflector(
@@ -144,11 +149,11 @@ class Watches:
                 resource.collection(namespace),
                 {"labelSelector": WORKLOAD_NAME},
                 feed,
-                metadata_only=metadata_only(resource.group, resource.kind),
+                metadata_only=not whole,
                 held=True,
             )
             task = self._tasks.create_task(reflector.run(), name=f"watch {resource.kind} {namespace}")
-            self._watches[need] = _Watch(feed, reflector, task)
+            self._watches[need] = _Watch(feed, reflector, task, whole)
         return self._watches[need].feed
 
     @staticmethod

@@ -83,7 +83,9 @@ async def judge(cel: Cel, rule: Rule, obj: Json) -> Health:
         place = await cel.first_true([text for _, text in rule.expressions], obj)
     except FailedExpressionError as error:
         name = rule.expressions[error.index][0]
-        return Health(HealthStatus.UNKNOWN, "ExpressionFailed", f"{rule.field}.{name}: {error}")
+        secret = (rule.group, rule.kind) == ("", "Secret")  # what went wrong may quote what it holds
+        why = "it can't be evaluated on this Secret" if secret else str(error)
+        return Health(HealthStatus.UNKNOWN, "ExpressionFailed", f"{rule.field}.{name}: {why}")
     except ExpressionError as error:
         return Health(HealthStatus.UNKNOWN, "ExpressionFailed", f"{rule.field}: {error}")
     if place is None:

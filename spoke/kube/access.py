@@ -42,6 +42,8 @@ class Reading:
     credentials: Credentials
     material: bytes = b""
     files: tuple[Path, ...] = ()
+    tls_name: str = ""
+    """The name that the server's certificate is for, and that it is asked by (SNI); empty: the URL's host."""
 
 
 class Access:
@@ -59,6 +61,11 @@ class Access:
     def server(self) -> str:
         """Return the URL of the API server."""
         return self._now.server
+
+    @property
+    def tls_name(self) -> str:
+        """Return the name that its certificate is for, empty where it is the URL's host."""
+        return self._now.tls_name
 
     def credentials(self) -> Credentials:
         """Return credentials at most ten seconds older than their files; the last good ones while those are bad."""

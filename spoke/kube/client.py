@@ -14,7 +14,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 from urllib.parse import urlencode
@@ -59,10 +59,14 @@ _IN_TURN: Final = frozenset({"PATCH", "DELETE"})
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the API server answered; `created` tells whether a server-side apply made the object."""
+    """What the API server answered; `created` tells whether a server-side apply made the object.
+
+    `repeated` tells that it was asked before without an answer, and so may do it twice.
+    """
 
     body: bytes
     created: bool
+    repeated: bool = False
 
     def json(self) -> Json:
         """Return the answer as an object. Raise KubernetesError where it is none."""
@@ -86,7 +90,7 @@ async def connect(access: Access, silent_seconds: float = _SILENT_SECONDS) -> As
 
     A watch in which nothing arrives for `silent_seconds` is taken to be broken.
     """
-    connections = Connections(access.server)
+    connections = Connections(access.server, lambda: access.tls_name)
     client = KubeClient(access, connections, Pace(), silent_seconds)
     try:
         yield client
@@ -171,8 +175,8 @@ class KubeClient:
 
     async def replace_managers(
         self, path: str, resource_version: str, managed_fields: object, *, without: Iterable[str] = ()
-    ) -> None:
-        """Say who owns which fields of an object, if it still is at this version.
+    ) -> Json:
+        """Say who owns which fields of an object, if it still is at this version; return its metadata then.
 
         Its content stays as it is, apart from the annotations `without`, which it must have.
         """
@@ -181,7 +185,7 @@ class KubeClient:
             for name in without
         ]
         operations.append({"op": "replace", "path": "/metadata/managedFields", "value": managed_fields})
-        await self.patch(path, resource_version, operations)
+        return await self.patch(path, resource_version, operations)
 
     async def patch(
         self,
@@ -265,7 +269,7 @@ class KubeClient:
                         headers["Content-Type"] = content_type
                     once = partial(self._once, path, Request(method, target, headers, body, credentials.tls))
                     if method in _IN_TURN:
-                        return await self._turns.take(path, once)
+                        return replace(await self._turns.take(path, once), repeated=attempt > 0)
                     if method == "GET":
                         await self._turns.ended(path)
                     return await once()

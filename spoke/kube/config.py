@@ -132,9 +132,13 @@ class _Kubeconfig:
         server = self._text(cluster, "server").rstrip("/")
         if not _is_url(server):
             raise self._error(f"{server!r} is no http or https URL", f"clusters[{name}].server")
+        if self._text(cluster, "proxy-url"):
+            message = "the spoke reaches its API server without a proxy: name an address that it can reach as server"
+            raise self._error(message, f"clusters[{self._text(chosen, 'cluster')}].cluster.proxy-url")
         secure = server.startswith("https://")
         tls, material = self._tls(cluster, user) if secure else (None, b"")
-        return Reading(server, Credentials(tls, self._token(user)), material, tuple(self._files))
+        name = self._text(cluster, "tls-server-name")
+        return Reading(server, Credentials(tls, self._token(user)), material, tuple(self._files), name)
 
     def _named(self, section: str, name: str, key: str) -> Mapping[str, object]:
         entries = self._content.get(section)

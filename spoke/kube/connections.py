@@ -11,7 +11,7 @@ import socket
 import ssl
 import sys
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Final, cast
@@ -59,8 +59,12 @@ class Reply:
 class Connections:
     """The connections to one server. Each of its requests raises OSError (TimeoutError, BrokenError) where it fails."""
 
-    def __init__(self, server: str) -> None:
-        """`server` is a URL, whose path comes before that of each request."""
+    def __init__(self, server: str, tls_name: Callable[[], str] = str) -> None:
+        """`server` is a URL, whose path comes before that of each request.
+
+        `tls_name` returns the name that its certificate is for, empty where that is the URL's host.
+        """
+        self._tls_name = tls_name
         url = urlsplit(server)
         self._secure = url.scheme == "https"
         self._host = url.hostname or ""
@@ -138,7 +142,7 @@ class Connections:
                     lambda: connection,
                     sock=connected,  # from here on the event loop's: nobody else may close it
                     ssl=secure,
-                    server_hostname=self._host if secure else None,
+                    server_hostname=(self._tls_name() or self._host) if secure else None,
                 )
             except BaseException:
                 connection.abandon()

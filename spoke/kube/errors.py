@@ -20,6 +20,7 @@ NOT_FOUND: Final = 404
 CONFLICT: Final = 409
 GONE: Final = 410
 TOO_MANY_REQUESTS: Final = 429
+_INVALID: Final = 422
 OVERLOAD: Final = frozenset({0, TOO_MANY_REQUESTS, 503, 504})
 """Statuses of an API server that has too much to do; 0 stands for no answer."""
 
@@ -102,6 +103,18 @@ def passing(error: KubernetesError) -> bool:
     A webhook that does not answer is given time: each attempt may last as long as its timeout.
     """
     return (error.status == 0 or error.status in _PASSING) and _WEBHOOK not in str(error)
+
+
+def is_another(error: KubernetesError) -> bool:
+    """Return whether what was to be changed is not the version, or not the object, that the request named."""
+    if error.status == _INVALID:
+        return any(cause.field == "metadata.uid" for cause in error.causes)
+    return error.status == CONFLICT
+
+
+def unanswered(error: KubernetesError) -> bool:
+    """Return whether what was asked may be done all the same: nobody said that it was not."""
+    return passing(error) and error.status != TOO_MANY_REQUESTS
 
 
 def no_request_succeeds(error: KubernetesError) -> bool:

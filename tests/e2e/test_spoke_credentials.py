@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import kubernetes
 import pytest
+import yaml
 
+from felloe.errors import KubernetesError
+from spoke.kube.client import connect
 from spoke.kube.config import load_kubeconfig
 from tests.cluster.controlplane import ControlPlane
 from tests.spoke.cluster import Admin
@@ -126,3 +130,19 @@ async def test_a_serving_certificate_that_is_renewed_is_no_trouble(
     await eventually(lambda: admin.config_map("renewed", "a")["data"] == {"k": "1"}, "healed")  # type: ignore[index]
     spoke.want(Wanted("apps", [namespace("renewed"), config_map("renewed", "a", k="2")]))
     await spoke.until_applied("apps")
+
+
+async def test_the_api_servers_certificate_may_be_for_another_name_than_its_address(
+    cluster: ControlPlane, tmp_path: Path
+) -> None:
+    document = yaml.safe_load(cluster.kubeconfig.read_text())
+
+    async def version(name: str) -> Mapping[str, object]:
+        document["clusters"][0]["cluster"]["tls-server-name"] = name
+        put(tmp_path / name, yaml.safe_dump(document))
+        async with connect(load_kubeconfig(tmp_path / name)) as client:
+            return await client.get("/version")
+
+    assert "major" in await version("localhost")
+    with pytest.raises(KubernetesError, match="elsewhere"):
+        await version("elsewhere")

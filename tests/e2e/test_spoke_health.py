@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +13,17 @@ from felloe.bundle import ApplyOptions, Dependency, HealthCheck, HealthCheckExpr
 from tests.cluster.controlplane import ControlPlane
 from tests.spoke.cluster import Admin
 from tests.spoke.driver import Spoke, condition, disturbed, eventually, ready
-from tests.spoke.manifests import Manifest, Wanted, config_map, custom, definition, deployment, namespace, workload_id
+from tests.spoke.manifests import (
+    Manifest,
+    Wanted,
+    config_map,
+    custom,
+    definition,
+    deployment,
+    namespace,
+    secret,
+    workload_id,
+)
 
 pytestmark = pytest.mark.cluster
 
@@ -291,3 +303,20 @@ async def test_a_ready_expr_that_fails_says_why(spoke: Spoke, admin: Admin) -> N
     spoke.want(Wanted("first", [namespace("nolabel")]), Wanted("second", [config_map("nolabel", "a")], after))
     status = await spoke.until("second", lambda status: ready(status)[1] == "DependencyNotReady", "waits")
     assert "spec.dependsOn[0].readyExpr: no such key: app/version" in ready(status)[2]
+
+
+async def test_an_expression_sees_what_a_config_map_or_a_secret_holds(spoke: Spoke, admin: Admin) -> None:
+    map_expr = HealthCheckExpr("v1", "ConfigMap", "data.state == 'done'")
+    secret_expr = HealthCheckExpr("v1", "Secret", "int(data.password) > 0")
+    objects = [namespace("holds"), config_map("holds", "a", state="begun"), secret("holds", "b", password="canary")]
+    spoke.want(Wanted("apps", objects))
+    await spoke.until_applied("apps")
+    options = ApplyOptions(prune=True, wait=True, timeout=600, health_check_exprs=(map_expr,))
+    spoke.want(Wanted("apps", objects, options))
+    await spoke.until("apps", lambda status: "none of spec.healthCheckExprs[0]" in ready(status)[2], "is in progress")
+    spoke.want(Wanted("apps", [objects[0], config_map("holds", "a", state="done"), objects[2]], options))
+    await spoke.until_applied("apps")
+    spoke.want(Wanted("apps", objects[::2], replace(options, health_check_exprs=(secret_expr,))))
+    said = await spoke.until("apps", lambda status: "current: it can't be" in ready(status)[2], "can't be judged")
+    assert "canary" not in str(said)
+    assert base64.b64encode(b"canary").decode() not in str(said)

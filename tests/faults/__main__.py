@@ -12,17 +12,18 @@ from pathlib import Path
 
 from tests.cluster.controlplane import ControlPlane
 from tests.faults.campaign import Damage, campaign
-from tests.faults.proxy import CALM, SLOW, UNRELIABLE, Trouble
+from tests.faults.proxy import CALM, LATE, SLOW, UNRELIABLE, Trouble
 
 ALL = Trouble(late=0.1, late_seconds=0.3, too_many=0.05, failing=0.1, broken=0.1, closed=0.1, expired=0.05)
 
 
-async def _run(kills: int, trouble: int, seed: int) -> None:
+async def _run(kills: int, late: int, trouble: int, seed: int) -> None:
     with ControlPlane("faults") as cluster, tempfile.TemporaryDirectory() as folder:
         started = time.monotonic()
         async with campaign(cluster, Path(folder), seed) as found:
             try:
                 await found.kill(kills)
+                await found.kill(late, trouble=LATE)
                 for _ in range(trouble):
                     for kind in (SLOW, UNRELIABLE, ALL):
                         await found.trouble(kind, 8)
@@ -34,13 +35,15 @@ async def _run(kills: int, trouble: int, seed: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--late", type=int, default=200, help="kills with writes that are done late (default: 200)")
     parser.add_argument("--trouble", type=int, default=5, help="rounds with an API server in trouble (default: 5)")
     parser.add_argument("--seed", type=int, default=None, help="repeats the campaign of that seed (default: a new one)")
     found = parser.parse_args()
     seed = random.randrange(1_000_000) if found.seed is None else found.seed  # noqa: S311
-    print(f"seed {seed}: {found.kills} kills, {found.trouble} rounds of trouble", flush=True)
+    planned = f"{found.kills} kills, {found.late} with late writes, {found.trouble} rounds of trouble"
+    print(f"seed {seed}: {planned}", flush=True)
     try:
-        asyncio.run(_run(found.kills, found.trouble, seed))
+        asyncio.run(_run(found.kills, found.late, found.trouble, seed))
     except Damage as damage:
         sys.exit(str(damage))
 

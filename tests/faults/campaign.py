@@ -109,12 +109,15 @@ class Campaign:
 
     # -- kills
 
-    async def kill(self, times: int, settle_every: int = 12) -> None:
+    async def kill(self, times: int, settle_every: int = 12, trouble: Trouble = CALM) -> None:
         """Kill a spoke so many times, and have one come to its end after each few of them."""
+        self.proxy.seed(self.seed)
+        self.proxy.trouble = trouble
         for number in range(1, times + 1):
             await self._one_kill(self._point())
             if number % settle_every == 0 or number == times:
                 await self.settle()
+        self.tally.troubles += self.proxy.given
 
     def _point(self) -> KillPoint:
         phase = self.chance.choices(list(_POINTS), [often for often, _ in _POINTS.values()])[0]
@@ -127,6 +130,7 @@ class Campaign:
         for _ in range(40):
             await self._by_hand(self.chance.choice((0, 0, 1, 2)))
             await self._want(victim)
+            self.proxy.land(0.3)
             await self._while_working(victim)
             if victim.dead.is_set():
                 break
@@ -136,6 +140,7 @@ class Campaign:
         self.tally.kills[point.phase.value if self.proxy.fired or point.phase is Phase.STORE else "elsewhere"] += 1
         await victim.close()
         await self.proxy.drained()
+        self._judge.fell_late |= self._deleted_late()
         wrong = self._judge.after_kill(await self._snapshot(), victim.stored or self._judge.stored)
         if wrong:
             raise self._damage(f"after the kill {point}", wrong)
@@ -165,6 +170,11 @@ class Campaign:
             if loop.time() - self.proxy.last_request > idle:
                 break
             await asyncio.sleep(0.002)
+
+    def _deleted_late(self) -> set[ObjectId]:
+        """Return which objects' deletions were done later than they were asked for: nobody can take them back."""
+        paths = {held.path for held in self.proxy.landed if held.phase is Phase.DELETE}
+        return {identity for identity in _MINE if _path(identity) in paths}
 
     # -- by hand
 
@@ -209,16 +219,19 @@ class Campaign:
 
     async def settle(self) -> None:
         """Let a spoke come to its end, and compare the whole cluster with what is wanted."""
-        self.proxy.trouble = CALM
+        trouble, self.proxy.trouble = self.proxy.trouble, CALM
         victim = await self._start(None)
         await self._want(victim, calm=True)
         await self.until_settled()
+        self.proxy.trouble = trouble
         await victim.close()
         await self.proxy.drained()
 
     async def until_settled(self) -> None:
         """Wait until the cluster is as the newest generation says, and take it as the new beginning."""
         await asyncio.to_thread(self._let_go)
+        await self.proxy.all_landed()
+        self._judge.fell_late |= self._deleted_late()
         started = time.monotonic()
         while True:
             now = await self._snapshot()
@@ -231,6 +244,7 @@ class Campaign:
         self.tally.settled += 1
         self.tally.slowest_settle = max(self.tally.slowest_settle, time.monotonic() - started)
         self._judge.begin(now)
+        self.proxy.landed.clear()
         self._story.append("settled")
 
     async def trouble(self, trouble: Trouble, generations: int, restart: Callable[[], None] | None = None) -> None:

@@ -60,6 +60,8 @@ class Judge:
     """What was deleted by hand since `start`."""
     stripped: set[ObjectId] = field(default_factory=set)
     """What lost our labels by hand since `start`."""
+    fell_late: set[ObjectId] = field(default_factory=set)
+    """What was deleted since `start` by a request that was done later than it was made."""
     existed: set[ObjectId] = field(default_factory=set)
     """What was there at `start`, or was seen since."""
 
@@ -94,6 +96,7 @@ class Judge:
         self.stored = self.window[0].number
         self.deleted.clear()
         self.stripped.clear()
+        self.fell_late.clear()
         self.existed = set(now.objects)
 
     # -- the rules
@@ -123,7 +126,7 @@ class Judge:
     def _all_the_time(self, identity: ObjectId, known: Iterable[Generation]) -> bool:
         above = parent(identity)
         return (
-            identity not in self.deleted
+            identity not in self.deleted | self.fell_late
             and all(identity in generation.wants for generation in known)
             and (above is None or self._all_the_time(above, known))
         )
@@ -131,7 +134,7 @@ class Judge:
     def _frozen(self, identity: ObjectId, seen: Seen, known: Iterable[Generation]) -> bool:
         """Return whether an object is of a workload that was suspended all the time, and nobody else's business."""
         return (
-            identity not in self.deleted
+            identity not in self.deleted | self.fell_late
             and parent(identity) is None
             and all(
                 seen.owner in generation.suspended and generation.claimants(identity) <= {seen.owner}

@@ -13,7 +13,7 @@ import os
 import random
 import ssl
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +28,11 @@ from yarl import URL
 from spoke.kube.config import load_kubeconfig
 from tests.faults.requests import Phase, phase_of
 
+_STUCK_SECONDS: Final = 0.3
+_HTTP_FAILS: Final = 300
+_WRITES: Final = frozenset({Phase.RECORD, Phase.FORGET, Phase.APPLY, Phase.MANAGERS, Phase.DELETE})
+_OFTEN: Final = {Phase.APPLY: 3, Phase.DELETE: 5}
+"""How much more often than others a write is held back."""
 _HOP_BY_HOP: Final = frozenset({"connection", "content-length", "host", "keep-alive", "transfer-encoding"})
 
 
@@ -58,11 +63,24 @@ class Trouble:
     """A watch ends after an event."""
     expired: float = 0.0
     """A watch, or the next page of a list, is told that its version is too old."""
+    held: float = 0.0
+    """A write is held back: its client gets no answer, and it is done later, see `Proxy.land`."""
 
 
 CALM: Final = Trouble()
 SLOW: Final = Trouble(late=0.3, late_seconds=0.5, too_many=0.1)
+LATE: Final = Trouble(held=0.08)
 UNRELIABLE: Final = Trouble(failing=0.12, broken=0.12, closed=0.2, expired=0.1)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A write that is done later than its client waits."""
+
+    phase: Phase
+    path: str
+    land: Callable[[], Awaitable[int]]
+    """Does it, and returns the status of the answer."""
 
 
 @dataclass(slots=True)
@@ -85,10 +103,20 @@ class Proxy:
     _victim: int = 0
     _dead: bool = False
     _in_flight: int = 0
+    hold: Callable[[Phase, str], bool] = lambda *_: False
+    """Returns whether the write of a phase to a path is to be held back."""
+    latest_seconds: float = 1.5
+    """How long what is held back may wait, at most."""
+    held: list[Held] = field(default_factory=list)
+    landed: list[Held] = field(default_factory=list)
+    """What was held back and then done, in the order in which it was asked to be done."""
+    _died: asyncio.Event = field(default_factory=asyncio.Event)
+    _landing: set[asyncio.Task[None]] = field(default_factory=set)
 
     def arm(self, victim: int, point: KillPoint | None) -> None:
         """Take the process id of a new client, and when to kill it."""
         self._victim, self._point, self._dead = victim, point, False
+        self._died.clear()
         self.counts.clear()
 
     def seed(self, seed: int) -> None:
@@ -103,6 +131,7 @@ class Proxy:
     def kill(self) -> None:
         """Kill the client now; what it asked and was not passed on yet never will be."""
         self._dead = True
+        self._died.set()
         with suppress(ProcessLookupError):
             os.kill(self._victim, SIGKILL)
 
@@ -110,6 +139,50 @@ class Proxy:
         """Wait until the API server has done all that was passed on to it."""
         while self._in_flight:  # noqa: ASYNC110 (a few milliseconds)
             await asyncio.sleep(0.005)
+
+    # -- what lands late
+
+    def hold_back(self, held: Held) -> None:
+        """Keep a write for later, but not for too long."""
+        self.given["held back"] += 1
+        self.held.append(held)
+        asyncio.get_running_loop().call_later(self.latest_seconds, self._do, held)
+
+    def land(self, share: float = 1.0) -> None:
+        """Have what is held back done now, or a share of it, in an order that chance chooses."""
+        for held in self._chance.sample(self.held, len(self.held)):
+            if share >= 1.0 or self._chance.random() < share:
+                self._do(held)
+
+    async def all_landed(self) -> None:
+        """Have all that is held back done, and wait until it is."""
+        self.land()
+        while self._landing:
+            await asyncio.gather(*self._landing)
+
+    def _do(self, held: Held) -> None:
+        if held not in self.held:
+            return
+        self.held.remove(held)
+        self.landed.append(held)
+
+        async def do() -> None:
+            status = await held.land()
+            done = "late, done" if status < _HTTP_FAILS else f"late, refused {status}"
+            self.given[done] += 1
+
+        task = asyncio.create_task(do())
+        self._landing.add(task)
+        task.add_done_callback(self._landing.discard)
+
+    async def stuck(self, phase: Phase) -> bool:
+        """Let a write wait, now and then, and return whether its client died of waiting."""
+        if self._dead or not self.happens(f"{phase.value} stuck", self.trouble.held):
+            return False
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_STUCK_SECONDS):
+                await self._died.wait()
+        return self._dead
 
     # -- what the handler asks
 
@@ -202,7 +275,10 @@ class _Handler:
 
     async def _answer(self, request: web.BaseRequest, phase: Phase, number: int) -> web.StreamResponse:
         proxy, trouble = self.proxy, self.proxy.trouble
-        if proxy.strikes(phase, number, after=False):
+        struck = proxy.strikes(phase, number, after=False)
+        if phase in _WRITES and await self._late(request, phase, dead=struck):
+            raise _Dropped
+        if struck:
             raise _Dropped
         if proxy.refusals[phase] > 0:
             proxy.refusals[phase] -= 1
@@ -221,6 +297,26 @@ class _Handler:
         if proxy.strikes(phase, number, after=True):
             raise _Dropped
         return _trouble(proxy, failing=failing) if failing or broken else answer
+
+    async def _late(self, request: web.BaseRequest, phase: Phase, *, dead: bool) -> bool:
+        """Hold a write back if that is its turn: of a client that waits, or that died while it was on its way."""
+        proxy, trouble = self.proxy, self.proxy.trouble
+        died = dead or await proxy.stuck(phase)
+        held = proxy.hold(phase, request.path) or (died and trouble.held and proxy.choice(0, 1))
+        if not (held or proxy.happens(f"{phase.value} held back", trouble.held * _OFTEN.get(phase, 1))):
+            return died
+        body = await request.read()
+
+        async def land() -> int:
+            try:
+                async with proxy.passing(), self._upstream(request, body) as answer:
+                    await answer.read()
+                    return answer.status
+            except aiohttp.ClientError:  # an API server that restarts just then never sees it
+                return 503
+
+        proxy.hold_back(Held(phase, request.path, land))
+        return True
 
     async def _ask(self, request: web.BaseRequest, body: bytes, late: float) -> web.StreamResponse:
         async with self.proxy.passing():

@@ -21,6 +21,8 @@ from spoke.state import BundleStore
 from tests.faults.world import Generation
 from tests.spoke.driver import running
 
+LATE_SECONDS = 6.0
+"""More than a request may be late here, and less than a campaign can wait for."""
 _LONGEST_LINE = 1 << 22
 _ROOT = Path(__file__).parents[2]
 
@@ -87,7 +89,7 @@ class Nursery:
         assert self._process.stdin
         start = Start(str(kubeconfig), str(state), str(self._socket), statement)
         self._process.stdin.write(json.dumps(asdict(start)).encode() + b"\n")
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             return await self._arrived.get()
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -118,7 +120,7 @@ async def _live(start: Start) -> None:
     reader, writer = await asyncio.open_unix_connection(start.socket, limit=_LONGEST_LINE)
     writer.write(f"{os.getpid()}\n".encode())
     await reader.readline()
-    async with running(Path(start.kubeconfig), Path(start.state)) as spoke:
+    async with running(Path(start.kubeconfig), Path(start.state), late_seconds=LATE_SECONDS) as spoke:
         if start.statement:
             _die_in_commit(spoke.store, start.statement)
         while line := await reader.readline():

@@ -131,6 +131,7 @@ async def running(
     service_account: str = "",
     prune_former_hub: bool = False,
     times: Times | None = None,
+    late_seconds: float = 2.0,
 ) -> AsyncIterator[Spoke]:
     """Run a spoke on a state folder for as long as the context."""
     store = BundleStore(state)
@@ -142,6 +143,7 @@ async def running(
             service_account=service_account,
             prune_former_hub=prune_former_hub,
             times=times,
+            late_seconds=late_seconds,
         ) as core:
             spoke = Spoke(core, store)
             tasks = [asyncio.create_task(core.run()), asyncio.create_task(spoke.listen())]

@@ -63,7 +63,14 @@ class _Pieces:
 
     async def __call__(self, request: web.Request) -> web.Response:
         name = request.path.rpartition("/")[2]
-        if request.method == "PATCH":
+        if request.method == "POST":
+            obj = json.loads(await request.read())
+            name = obj["metadata"]["name"]
+            if name in self.kept:
+                return status(409, "AlreadyExists", name)
+            self.kept[name] = obj
+            self.written.append(name)
+        elif request.method == "PATCH":
             self.kept[name] = json.loads(await request.read())
             self.written.append(name)
         elif request.method == "DELETE":
@@ -72,7 +79,7 @@ class _Pieces:
             return web.json_response({"items": list(self.kept.values())})
         elif name not in self.kept:
             return status(404, "NotFound", name)
-        return web.json_response({"metadata": {"name": name, "uid": name}})
+        return web.json_response({"metadata": {"name": name, "uid": name, "resourceVersion": "1"}})
 
     async def loaded(self, namespace: OwnNamespace) -> Inventory | None:
         return (await Inventories(namespace).load()).get(APPS)

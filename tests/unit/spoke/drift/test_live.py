@@ -24,7 +24,12 @@ class Recorder:
         self.ignored: tuple[str, ...] = ()
         self.changes: list[tuple[int | None, int | None]] = []
         self.live = LiveObjects(
-            lambda _: self.expected, lambda _: self.ignored, self.changed, lambda _: None, Evaluations(Cel())
+            lambda _: self.expected,
+            lambda _: self.ignored,
+            self.changed,
+            lambda _: None,
+            lambda *_: False,
+            Evaluations(Cel()),
         )
 
     def changed(self, identity: ObjectId, before: Live | None, now: Live | None) -> None:

@@ -76,7 +76,9 @@ class Watched:
         self.rule: Rule | None = rule()
         self.evaluations = Evaluations(cel)
         self.changes: list[Health | None] = []
-        self.live = LiveObjects(lambda _: None, lambda _: (), self.changed, lambda _: self.rule, self.evaluations)
+        self.live = LiveObjects(
+            lambda _: None, lambda _: (), self.changed, lambda _: self.rule, lambda *_: False, self.evaluations
+        )
 
     def changed(self, identity: ObjectId, before: Live | None, now: Live | None) -> None:
         self.changes.append(now.health if now else None)

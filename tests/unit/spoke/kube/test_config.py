@@ -139,3 +139,15 @@ def test_a_pod_uses_its_service_account(tmp_path: Path) -> None:
     assert (access.server, access.credentials().token) == ("https://[fd00::1]:443", "mine")
     with pytest.raises(ConfigError, match="--kubeconfig"):
         in_cluster({}, tmp_path)
+
+
+def test_a_proxy_is_refused_by_name_rather_than_passed_over(tmp_path: Path) -> None:
+    path = kubeconfig(tmp_path, {"token": "t"}, {"proxy-url": "http://proxy:3128"})
+    with pytest.raises(
+        ConfigError, match=r"clusters\[one\]\.cluster\.proxy-url: the spoke reaches its API server without"
+    ):
+        load_kubeconfig(path)
+
+
+def test_the_name_of_the_servers_certificate_may_be_another_one(tmp_path: Path) -> None:
+    assert load_kubeconfig(kubeconfig(tmp_path, {"token": "t"}, {"tls-server-name": "api"})).tls_name == "api"

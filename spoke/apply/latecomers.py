@@ -1,0 +1,77 @@
+"""What was asked of the API server without an answer, and may yet be done: by a spoke before this one, or by this one.
+
+A request outlives its client: in a queue, behind a slow webhook, in a load balancer. Where an object is known, a write
+names the version that it is about, and a late one is refused. What creates an object can name none: it may land when
+the object has another state by now, or is wanted no more. So for as long as that can be, objects that may have been
+on their way are applied again now and then, and those that are wanted no more stay in the inventory, looked for until
+none can come any more. A deletion names the version too; what is wanted again gets another one (see `Objects.renew`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from felloe.identity import ObjectId
+
+LATE_SECONDS: Final = 65.0
+"""The API server gives up a request after 60 seconds (--request-timeout)."""
+_SHARES: Final = (1 / 64, 1 / 16, 1 / 4, 1.0)
+"""When an object is applied again, of the time in which it may be changed by a latecomer."""
+
+
+class Latecomers:
+    """The objects that a request without an answer may yet make or change."""
+
+    def __init__(self, seconds: float = LATE_SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
+        """Begin with nothing but that a spoke before us may have been killed just now."""
+        self._seconds = seconds
+        self._clock = clock
+        self._start = clock()
+        self._since: dict[ObjectId, float] = {}
+        self._applied: dict[ObjectId, int] = {}
+        """How often an object was applied again."""
+
+    def from_before(self, identities: Iterable[ObjectId]) -> None:
+        """Take it that the spoke before us may have been making these."""
+        if self._clock() < self._start + self._seconds:
+            for identity in identities:
+                self._since.setdefault(identity, self._start)
+
+    def unanswered(self, identity: ObjectId) -> None:
+        """Take it that we asked for an object just now and got no answer."""
+        self._since[identity] = self._clock()
+        self._applied.pop(identity, None)
+
+    def expected(self, identity: ObjectId) -> bool:
+        """Return whether an object may still be made, or made another one, by a request of before."""
+        since = self._since.get(identity)
+        if since is not None and self._clock() >= since + self._seconds:
+            self._forget(identity)
+            return False
+        return since is not None
+
+    def next(self, identity: ObjectId) -> float | None:
+        """Return when an object is to be applied again, in seconds of the clock; None for never."""
+        since = self._since.get(identity)
+        if since is None:
+            return None
+        return since + self._seconds * _SHARES[self._applied.get(identity, 0)]
+
+    def is_due(self, identity: ObjectId) -> bool:
+        """Return whether an object is to be applied again now."""
+        due = self.next(identity)
+        return due is not None and self._clock() >= due
+
+    def applied(self, identity: ObjectId) -> None:
+        """Take it that an object was applied, with an answer."""
+        now = self._clock()
+        while (due := self.next(identity)) is not None and now >= due:
+            times = self._applied[identity] = self._applied.get(identity, 0) + 1
+            if times == len(_SHARES):
+                self._forget(identity)
+
+    def _forget(self, identity: ObjectId) -> None:
+        self._since.pop(identity, None)
+        self._applied.pop(identity, None)
