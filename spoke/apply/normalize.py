@@ -45,12 +45,17 @@ def normalize(obj: dict[str, JsonValue], identity: ObjectId) -> None:
 
 
 def _encode(secret: dict[str, JsonValue]) -> None:
-    if isinstance(text := secret.pop("stringData", None), dict):
-        data = secret.get("data")
-        encoded: dict[str, JsonValue] = {
-            key: base64.b64encode(str(value).encode()).decode("ascii") for key, value in text.items()
-        }
-        secret["data"] = (data if isinstance(data, dict) else {}) | encoded
+    """Write texts as data, as the API server does; what is no text stays, and is refused there."""
+    if not isinstance(given := secret.pop("stringData", None), dict):
+        return
+    texts = {key: value for key, value in given.items() if isinstance(value, str)}
+    encoded: dict[str, JsonValue] = {
+        key: base64.b64encode(value.encode()).decode("ascii") for key, value in texts.items()
+    }
+    data = secret.get("data")
+    secret["data"] = (data if isinstance(data, dict) else {}) | encoded
+    if len(texts) < len(given):
+        secret["stringData"] = {key: value for key, value in given.items() if key not in texts}
 
 
 def _ports(obj: dict[str, JsonValue], group: str, kind: str) -> Iterator[dict[str, JsonValue]]:

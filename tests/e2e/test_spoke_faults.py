@@ -14,7 +14,7 @@ from felloe.identity import ObjectId
 from spoke.state import BundleStore
 from tests.cluster.controlplane import ControlPlane
 from tests.faults.campaign import campaign
-from tests.faults.proxy import CALM, SLOW, UNRELIABLE, KillPoint, proxying, write_kubeconfig
+from tests.faults.proxy import CALM, LATE, SLOW, UNRELIABLE, KillPoint, proxying, write_kubeconfig
 from tests.faults.requests import Phase
 from tests.faults.victim import Nursery
 from tests.faults.world import BASE, Generation, Want
@@ -33,6 +33,20 @@ async def test_a_spoke_that_is_killed_anywhere_loses_orphans_and_wrongly_deletes
 ) -> None:
     async with campaign(cluster, tmp_path, SEED) as faults:
         await faults.kill(KILLS)
+        print(f"seed {SEED}: {faults.tally}")
+
+
+async def test_what_lands_late_after_a_kill_undoes_nothing(cluster: ControlPlane, admin: Admin, tmp_path: Path) -> None:
+    async with campaign(cluster, tmp_path, SEED) as faults:
+        await faults.kill(max(1, KILLS // 4), trouble=LATE)
+        print(f"seed {SEED}: {faults.tally}")
+
+
+async def test_a_hub_that_is_killed_and_a_link_that_is_cut_anywhere_lose_nothing(
+    cluster: ControlPlane, admin: Admin, tmp_path: Path
+) -> None:
+    async with campaign(cluster, tmp_path, SEED) as faults:
+        await faults.kill_on_the_link(max(1, KILLS // 5))
         print(f"seed {SEED}: {faults.tally}")
 
 

@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +23,7 @@ from spoke.kube.client import KubeClient, connect
 from spoke.kube.config import load_kubeconfig
 from tests.cluster.controlplane import ControlPlane
 from tests.faults.judge import Judge, Seen, Snapshot
+from tests.faults.link import HubProcess, Line, bundle_of, linked
 from tests.faults.proxy import CALM, KillPoint, Proxy, Trouble, proxying, write_kubeconfig
 from tests.faults.requests import SERVER_SIDE_APPLY, Phase
 from tests.faults.victim import Nursery, Victim
@@ -31,6 +32,11 @@ from tests.spoke.manifests import Manifest, config_map, namespace, workload_id
 
 SETTLE_SECONDS: Final = 90.0
 """How long a spoke has to come to its end, on a machine that others use too: a bound, no measure."""
+_CUT: Final = 0.5
+_KILLED_BY_A_CUT: Final = 0.3
+_LINE_BYTES: Final = 60_000
+_HUB_KILLED: Final = 0.05
+"""On the link: how often what happens, and how many bytes a connection carries that is cut."""
 _FINALIZER: Final = "faults.example.com/held"
 _MINE: Final = {identity: number for number, identity in enumerate(objects())}
 _POINTS: Final[Mapping[Phase, tuple[int, int]]] = {
@@ -94,6 +100,8 @@ class Campaign:
         self._judge = Judge(Snapshot({}, {}, {}), [self.world.history[-1]], Snapshot({}, {}, {}))
         self._story: list[str] = []
         self._held: set[ObjectId] = set()
+        self._link: tuple[HubProcess, Line] | None = None
+        self._numbers: dict[str, int] = {}
 
     @property
     def chance(self) -> random.Random:
@@ -119,6 +127,20 @@ class Campaign:
                 await self.settle()
         self.tally.troubles += self.proxy.given
 
+    async def kill_on_the_link(self, times: int) -> None:
+        """The same with a real hub: what it sends is cut anywhere, and the spoke or the hub killed with that."""
+        async with linked(self._folder / "hub") as self._link:
+            line = self._link[1]
+            line.on_cut = self._cut
+            await self.kill(times)
+        self.tally.troubles["line cut"] += line.cuts
+        self._link = None
+
+    def _cut(self) -> None:
+        if self.chance.random() < _KILLED_BY_A_CUT:
+            self._story.append("killed by a cut")
+            self.proxy.kill()
+
     def _point(self) -> KillPoint:
         phase = self.chance.choices(list(_POINTS), [often for often, _ in _POINTS.values()])[0]
         # An early request of its phase is as good as a late one, and takes fewer generations to reach.
@@ -129,7 +151,11 @@ class Campaign:
         victim = await self._start(point)
         for _ in range(40):
             await self._by_hand(self.chance.choice((0, 0, 1, 2)))
+            if self._link and self.chance.random() < _CUT:
+                self._link[1].cut_after = self.chance.randint(0, _LINE_BYTES)
             await self._want(victim)
+            if self._link and self.chance.random() < _HUB_KILLED:
+                await self._kill_hub(self._link[0])
             self.proxy.land(0.3)
             await self._while_working(victim)
             if victim.dead.is_set():
@@ -147,7 +173,12 @@ class Campaign:
 
     async def _start(self, point: KillPoint | None) -> Victim:
         statement = point.nth if point and point.phase is Phase.STORE else 0
-        victim = await self._nursery.start(self._kubeconfig, self._folder / "state", statement)
+        hub = ""
+        if self._link:
+            process, line = self._link
+            hub = replace(process.identity, hub=f"127.0.0.1:{line.port}").to_json().decode()
+        victim = await self._nursery.start(self._kubeconfig, self._folder / "state", statement, hub)
+        victim.numbers = self._numbers
         self.proxy.arm(victim.pid, point)
         await victim.go()
         return victim
@@ -157,7 +188,18 @@ class Campaign:
         self.tally.generations += 1
         self._judge.window.append(generation)
         self._story.append(str(generation) + self.world.told())
-        await victim.want(generation)
+        if self._link:
+            self._numbers[bundle_of(generation).root.hex()] = generation.number
+            await self._link[0].publish(generation)
+        else:
+            await victim.want(generation)
+
+    async def _kill_hub(self, hub: HubProcess) -> None:
+        self._story.append("hub killed")
+        self.tally.troubles["hub killed"] += 1
+        await asyncio.sleep(self.chance.uniform(0, 0.2))
+        await hub.kill()
+        await hub.start()
 
     async def _while_working(self, victim: Victim, idle: float = 0.12) -> None:
         """Let a spoke work: until it asks nothing, or for some requests, so that a newer generation cuts in."""

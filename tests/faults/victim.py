@@ -17,9 +17,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
-from spoke.state import BundleStore
+from spoke.state import BundleStore, Identity, IdentityStore, StoredBundle
 from tests.faults.world import Generation
-from tests.spoke.driver import running
+from tests.spoke.driver import Spoke, running
 
 LATE_SECONDS = 6.0
 """More than a request may be late here, and less than a campaign can wait for."""
@@ -29,12 +29,16 @@ _ROOT = Path(__file__).parents[2]
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """How a spoke is started. With `statement` it kills itself at that statement of the commit of a bundle."""
+    """How a spoke is started. With `statement` it kills itself at that statement of the commit of a bundle.
+
+    With `hub`, an identity as JSON, its bundles come over a link, and it tells their roots instead of their numbers.
+    """
 
     kubeconfig: str
     state: str
     socket: str
     statement: int = 0
+    hub: str = ""
 
 
 class Victim:
@@ -44,6 +48,8 @@ class Victim:
         self.pid = pid
         self.stored = 0
         """The newest generation that is known to be on its disk."""
+        self.numbers: dict[str, int] = {}
+        """The newest generation of each root that was published."""
         self.dead = asyncio.Event()
         self._reader = reader
         self._writer = writer
@@ -63,7 +69,8 @@ class Victim:
     async def _listen(self) -> None:
         with suppress(OSError):
             while line := await self._reader.readline():
-                self.stored = int(line)
+                text = line.decode().strip()
+                self.stored = self.numbers[text] if text in self.numbers else int(text)
         self.dead.set()
 
     async def close(self) -> None:
@@ -84,10 +91,10 @@ class Nursery:
         self._socket = folder / "hub.sock"
         self._arrived: asyncio.Queue[Victim] = asyncio.Queue()
 
-    async def start(self, kubeconfig: Path, state: Path, statement: int = 0) -> Victim:
+    async def start(self, kubeconfig: Path, state: Path, statement: int = 0, hub: str = "") -> Victim:
         """Start a spoke and return it; it waits for `go`."""
         assert self._process.stdin
-        start = Start(str(kubeconfig), str(state), str(self._socket), statement)
+        start = Start(str(kubeconfig), str(state), str(self._socket), statement, hub)
         self._process.stdin.write(json.dumps(asdict(start)).encode() + b"\n")
         async with asyncio.timeout(120):
             return await self._arrived.get()
@@ -123,10 +130,28 @@ async def _live(start: Start) -> None:
     async with running(Path(start.kubeconfig), Path(start.state), late_seconds=LATE_SECONDS) as spoke:
         if start.statement:
             _die_in_commit(spoke.store, start.statement)
+        if start.hub:
+            await _follow(spoke, Identity.from_json(start.hub.encode()), Path(start.state), writer)
         while line := await reader.readline():
             generation = Generation.from_json(json.loads(line))
             spoke.want(*generation.workloads())
             writer.write(f"{generation.number}\n".encode())
+
+
+async def _follow(spoke: Spoke, identity: Identity, state: Path, writer: asyncio.StreamWriter) -> None:
+    """Take bundles from a hub instead of the test, for good."""
+    from spoke.link import LinkClient  # only here: a fork has no gRPC to inherit
+    from spoke.link.backoff import Backoff
+
+    identities = IdentityStore(state)
+    identities.save(identity)
+
+    def arrived(stored: StoredBundle) -> None:
+        spoke.take(stored)
+        writer.write(f"{stored.bundle.root.hex()}\n".encode())
+
+    link = LinkClient(spoke.store, identities, spoke.reporter, arrived, backoff=Backoff(0.02, 0.3))
+    await link.run()
 
 
 def _die_in_commit(store: BundleStore, at: int) -> None:
@@ -144,6 +169,7 @@ def _die_in_commit(store: BundleStore, at: int) -> None:
 
 
 def _nurse() -> None:
+    os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     for line in sys.stdin:
         start = Start(**json.loads(line))

@@ -24,6 +24,8 @@ KEEPING: Final = "keep"
 """A workload with prune: false."""
 _SAME_FIELDS: Final = frozenset({"cm-0", "cm-2", "cm-4"})
 """Objects of which only values differ from content to content: who owns which fields tells nothing of it."""
+_LARGE: Final = "cm-1"
+"""An object that takes several frames of a bundle's transfer."""
 _VALUES: Final = 3
 _SUSPENDED: Final = 0.15
 _STAYS_SUSPENDED: Final = 0.93
@@ -76,6 +78,8 @@ def manifest(identity: ObjectId, value: int) -> Manifest:
     place, name = identity.namespace, identity.name
     match identity.kind:
         case "ConfigMap":
+            if name == _LARGE:
+                return config_map(place, name, k=text, noise=random.Random(value).randbytes(24_000).hex())  # noqa: S311
             if name in _SAME_FIELDS:
                 return config_map(place, name, k=text)
             return config_map(place, name, k=text, **{f"only-{value}": "x"})

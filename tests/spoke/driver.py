@@ -13,7 +13,8 @@ from spoke.adopt import Adoption
 from spoke.agent import Agent, agent
 from spoke.cluster.lease import Times
 from spoke.kube.config import load_kubeconfig
-from spoke.state import BundleStore, Identity
+from spoke.report.reporter import Reporter
+from spoke.state import BundleStore, Identity, StoredBundle
 from tests.cluster.controlplane import ControlPlane
 from tests.spoke.manifests import Wanted, commit, workload_id
 
@@ -37,6 +38,15 @@ class Spoke:
     def adoption(self) -> Adoption:
         """What takes a cluster over from Flux."""
         return self._agent.adoption
+
+    @property
+    def reporter(self) -> Reporter:
+        """What it tells; whoever reads it takes it from what is remembered here."""
+        return self._agent.reporter
+
+    def take(self, stored: StoredBundle) -> None:
+        """Take a bundle that is on the disk, as from the link."""
+        self._agent.on_bundle(stored)
 
     def want(self, *workloads: Wanted, traceparent: str = "", approved: Iterable[str] = ()) -> None:
         """Make this the desired state."""
