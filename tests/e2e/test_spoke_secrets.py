@@ -66,7 +66,6 @@ async def test_a_secrets_values_are_told_by_nobody(
         with_data("broken", data=[CANARY]),
         with_data("broken", stringData={"password": {"nested": CANARY}}),
         with_data("broken", type="kubernetes.io/dockerconfigjson", stringData={".dockerconfigjson": CANARY}),
-        with_data("broken", type="kubernetes.io/tls", stringData={"tls.crt": CANARY, "tls.key": CANARY}),
     ):
         await step(kept, frozen, broken, fails="is refused")
     await step(kept, {**changed, "type": "kubernetes.io/tls"}, options=FORCE, fails="may not be made")
