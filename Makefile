@@ -36,8 +36,8 @@ unit: setup binaries ## tests without a cluster
 e2e: setup binaries ## tests on real API servers
 	$(RUN) -m pytest tests/e2e --numprocesses=2 --dist=loadfile
 
-faults: setup binaries ## kill a spoke at 200 points (KILLS=N, SEED=N: repeat what failed)
-	$(RUN) -m tests.faults $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))
+faults: setup binaries ## kill a spoke at 200 points, with late requests and on a link too (KILLS=N LATE=N LINK=N SEED=N)
+	$(RUN) -m tests.faults $(if $(KILLS),--kills $(KILLS)) $(if $(LATE),--late $(LATE)) $(if $(LINK),--link $(LINK)) $(if $(SEED),--seed $(SEED))
 
 bench: setup binaries ## measure against the raw limit of this machine
 	$(RUN) -m bench
