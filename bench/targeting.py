@@ -23,9 +23,10 @@ from bench.simulated import Renders, Tree
 from felloe.errors import RenderError
 from hub.fleet import load_fleet
 from hub.heap import Heap
+from hub.planning.resolving import Lacking
 from hub.render.render import Rendered
 from hub.sources.spec import GitRef, GitSpec
-from hub.targeting import ClusterPlan, Inputs, Memo, RenderWant, Resolution, Snapshot
+from hub.targeting import ClusterPlan, Inputs, Memo, RenderWant, Snapshot
 
 COUNTS = (100, 1_000, 10_000, 100_000)
 SOURCE = GitSpec("flux-system", "flux-system", "https://git.example/fleet.git", GitRef(branch="main"))
@@ -76,26 +77,20 @@ class Fleet:
     def plan(self, names: Iterable[str], *, whole: bool = True) -> None:
         """Plan clusters, rendering what that needs."""
         pending = list(names)
-        wanted: list[Resolution] = []
         while pending:
             self._memo.begin()
             waiting = []
-            looked_up: dict[int, bool] = {}
-            missing: list[RenderWant] = []
+            lacking = Lacking(self._results)
             for name in pending:
-                found = self._memo.resolve(self._inputs(name))
-                for want in found.wanted_renders:
-                    if id(want) not in looked_up:
-                        looked_up[id(want)] = lacks = want not in self._results
-                        missing += [want] if lacks else []
-                if True in [looked_up[id(want)] for want in found.wanted_renders]:
+                inputs = self._inputs(name)
+                found = self._memo.resolve(inputs)
+                if lacking.take(found, inputs):
                     waiting.append(name)
-                    wanted.append(found)  # so that what was looked up stays
                 else:
                     plan = found.plan
                     _ = plan.bundle.root
                     self.plans[name] = plan.without_blobs()
-            for want in missing:
+            for want in lacking.wanted:
                 self._results[want] = self._renders.render(want, self._tree)
             pending = waiting
         if whole:

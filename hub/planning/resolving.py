@@ -157,20 +157,18 @@ class Lacking:
     def __init__(self, there: Mapping[RenderWant, Rendered | RenderError]) -> None:
         self.wanted: dict[RenderWant, Snapshot | str] = {}
         self._there = there
-        self._seen: dict[int, tuple[RenderWant, bool]] = {}
+        self._seen: dict[int, RenderWant] = {}
 
     def take(self, found: Resolution, inputs: Inputs) -> bool:
         """Note what a cluster wants and lacks; tell whether there is anything."""
-        return True in [self._lacks(want, inputs) for want in found.wanted_renders]
-
-    def _lacks(self, want: RenderWant, inputs: Inputs) -> bool:
-        seen = self._seen.get(id(want))
-        if seen is None:
-            lacks = want not in self._there
-            seen = self._seen[id(want)] = (want, lacks)
-            if lacks:
+        if not found.lacks:
+            return False
+        seen = self._seen
+        for want in [each for each in found.wanted_renders if id(each) not in seen]:
+            seen[id(want)] = want
+            if want not in self._there:
                 self.wanted[want] = _content(want, inputs)
-        return seen[1]
+        return True
 
 
 def _content(want: RenderWant, inputs: Inputs) -> Snapshot | str:

@@ -86,16 +86,16 @@ class Resolution:
     """What came out. While something is wanted that is not there yet, `plan` is not to be published.
 
     `wanted_sources` and `wanted_renders` name everything that the plan rests on, whether it is there already or not,
-    but for the fleet's own source.
+    but for the fleet's own source; while a render `lacks`, only that it is named counts.
     """
 
     plan: ClusterPlan
     wanted_sources: tuple[GitSpec, ...] = ()
     wanted_renders: tuple[RenderWant, ...] = ()
     sources: tuple[DeclaredSource, ...] = ()
+    lacks: bool = False
+    """Whether a render is wanted that was not there."""
 
     def missing(self, inputs: Inputs) -> bool:
         """Tell whether the caller still has to fetch or render something and to call `resolve` again."""
-        return any(want not in inputs.snapshots for want in self.wanted_sources) or any(
-            want not in inputs.renders for want in self.wanted_renders
-        )
+        return self.lacks or any(want not in inputs.snapshots for want in self.wanted_sources)

@@ -14,7 +14,7 @@ from itertools import chain
 from operator import is_
 from typing import Final
 
-from felloe.bundle import Bundle, Pattern, Workload
+from felloe.bundle import Bundle, Frame, Pattern, Workload
 from felloe.digest import Digest
 from felloe.errors import RenderError, SubstitutionError
 from felloe.identity import ObjectId, WorkloadId
@@ -102,6 +102,7 @@ class _Layout:
 
     order: tuple[int, ...]
     ids: frozenset[WorkloadId]
+    frame: Frame
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -201,8 +202,11 @@ class Memo:
         known = self._known(inputs)
         if not self._has_sync_root(known, inputs):
             self._grow(known, inputs)
-            if any(branch.waits for branch in known.branches):
-                return Resolution(ClusterPlan(inputs.cluster), *_wanted(known.branches))
+            waiting = [branch for branch in known.branches if branch.waits]
+            if waiting:
+                sources = tuple(chain.from_iterable([branch.wanted_sources for branch in known.branches]))
+                renders = tuple(chain.from_iterable([branch.wanted_renders for branch in waiting]))
+                return Resolution(ClusterPlan(inputs.cluster), sources, renders, lacks=True)
             layout = self._lie(known, inputs)
             if layout is not None:
                 return self._compose(known, layout, inputs)
@@ -373,7 +377,7 @@ class Memo:
 
     def _compose(self, known: _Cluster, layout: _Layout, inputs: Inputs) -> Resolution:
         view, before = known.asked.view, known.resolution
-        bundle = self._bundle(known, tuple(inputs.approved_prunes))
+        bundle = self._bundle(known, layout, tuple(inputs.approved_prunes))
         if before is not None and before.plan.bundle is bundle and _same(known.branches, known.made_of):
             return before
         flat = [plan for branch in known.branches for plan in branch.plans]
@@ -392,15 +396,21 @@ class Memo:
         known.resolution = Resolution(plan, *_wanted(known.branches))
         return known.resolution
 
-    def _bundle(self, known: _Cluster, approved: tuple[str, ...]) -> Bundle:
+    def _bundle(self, known: _Cluster, layout: _Layout, approved: tuple[str, ...]) -> Bundle:
         before, variables = known.bound, known.asked.view.variables
-        bound: dict[_Shared, Workload] = {}
-        for variant in known.variants:
-            for shared in variant.patterns:
-                bound[shared] = before.get(shared) or shared.workload(variables)
+        bound = {
+            shared: before.get(shared) or shared.workload(variables)
+            for variant in known.variants
+            for shared in variant.patterns
+        }
         bundle = known.bundle
         if bundle is None or bound.keys() != before.keys() or {*approved} != {*bundle.approved_prunes}:
-            bundle = known.bundle = Bundle(tuple(bound.values()), approved)
+            workloads = tuple(bound.values())
+            if approved:
+                bundle = Bundle(workloads, approved)
+            else:
+                bundle = layout.frame.bundle([workloads[number] for number in layout.order])
+            known.bundle = bundle
         known.bound = bound
         return bundle
 
@@ -460,4 +470,4 @@ def _laid_out(shapes: tuple[Shape, ...]) -> _Layout | None:
         or any(circles(needs))
     ):
         return None
-    return _Layout(tuple(sorted(range(len(ids)), key=ids.__getitem__)), there)
+    return _Layout(tuple(sorted(range(len(ids)), key=ids.__getitem__)), there, Frame(ids))

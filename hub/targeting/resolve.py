@@ -54,7 +54,8 @@ def resolve(inputs: Inputs, cache: RenderCache | None = None) -> Resolution:
             break
         holds = found | holds
     plan = _plan(inputs, view, _told(roots, clashes), walk, kept)
-    return Resolution(plan, tuple(sources), tuple(renders), tuple(walk.sources.declared.values()))
+    lacks = any(want not in inputs.renders for want in renders)
+    return Resolution(plan, tuple(sources), tuple(renders), tuple(walk.sources.declared.values()), lacks)
 
 
 def _told(roots: Roots, clashes: Mapping[WorkloadId, Condition]) -> Roots:

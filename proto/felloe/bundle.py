@@ -7,7 +7,7 @@ and the hub, which knows both, tells which revision a root stands for.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from typing import Final, NamedTuple
@@ -211,6 +211,29 @@ class Bundle:
     def digests(self) -> set[Digest]:
         """Return the digests of every object that this bundle needs."""
         return {entry.digest for workload in self.workloads for entry in workload.entries}
+
+
+class Frame:
+    """The bundles of all clusters that have workloads of the same ids.
+
+    What they have in common is sorted and put into words once: `bundle` costs the root's digest and little more.
+    """
+
+    def __init__(self, ids: Iterable[WorkloadId]) -> None:
+        """Raise BundleError where an id stands twice."""
+        self.ids = tuple(sorted(ids))
+        if len({*self.ids}) != len(self.ids):
+            raise BundleError("a bundle names a workload twice")
+        rows = [canonical_json([*each])[:-1].replace(b"%", b"%%") + b',"%s"]' for each in self.ids]
+        self._rows = "[" + b",".join(rows).decode() + "]"
+
+    def bundle(self, workloads: Sequence[Workload]) -> Bundle:
+        """Return the bundle of these workloads, which are in the order of `ids`, in which nothing was approved."""
+        made = object.__new__(Bundle)  # they are sorted and known to be distinct
+        vars(made)["workloads"] = tuple(workloads)
+        vars(made)["approved_prunes"] = ()
+        vars(made)["root"] = digest((self._rows % tuple([each.digest.hex() for each in workloads])).encode())
+        return made
 
 
 @dataclass(frozen=True, slots=True)

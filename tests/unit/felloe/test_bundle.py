@@ -16,6 +16,7 @@ from felloe.bundle import (
     Delta,
     Dependency,
     Entry,
+    Frame,
     HealthCheck,
     HealthCheckExpr,
     Workload,
@@ -46,6 +47,7 @@ ENTRIES = st.builds(
     st.builds(entry, NAMES, st.sampled_from("xyz"), template=st.booleans()),
     st.lists(NAMES, max_size=2).map(tuple),
 )
+IDS_OF_ALL_SORTS = st.sets(st.builds(WorkloadId, st.just("Kustomization"), NAMES, st.text('a%s"\\é/', max_size=4)))
 SECONDS = st.floats(0, 1e6, allow_nan=False)
 OPTIONS = st.builds(
     ApplyOptions,
@@ -152,6 +154,15 @@ def test_what_stands_twice_is_refused() -> None:
         workload("w", entry("a", "x"), entry("a", "y"))
     with pytest.raises(BundleError, match="twice"):
         Bundle((workload("w"), workload("w", prune=True)))
+
+
+@given(IDS_OF_ALL_SORTS)
+def test_a_frame_makes_the_bundles_of_its_workloads(ids: set[WorkloadId]) -> None:
+    workloads = [Workload(each, entries=(entry("a"),)) for each in sorted(ids)]
+    whole, framed = Bundle(tuple(workloads)), Frame(ids).bundle(workloads)
+    assert framed == whole
+    assert framed.root == whole.root
+    assert framed.by_id == whole.by_id
 
 
 def test_a_delta_that_removes_what_is_not_there_is_refused() -> None:
