@@ -99,6 +99,12 @@ class Fleet:
             revision = self._tree.revision
             self._results = {want: each for want, each in self._results.items() if want.revision == revision}
 
+    def forecast(self, names: Iterable[str]) -> None:
+        """Plan clusters by a fork of what is remembered, as a forecast does."""
+        memo, self._memo = self._memo, self._memo.fork()
+        self.plan(names, whole=False)
+        self._memo = memo
+
     def _inputs(self, name: str) -> Inputs:
         return Inputs(
             cluster=name,
@@ -139,7 +145,7 @@ def change_label(fleet: Fleet, number: int) -> None:
     fleet.plan([name], whole=False)
 
 
-def timed(work: Callable[[], None]) -> float:
+def timed(work: Callable[[], object]) -> float:
     """Return the seconds of processor time that some work takes."""
     begin = time.process_time()
     work()

@@ -146,6 +146,7 @@ class _Told:
             for stage in track.stages
             for name in stage.clusters
         }
+        self._all_stages = list(dict.fromkeys(self._stages.values()))
         self._bytes = 0
         self._without_fields = self._left_out = 0
 
@@ -173,7 +174,7 @@ class _Told:
             found = Counter(self._stages.get((each.change.unit, name)) for name in group.clusters)
             workload["stages"] = [
                 {"track": track, "stage": stage, "clusters": found[track, stage]}
-                for track, stage in dict.fromkeys(self._stages.values())
+                for track, stage in self._all_stages
                 if stage and found[track, stage]
             ]
         return shown

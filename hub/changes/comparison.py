@@ -73,10 +73,7 @@ class Comparison:
         before = before or ClusterPlan(after.cluster)
         self._near = after.blobs, before.blobs
         moves = _Moves(before, after)
-        found = (
-            self._workload(identity, before, after, moves, minor)
-            for identity in sorted({*before.bundle.by_id, *after.bundle.by_id, *after.by_id})
-        )
+        found = (self._workload(identity, before, after, moves, minor) for identity in _apart(before, after))
         return tuple(each for each in found if each is not None)
 
     # -- one workload
@@ -293,6 +290,19 @@ def _without_copy(state: Mapping[str, object]) -> Json:
     if isinstance(annotations, dict):
         annotations.pop(_LAST_APPLIED, None)
     return plain
+
+
+def _apart(before: ClusterPlan, after: ClusterPlan) -> list[WorkloadId]:
+    """Return the workloads that may change, or can't be made; most are the very same in both plans."""
+    had, has = before.bundle.workloads, after.bundle.workloads
+    known, stays = set(map(id, had)), set(map(id, has))
+    found = {each.id for each in has if id(each) not in known}
+    found |= {each.id for each in had if id(each) not in stays}
+    return sorted(found.union(each.id for each in after.workloads if _is_troubled(each)))
+
+
+def _is_troubled(plan: WorkloadPlan) -> bool:
+    return bool(plan.conditions) and any(each.type == READY and each.status != "True" for each in plan.conditions)
 
 
 def _trouble(before: WorkloadPlan | None, after: WorkloadPlan | None, cluster: str) -> tuple[Finding, ...]:

@@ -95,7 +95,7 @@ class Groups:
         together: dict[tuple[str, ...], list[bytes]] = {}
         for key, names in self._where.items():
             together.setdefault(tuple(sorted(names)), []).append(key)
-        titles = _Titles(self._seen.values())
+        titles = _Titles(self._seen)
         ordered = sorted(together.items(), key=lambda each: (-len(each[0]), each[0]))
         return [self._group(names, keys, titles) for names, keys in ordered]
 
@@ -115,35 +115,42 @@ class Groups:
 class _Titles:
     """Names sets of clusters by what just they have in common."""
 
-    def __init__(self, seen: Iterable[Seen]) -> None:
-        self._all = 0
-        self._alike: dict[frozenset[str], str] = {}
+    def __init__(self, seen: Mapping[str, Seen]) -> None:
+        self._seen = seen
         environments: dict[str, set[str]] = {}
-        labels: dict[tuple[str, str], set[str]] = {}
-        for each in seen:
-            self._all += 1
+        for each in seen.values():
             if each.environment:
                 environments.setdefault(each.environment, set()).add(each.name)
-            for label in each.labels.items():
-                labels.setdefault(label, set()).add(each.name)
-        for (key, value), names in sorted(labels.items(), reverse=True):
-            self._alike[frozenset(names)] = f"{key}={value}"
-        for environment, names in sorted(environments.items(), reverse=True):
-            self._alike[frozenset(names)] = f"environment {environment}"
         self._environments = {name: frozenset(names) for name, names in sorted(environments.items())}
 
     def of(self, names: Collection[str]) -> str:
         number = f"{len(names)} cluster{'' if len(names) == 1 else 's'}"
         if len(names) == 1:
             return f"cluster {next(iter(names))}"
-        if len(names) == self._all:
+        if len(names) == len(self._seen):
             return f"all {number}"
         members = frozenset(names)
-        if members in self._alike:
-            return f"{number}: {self._alike[members]}"
+        if alike := self._alike(members):
+            return f"{number}: {alike}"
         within = [name for name, having in self._environments.items() if having <= members]
         if within and sum(len(self._environments[name]) for name in within) == len(members):
             return f"{number}: environments {', '.join(within)}"
         ordered = sorted(names)
         more = len(ordered) - _NAMED
         return f"{number}: {', '.join(ordered[:_NAMED])}" + (f" and {more} more" if more > 0 else "")
+
+    def _alike(self, members: frozenset[str]) -> str:
+        """Return the environment, else the label, that just these clusters have; empty where there is none."""
+        for environment, names in self._environments.items():
+            if names == members:
+                return f"environment {environment}"
+        common: set[tuple[str, str]] | None = None
+        for name in members:
+            own = self._seen[name].labels
+            common = {*own.items()} if common is None else {each for each in common if own.get(each[0]) == each[1]}
+            if not common:
+                return ""
+        for key, value in sorted(common or ()):
+            if sum(each.labels.get(key) == value for each in self._seen.values()) == len(members):
+                return f"{key}={value}"
+        return ""

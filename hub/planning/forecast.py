@@ -27,14 +27,14 @@ from hub.planning.contents import InForce
 from hub.planning.order import TrackOrder, Traveller, order
 from hub.planning.overlays import Overlays
 from hub.planning.preview import ref_of
-from hub.planning.resolving import SLICE, Lacking, Round
+from hub.planning.resolving import SLICE, Lacking, Resolver, Round
 from hub.render.render import Renderer
 from hub.sources.archive import ArchiveTree
 from hub.sources.git import GitSources
 from hub.sources.ignore import IgnoringTree
 from hub.sources.spec import GitSpec
 from hub.status.resource import ENVIRONMENT_LABEL
-from hub.targeting import ClusterPlan, Inputs, Memo, RenderCache, RenderWant, Snapshot, view_cluster
+from hub.targeting import ClusterPlan, Inputs, Memo, RenderWant, Snapshot, view_cluster
 from hub.targeting.facts import with_facts
 
 log = logging.getLogger(__name__)
@@ -92,17 +92,21 @@ class Standing:
     `plans` are what clusters are to have by the newest commits, once every rollout is through.
     """
 
-    def __init__(self, this: Round, plans: Mapping[str, ClusterPlan], inputs: Callable[[str, Round], Inputs]) -> None:
+    def __init__(self, this: Round, plans: Mapping[str, ClusterPlan], resolver: Resolver) -> None:
         self.this = this
         self.plans = plans
-        self._inputs = inputs
+        self._resolver = resolver
+
+    def memo(self) -> Memo:
+        """Return what is remembered of the clusters: most of them come out nearly as they are."""
+        return self._resolver.fork()
 
     def inputs(self, cluster: str, in_force: InForce) -> Inputs:
         """Return what would decide about a cluster with another fleet in force; what it has is what it is to have now.
 
         Raise StoreError.
         """
-        inputs = self._inputs(cluster, replace(self.this, in_force=in_force))
+        inputs = self._resolver.inputs(cluster, replace(self.this, in_force=in_force))
         return replace(inputs, previous=self.plans.get(cluster, inputs.previous))
 
 
@@ -143,6 +147,8 @@ class Forecasts:
         yield Progress("fetching", 0, 1)
         snapshot, subject, author = await self._asked_for(asked, standing.this.in_force.snapshot)
         fleet = await asyncio.to_thread(load_fleet, snapshot.tree, self._fleet_path)
+        if fleet == standing.this.in_force.fleet:
+            fleet = standing.this.in_force.fleet  # by which all is remembered
         in_force = InForce(fleet, snapshot)
         names = await asyncio.to_thread(_meant, asked, standing, fleet)
         work = _Work(self, standing, in_force)
@@ -214,7 +220,7 @@ class _Work:
         self._overlays = forecasts.overlays()
         self._commits = forecasts.commits()
         self._comparison = forecasts.comparison()
-        self._memo = Memo(RenderCache())
+        self._memo = standing.memo()
         self._travellers: dict[str, Traveller] = {}
         self._snapshots: dict[GitSpec, Snapshot | str] = dict(standing.this.contents)
 

@@ -216,7 +216,7 @@ class Planner:
 
     def _standing(self) -> Standing:
         last = self._planned()
-        return Standing(last.this, last.plans, self._resolver.inputs)
+        return Standing(last.this, last.plans, self._resolver)
 
     def _planned(self) -> _Planned:
         if self._last is None:

@@ -123,6 +123,10 @@ class Resolver:
             pending = waiting
         return done, troubles
 
+    def fork(self) -> Memo:
+        """Return what is remembered of the clusters, for somebody who resolves them by other facts."""
+        return self._memo.fork()
+
     def keep(self, clusters: Collection[str]) -> None:
         """Forget what is remembered of other clusters than these, which were all resolved just now."""
         self._memo.keep(clusters)

@@ -7,176 +7,62 @@ what the cluster had before, `resolve` itself decides, and what it said is reuse
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import chain
-from operator import is_
 from typing import Final
 
-from felloe.bundle import Bundle, Frame, Pattern, Workload
+from felloe.bundle import Bundle, Pattern
 from felloe.digest import Digest
-from felloe.errors import RenderError, SubstitutionError
-from felloe.identity import ObjectId, WorkloadId
+from felloe.errors import SubstitutionError
+from felloe.identity import WorkloadId
 from felloe.substitute import substitute_text
 from hub.fleet.model import Fleet, Placement
-from hub.render.render import Rendered
 from hub.sources.spec import GitSpec
 from hub.sources.tree import EntryKind, SourceTree
 from hub.targeting.branches import Branch, Shape, grow
 from hub.targeting.index import PlacementIndex
-from hub.targeting.inputs import DeclaredSource, Inputs, RenderWant, Resolution, Snapshot
+from hub.targeting.inputs import DeclaredSource, Inputs, RenderWant, Resolution
 from hub.targeting.paths import folder_of
-from hub.targeting.plan import PLACEMENT_ORIGIN, ClusterPlan, WorkloadPlan
+from hub.targeting.plan import PLACEMENT_ORIGIN, ClusterPlan
 from hub.targeting.prepare import RenderCache
-from hub.targeting.resolve import circles, resolve
-from hub.targeting.roots import Definition, placed
-from hub.targeting.tracing import Asked, Reads, Variables
+from hub.targeting.remembered import Known, Layout, Root, Said, Shared, Variant, laid_out, same
+from hub.targeting.resolve import resolve
+from hub.targeting.roots import placed
+from hub.targeting.tracing import Asked
 from hub.targeting.variables import ClusterView, means, view_cluster
 
-_SHARED_VALUES: Final = 64
-"""How many different values of its variables a workload is kept for; beyond that each cluster has its own."""
 _LAYOUTS: Final = 20_000
-
-
-@dataclass(slots=True, eq=False)
-class _Variant:
-    """A branch, for all clusters that give the same answers as `witness`."""
-
-    root: _Root
-    reads: Reads
-    witness: Asked
-    branch: Branch
-    shape: Shape
-    """That of its last branch that did not wait."""
-    patterns: tuple[_Shared, ...]
-    checked: int
-    stale: bool = False
-
-
-@dataclass(slots=True, eq=False)
-class _Root:
-    """One root of workloads, and what it gives, by what it reads and what the clusters answer."""
-
-    definition: Definition
-    variants: dict[Reads, dict[Hashable, _Variant]] = field(default_factory=dict)
-
-    def forget_stale(self) -> None:
-        """Forget the variants that are no good any more."""
-        self.keep(lambda variant: not variant.stale)
-
-    def keep(self, wanted: Callable[[_Variant], bool]) -> None:
-        """Forget the other variants."""
-        kept = {}
-        for reads, variants in self.variants.items():
-            left = {answers: each for answers, each in variants.items() if wanted(each)}
-            if left:
-                kept[reads] = left
-        self.variants = kept
-
-
-@dataclass(slots=True, eq=False)
-class _Shared:
-    """A pattern, and the workloads made of it that several clusters have."""
-
-    pattern: Pattern
-    few: dict[Hashable, Workload] = field(default_factory=dict)
-
-    def workload(self, variables: Mapping[str, str]) -> Workload:
-        """Return it with the values of a cluster."""
-        names = self.pattern.open
-        if not names:
-            return self.pattern.workload
-        values = tuple([variables[name] for name in names])
-        found = self.few.get(values)
-        if found is None:
-            found = self.pattern.with_values(dict(zip(names, values, strict=True)))
-            if len(self.few) < _SHARED_VALUES:
-                self.few[values] = found
-        return found
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Layout:
-    """How branches of certain shapes lie in a plan: `order` sorts their workloads. None of them clash."""
-
-    order: tuple[int, ...]
-    ids: frozenset[WorkloadId]
-    frame: Frame
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Said:
-    """What `resolve` itself said of a cluster, and what it said that of."""
-
-    resolution: Resolution
-    inputs: Inputs
-    contents: tuple[Snapshot | str | None, ...]
-    renders: tuple[Rendered | RenderError | None, ...]
-
-    def stands(self, inputs: Inputs) -> bool:
-        """Tell whether `resolve` would say it again."""
-        then, found = self.inputs, self.resolution
-        return (
-            then.fleet is inputs.fleet
-            and then.fleet_snapshot is inputs.fleet_snapshot
-            and then.previous is inputs.previous
-            and then.labels == inputs.labels
-            and then.suspended == inputs.suspended
-            and then.requested_at == inputs.requested_at
-            and then.approved_prunes == inputs.approved_prunes
-            and then.default_sync_path == inputs.default_sync_path
-            and _same([inputs.snapshots.get(spec) for spec in found.wanted_sources], self.contents)
-            and _same([inputs.renders.get(want) for want in found.wanted_renders], self.renders)
-        )
-
-
-@dataclass(slots=True, eq=False)
-class _Cluster:
-    """What is remembered of one cluster."""
-
-    fleet: Fleet
-    labels: Mapping[str, str]
-    asked: Asked
-    placements: tuple[str, ...]
-    roots: tuple[_Root, ...]
-    variants: list[_Variant] = field(default_factory=list)
-    branches: list[Branch] = field(default_factory=list)
-    shapes: tuple[Shape, ...] | None = None
-    layout: _Layout | None = None
-    bound: dict[_Shared, Workload] = field(default_factory=dict)
-    bundle: Bundle | None = None
-    accounted: tuple[WorkloadPlan, ...] | None = None
-    no_folder: SourceTree | None = None
-    """The tree that has no sync path for it."""
-    made_of: list[Branch] = field(default_factory=list)
-    resolution: Resolution | None = None
-    """What was put together of these branches."""
-    last: _Said | None = None
-    answers: dict[Variables, Hashable] = field(default_factory=dict)
-
-    def answers_to(self, reads: Reads) -> Hashable:
-        """Return what it answers to all that was read of another one."""
-        answers = self.answers.get(reads.variables)
-        if answers is None:
-            answers = self.answers[reads.variables] = reads.variables.answers(self.asked.view)
-        return answers, reads.answers(self.asked)
 
 
 class Memo:
     """Resolves the clusters of one fleet after another. `begin` every time before sources or renders may differ."""
 
-    def __init__(self, cache: RenderCache | None = None) -> None:
+    def __init__(self, cache: RenderCache | None = None, origin: Mapping[str, Known] | None = None) -> None:
+        """`origin` is what another one knows, which stays as it is."""
         self._cache = cache or RenderCache()
         self._fleet: Fleet | None = None
         self._index = PlacementIndex(())
-        self._roots: dict[Hashable, _Root] = {}
-        self._patterns: dict[tuple[int, tuple[str, ...]], _Shared] = {}
-        self._clusters: dict[str, _Cluster] = {}
-        self._layouts: dict[tuple[int, ...], tuple[tuple[Shape, ...], _Layout | None]] = {}
+        self._roots: dict[Hashable, Root] = {}
+        self._patterns: dict[tuple[Digest, tuple[str, ...]], Shared] = {}
+        self._clusters: dict[str, Known] = {}
+        self._layouts: dict[tuple[int, ...], tuple[tuple[Shape, ...], Layout | None]] = {}
         self._folders: dict[str, AbstractSet[str]] = {}
         self._folders_of: SourceTree | None = None
         self._pass = 0
+        self._origin: Mapping[str, Known] = origin or {}
+        self._copies: dict[Variant, Variant] = {}
+        self._copied_roots: dict[Root, Root] = {}
+
+    def fork(self) -> Memo:
+        """Return a memo that knows what this one knows, and leaves it as it is whatever it resolves itself.
+
+        What it needs it copies when it comes to it, so that a fork of thousands of clusters holds nobody up.
+        """
+        made = Memo(origin=self._clusters)
+        made._patterns.update(self._patterns)
+        return made
 
     def begin(self) -> None:
         """Take it that what the inputs share (the sources, the renders) may have changed since the last call."""
@@ -214,12 +100,12 @@ class Memo:
 
     # -- what a cluster is
 
-    def _known(self, inputs: Inputs) -> _Cluster:
+    def _known(self, inputs: Inputs) -> Known:
         if inputs.fleet is not self._fleet:
             self._fleet = inputs.fleet
             self._index = PlacementIndex(inputs.fleet.placements.values())
             self._roots.clear()
-        known = self._clusters.get(inputs.cluster)
+        known = self._clusters.get(inputs.cluster) or self._taken_over(inputs)
         if known is None or known.fleet is not inputs.fleet or known.labels != inputs.labels:
             known = self._clusters[inputs.cluster] = self._seen(inputs, known)
         asked = known.asked
@@ -228,11 +114,30 @@ class Memo:
             known.variants = []
         return known
 
-    def _seen(self, inputs: Inputs, before: _Cluster | None) -> _Cluster:
+    def _taken_over(self, inputs: Inputs) -> Known | None:
+        """Return what the memo that this is a fork of knows of a cluster."""
+        known = self._origin.get(inputs.cluster)
+        if known is None or known.fleet is not inputs.fleet:
+            return known
+        roots = {each.root for each in known.variants}.union(known.roots) - self._copied_roots.keys()
+        self._copied_roots |= {root: Root(root.definition) for root in roots}
+        for variant in known.variants:
+            if variant not in self._copies:
+                root = self._copied_roots[variant.root]
+                copied = self._copies[variant] = replace(variant, root=root, checked=-1)
+                root.variants.setdefault(copied.reads, {})[known.answers_to(copied.reads)] = copied
+        found = self._clusters[inputs.cluster] = replace(
+            known,
+            roots=tuple([self._copied_roots[root] for root in known.roots]),
+            variants=[self._copies[variant] for variant in known.variants],
+        )
+        return found
+
+    def _seen(self, inputs: Inputs, before: Known | None) -> Known:
         view = view_cluster(inputs.cluster, inputs.labels, inputs.fleet)
         placements = self._index.of(view) if len(view.environments) < 2 else ()
         roots = [self._root(inputs, view, each, workload) for each in placements for workload in each.workloads]
-        seen = _Cluster(
+        seen = Known(
             fleet=inputs.fleet,
             labels=inputs.labels,
             asked=Asked(view, inputs.suspended, inputs.requested_at),
@@ -243,15 +148,15 @@ class Memo:
             seen.bound, seen.bundle = before.bound, before.bundle
         return seen
 
-    def _root(self, inputs: Inputs, view: ClusterView, placement: Placement, workload: WorkloadId) -> _Root:
+    def _root(self, inputs: Inputs, view: ClusterView, placement: Placement, workload: WorkloadId) -> Root:
         overrides = tuple(means(each, view) for each in placement.overrides)
         key = (placement.name, workload, overrides)
         found = self._roots.get(key)
         if found is None:
-            found = self._roots[key] = _Root(placed(inputs, view, placement, workload, None))
+            found = self._roots[key] = Root(placed(inputs, view, placement, workload, None))
         return found
 
-    def _has_sync_root(self, known: _Cluster, inputs: Inputs) -> bool:
+    def _has_sync_root(self, known: Known, inputs: Inputs) -> bool:
         """Tell whether a cluster has, or may have, workloads of a sync path, or no single environment."""
         view = known.asked.view
         if len(view.environments) > 1 or (view.declared is not None and view.declared.sync_path is not None):
@@ -286,7 +191,7 @@ class Memo:
 
     # -- its branches
 
-    def _grow(self, known: _Cluster, inputs: Inputs) -> None:
+    def _grow(self, known: Known, inputs: Inputs) -> None:
         """Bring the branches of a cluster up to date."""
         if len(known.variants) != len(known.roots):
             known.variants = [self._variant(root, known, inputs) for root in known.roots]
@@ -298,7 +203,7 @@ class Memo:
                     known.variants[number] = self._variant(variant.root, known, inputs)
         known.branches = [variant.branch for variant in known.variants]
 
-    def _variant(self, root: _Root, known: _Cluster, inputs: Inputs) -> _Variant:
+    def _variant(self, root: Root, known: Known, inputs: Inputs) -> Variant:
         stale = False
         for reads, variants in root.variants.items():
             found = variants.get(known.answers_to(reads))
@@ -310,11 +215,11 @@ class Memo:
         if stale:
             root.forget_stale()
         reads, branch = grow(root.definition, inputs, known.asked, self._cache)
-        made = _Variant(root, reads, known.asked, branch, branch.shape, self._shared(branch), self._pass)
+        made = Variant(root, reads, known.asked, branch, branch.shape, self._shared(branch), self._pass)
         root.variants.setdefault(reads, {})[known.answers_to(reads)] = made
         return made
 
-    def _check(self, variant: _Variant, inputs: Inputs) -> None:
+    def _check(self, variant: Variant, inputs: Inputs) -> None:
         """Bring a variant up to date; it is stale where its branch now reads something else of clusters."""
         if variant.checked == self._pass or variant.stale:
             return
@@ -333,27 +238,27 @@ class Memo:
         variant.branch = replace(branch, shape=variant.shape)
         variant.patterns = self._shared(branch, variant.patterns)
 
-    def _shared(self, branch: Branch, before: tuple[_Shared, ...] = ()) -> tuple[_Shared, ...]:
+    def _shared(self, branch: Branch, before: tuple[Shared, ...] = ()) -> tuple[Shared, ...]:
         if not branch.by_itself:
             return ()
         known = {each.pattern.workload.id: each for each in before}
         found = []
         for workload, names in zip(branch.workloads, branch.open, strict=True):
-            key = (id(workload), names)  # it is kept with it, so no other one can have this id
+            key = (workload.digest, names)
             shared = self._patterns.get(key) or known.get(workload.id)
             if shared is None or shared.pattern.open != names or shared.pattern.workload != workload:
-                shared = self._patterns[key] = _Shared(Pattern(workload, names))
+                shared = self._patterns[key] = Shared(Pattern(workload, names))
             found.append(shared)
         return tuple(found)
 
     # -- putting it together
 
-    def _lie(self, known: _Cluster, inputs: Inputs) -> _Layout | None:
+    def _lie(self, known: Known, inputs: Inputs) -> Layout | None:
         """Return how the branches of a cluster lie, None where they, or what it had, have to do with each other."""
         if not all(branch.by_itself for branch in known.branches):
             return None
         shapes = tuple(branch.shape for branch in known.branches)
-        if known.shapes is None or not _same(shapes, known.shapes):
+        if known.shapes is None or not same(shapes, known.shapes):
             known.shapes, known.layout, known.accounted = shapes, self._layout(shapes), None
         layout = known.layout
         if layout is None:
@@ -367,18 +272,18 @@ class Memo:
             known.accounted = before
         return layout
 
-    def _layout(self, shapes: tuple[Shape, ...]) -> _Layout | None:
+    def _layout(self, shapes: tuple[Shape, ...]) -> Layout | None:
         key = tuple(map(id, shapes))  # the shapes are kept with it, so no other ones can have these ids
         if key not in self._layouts:
             if len(self._layouts) >= _LAYOUTS:
                 self._layouts.clear()
-            self._layouts[key] = shapes, _laid_out(shapes)
+            self._layouts[key] = shapes, laid_out(shapes)
         return self._layouts[key][1]
 
-    def _compose(self, known: _Cluster, layout: _Layout, inputs: Inputs) -> Resolution:
+    def _compose(self, known: Known, layout: Layout, inputs: Inputs) -> Resolution:
         view, before = known.asked.view, known.resolution
         bundle = self._bundle(known, layout, tuple(inputs.approved_prunes))
-        if before is not None and before.plan.bundle is bundle and _same(known.branches, known.made_of):
+        if before is not None and before.plan.bundle is bundle and same(known.branches, known.made_of):
             return before
         flat = [plan for branch in known.branches for plan in branch.plans]
         plan = ClusterPlan(
@@ -396,7 +301,7 @@ class Memo:
         known.resolution = Resolution(plan, *_wanted(known.branches))
         return known.resolution
 
-    def _bundle(self, known: _Cluster, layout: _Layout, approved: tuple[str, ...]) -> Bundle:
+    def _bundle(self, known: Known, layout: Layout, approved: tuple[str, ...]) -> Bundle:
         before, variables = known.bound, known.asked.view.variables
         bound = {
             shared: before.get(shared) or shared.workload(variables)
@@ -414,12 +319,12 @@ class Memo:
         known.bound = bound
         return bundle
 
-    def _by_itself(self, known: _Cluster, inputs: Inputs) -> Resolution:
+    def _by_itself(self, known: Known, inputs: Inputs) -> Resolution:
         if known.last is not None and known.last.stands(inputs):
             return known.last.resolution
         found = resolve(inputs, self._cache)
         contents = tuple(inputs.snapshots.get(spec) for spec in found.wanted_sources)
-        known.last = _Said(found, inputs, contents, tuple(inputs.renders.get(want) for want in found.wanted_renders))
+        known.last = Said(found, inputs, contents, tuple(inputs.renders.get(want) for want in found.wanted_renders))
         return found
 
 
@@ -442,11 +347,6 @@ class _Together(Mapping[Digest, bytes]):
         return len({name for part in self._parts for name in part})
 
 
-def _same(some: Sequence[object], others: Sequence[object]) -> bool:
-    """Tell whether two sequences hold the same objects."""
-    return len(some) == len(others) and all(map(is_, some, others))
-
-
 def _wanted(
     branches: Sequence[Branch],
 ) -> tuple[tuple[GitSpec, ...], tuple[RenderWant, ...], tuple[DeclaredSource, ...]]:
@@ -455,19 +355,3 @@ def _wanted(
         tuple(chain.from_iterable([branch.wanted_renders for branch in branches])),
         tuple(chain.from_iterable([branch.sources for branch in branches])),
     )
-
-
-def _laid_out(shapes: tuple[Shape, ...]) -> _Layout | None:
-    """Return how branches lie together, None where two have or claim the same, or need what is not there."""
-    ids = tuple(chain.from_iterable(shape.ids for shape in shapes))
-    there = frozenset(ids)
-    needs = dict(chain.from_iterable(shape.needs for shape in shapes))
-    claims = frozenset[ObjectId]().union(*(shape.claims for shape in shapes))
-    if (
-        len(there) != len(ids)
-        or len(claims) != sum(len(shape.claims) for shape in shapes)
-        or not all(needed in there for some in needs.values() for needed in some)
-        or any(circles(needs))
-    ):
-        return None
-    return _Layout(tuple(sorted(range(len(ids)), key=ids.__getitem__)), there, Frame(ids))

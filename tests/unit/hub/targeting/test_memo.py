@@ -91,19 +91,31 @@ class Hub:
             self.memo.begin()
         raise AssertionError("the wants never end")
 
+    def checked(self, name: str) -> Resolution:
+        found = self.resolved(name)
+        anew = resolve(self.inputs(name), RenderCache())
+        assert found.plan == anew.plan
+        assert found.plan.bundle.root == anew.plan.bundle.root
+        assert set(found.wanted_sources) == set(anew.wanted_sources)
+        assert set(found.wanted_renders) == set(anew.wanted_renders)
+        assert set(found.sources) == set(anew.sources)
+        assert {each: found.plan.blobs[each] for each in found.plan.blobs} == anew.plan.blobs
+        return found
+
+    def forecast(self) -> None:
+        """Ask a fork what each cluster would have."""
+        memo, self.memo = self.memo, self.memo.fork()
+        self.memo.begin()
+        for name in self.clusters:
+            self.checked(name)
+        self.memo = memo
+
     def round(self, *, keep: bool) -> None:
         self.memo.begin()
         self.snapshots = dict(self.snapshots)
         wanted: set[GitSpec] = set()
         for name, cluster in self.clusters.items():
-            found = self.resolved(name)
-            anew = resolve(self.inputs(name), RenderCache())
-            assert found.plan == anew.plan
-            assert found.plan.bundle.root == anew.plan.bundle.root
-            assert set(found.wanted_sources) == set(anew.wanted_sources)
-            assert set(found.wanted_renders) == set(anew.wanted_renders)
-            assert set(found.sources) == set(anew.sources)
-            assert {each: found.plan.blobs[each] for each in found.plan.blobs} == anew.plan.blobs
+            found = self.checked(name)
             cluster.previous = found.plan.without_blobs()
             wanted.update(found.wanted_sources)
         if keep:
@@ -235,13 +247,15 @@ START = st.tuples(
 
 
 @given(
-    clusters=CLUSTERS, start=START, rounds=st.lists(st.tuples(st.lists(STEPS, max_size=4), st.booleans()), max_size=5)
+    clusters=CLUSTERS,
+    start=START,
+    rounds=st.lists(st.tuples(st.lists(STEPS, max_size=4), st.booleans(), st.booleans()), max_size=5),
 )
 @settings(max_examples=150, deadline=None)
 def test_whatever_changes_each_cluster_gets_what_resolving_it_anew_gives(
     clusters: dict[str, dict[str, str]],
     start: tuple[dict[str, str], dict[str, str], str],
-    rounds: list[tuple[list[tuple[str, Any]], bool]],
+    rounds: list[tuple[list[tuple[str, Any]], bool, bool]],
 ) -> None:
     hub = Hub()
     hub.commit({"fleet/environments.yaml": start[2]})
@@ -250,8 +264,10 @@ def test_whatever_changes_each_cluster_gets_what_resolving_it_anew_gives(
         hub.commit({path: text})
     for name, labels in clusters.items():
         hub.clusters[name] = Cluster(labels)
-    for steps, keep in [([], True), *rounds]:
+    for steps, keep, forecast in [([], True, False), *rounds]:
         for step in steps:
             take(hub, step)
+        if forecast:
+            hub.forecast()
         hub.round(keep=keep)
         hub.round(keep=keep)
