@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -97,3 +100,16 @@ def test_a_server_may_want_no_more_requests(connection: bytes) -> None:
 def test_what_no_server_should_say_is_an_error(sent: bytes) -> None:
     with pytest.raises(BrokenError):
         read([sent])
+
+
+def test_an_answer_that_is_read_needs_no_garbage_collector_to_go() -> None:
+    gc.disable()
+    try:
+        answer = Answer()
+        answer.feed(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+        assert answer.complete
+        gone = weakref.ref(answer)
+        del answer
+        assert gone() is None
+    finally:
+        gc.enable()
