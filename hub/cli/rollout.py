@@ -134,7 +134,8 @@ def stage_state(stage: Json, now: datetime | None) -> str:
     """Return in words what a stage is at; without `now`, with no words that change as time goes by."""
     if text(stage, "doneAt"):
         skipped = text(stage, "soakSkipped")
-        return f"done{f', soak skipped: {skipped}' if skipped else ''}"
+        behind = "".join(f", {number(stage, name)} {name}" for name in ("failed", "offline") if number(stage, name))
+        return f"done{behind}{f', soak skipped: {skipped}' if skipped else ''}"
     counts = [f"{number(stage, name)} {name}" for name in ("moving", "failed", "offline") if number(stage, name)]
     asked = [one for one in objects(stage, "gates") if text(one, "verdict") in {"Waiting", "Failed"}]
     counts += [f"waits for {text(one, 'type')} {text(one, 'name')}" for one in asked]

@@ -18,7 +18,7 @@ from hub.cli.errors import NotFoundError, RefusedError
 from hub.cli.estimate import real
 from hub.cli.human import revision, span
 from hub.cli.rollout import find, release
-from hub.cli.view import Json, full_name, mapping, number, objects, text
+from hub.cli.view import Json, dig, full_name, mapping, number, objects, text
 
 _APPLIES: Final[Mapping[str, frozenset[str]]] = {
     "pause": frozenset({"Progressing"}),
@@ -168,13 +168,17 @@ def _effect(deed: Deed) -> str:
     moved = sum(number(one, "done") + number(one, "moving") + number(one, "failed") for one in stages)
     total = sum(number(one, "clusters") for one in stages)
     stage = next((one for one in stages if text(one, "name") == deed.stage), {})
+    queue = dig(rollout, "status", "queue")
+    waiting = ", ".join(f"release {one}" for one in queue) if isinstance(queue, list) else ""
     match deed.act:
         case "undo":
             base = number(rollout, "status", "baseRelease")
             to = f"release {base}, {revision(text(rollout, 'status', 'baseRevision'))}" if base else "what they had"
-            return f"is taken back: the clusters that have it ({moved} of {total}) return to {to}"
+            left = f"; left out is what waits for its turn, made on top of it: {waiting}" if waiting else ""
+            return f"is taken back: the clusters that have it ({moved} of {total}) return to {to}{left}"
         case "abort":
-            return f"ends here: {moved} of {total} clusters have it and keep it, the others keep what they have"
+            then = f"; what waits for its turn begins then: {waiting}" if waiting else ""
+            return f"ends here: {moved} of {total} clusters have it and keep it, the others keep what they have{then}"
         case "approve":
             return f"gate {deed.gate} of stage {deed.stage} passes; clusters of the stage: {number(stage, 'clusters')}"
         case "skip-soak":

@@ -12,7 +12,7 @@ import logging
 import re
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -38,6 +38,8 @@ _KEPT: Final = 50
 _WORLDS: Final = 8
 _URGENT: Final = re.compile(r"^Felloe-Urgent:[ \t]*(\S.*?)[ \t]*$", re.MULTILINE | re.IGNORECASE)
 _REVERTS: Final = re.compile(r"^This reverts commit [0-9a-f]{7,64}\b", re.MULTILINE)
+_REVERT_OF: Final = re.compile(r'(Revert|Reapply) "')
+"""How a revert's subject begins, once for each that it takes back; Git 2.43 calls a revert of a revert Reapply."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,9 @@ class Releases:
         moved.sort(key=lambda key: key != own)
         commits = [fetched[key].commit for key in moved if key in fetched and fetched[key].revision == pins[key]]
         release = _release(before.number + 1 if before else 1, in_force.snapshot.revision, pins, commits, now)
+        if before is not None and len(commits) == len(moved) == 1:
+            base = before.pins.get(moved[0], "").rpartition(":")[2]
+            release = replace(release, alone=bool(base) and commits[0].parents == (base,))
         self._store.save_release(release.number, orjson.dumps(asdict(release)).decode())
         self._known[release.number] = release
         return release
@@ -206,5 +211,16 @@ def _release(
         subject=first.subject if first else "",
         author=first.author if first else "",
         urgent="; ".join(urgent),
-        reverts=bool(first and _REVERTS.search(first.body)),
+        reverts=first is not None and _takes_back(first),
     )
+
+
+def _takes_back(commit: CommitInfo) -> bool:
+    """Tell whether ``git revert`` made a commit, and not of a revert: that brings a change anew."""
+    if not _REVERTS.search(commit.body):
+        return False
+    turns, at = 0, 0
+    while found := _REVERT_OF.match(commit.subject, at):
+        turns += 1 if found[1] == "Revert" else 2
+        at = found.end()
+    return turns == 0 or turns % 2 == 1

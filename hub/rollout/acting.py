@@ -87,7 +87,8 @@ def undo(
     """Take the release back: every cluster returns to the last release that completed, or to what it had healthy.
 
     Of a rollout that is complete, that is the release before it. A cluster that has neither keeps what it has.
-    `releases` are the numbers whose content is kept; None: all are.
+    What waited for its turn is left out: it was made on top of this release. `releases` are the numbers whose content
+    is kept; None: all are.
     """
     _need(state, "undo", {Phase.PROGRESSING, Phase.PAUSED, Phase.ABORTED, Phase.FAILED, Phase.COMPLETE})
     base = state.former if state.base == state.release else state.base
@@ -111,6 +112,8 @@ def undo(
         ended_at=now,
         base=base,
         former=0,
+        queue=(),
+        left_out=max(state.queue, default=0),
         assigned=assigned,
         admitted_at={},
         slices={},
@@ -136,6 +139,7 @@ def retry(state: RolloutState, *, who: str, reason: str, now: float) -> RolloutS
         failed={},
         accepted=frozenset(),
         retried=frozenset(state.failed),
+        left_out=0,
         reason=reason,
         who=who,
     )

@@ -143,23 +143,25 @@ class _Work:
             limit = f"{len(counted)} failed, at most {stage.max_failures} may"
             what = f"stage {stage.name!r}: {limit}: {listed(counted)}"
             if stage.on_failure is not OnFailure.CONTINUE:
-                self.fail(draft, stage, what)
+                self.fail(draft, stage, what, counted)
 
-    def fail(self, draft: Draft, stage: Stage, what: str) -> None:
-        """Do what a stage says is to follow a failure."""
+    def fail(self, draft: Draft, stage: Stage, what: str, failed: Collection[str] = ()) -> None:
+        """Do what a stage says is to follow a failure; `failed` are the clusters that did."""
         if stage.on_failure not in (OnFailure.ROLL_BACK_STAGE, OnFailure.ROLL_BACK):
             draft.end(Phase.PAUSED, what)
-            draft.note("RolloutPaused", f"{self.track}: paused: {what}", stage=stage.name, warning=True)
+            message = f"{self.track}: paused: {what}{_causes(draft, failed)}"
+            draft.note("RolloutPaused", message, stage=stage.name, warning=True)
             return
         everywhere = stage.on_failure is OnFailure.ROLL_BACK
         names = self.members.keys() if everywhere else {member.name for member in self.by_stage[stage.name]}
         taken = sorted(name for name in names if draft.assigned.get(name) == draft.release)
         stuck = draft.take_back(taken)
         back = sorted(set(taken) - set(stuck))
-        draft.end(Phase.FAILED, what)
-        message = f"{self.track}: {what}; {len(back)} clusters go back to what they last had healthy"
+        went = f"{listed(back)} went back to what was last healthy there" if back else "nobody went back"
         if stuck:
-            message += f"; there is nothing that these could go back to: {listed(stuck)}"
+            went += f"; there is nothing that these could go back to: {listed(stuck)}"
+        draft.end(Phase.FAILED, f"{what}; {went}")
+        message = f"{self.track}: {what}{_causes(draft, failed)}; {went}"
         draft.note("RolledBack", message, stage=stage.name, clusters=back, warning=True)
 
     def begin(self, draft: Draft, stage: Stage) -> bool:
@@ -233,6 +235,8 @@ class _Work:
         over = sorted(view.offline + view.frozen)
         what = f"stage {view.stage.name!r} is done on release {draft.release}"
         message = f"{self.track}: {what}: {how_many(len(view.done))}"
+        if view.failed:
+            message += f"; failed: {listed(sorted(view.failed))}{_causes(draft, view.failed)}"
         if over:
             message += f"; passed over: {listed(over)}"
         untested = bool(over) and not view.done
@@ -249,7 +253,14 @@ class _Work:
         message = f"{self.track}: release {draft.release} is complete on {how_many(len(having))}"
         if missing:
             message += f", not on {listed(missing)}"
+        if failed := sorted(name for name in draft.failed if draft.assigned.get(name) == draft.release):
+            message += f"; failed with it: {listed(failed)}"
         draft.note("RolloutComplete", message, clusters=having, warning=False)
+
+
+def _causes(draft: Draft, failed: Collection[str]) -> str:
+    """Return what the first of those that failed say, by which a person can tell what is wrong."""
+    return "".join(f"; {name}: {draft.failed[name]}" for name in sorted(failed)[:_SHOWN_REASONS])
 
 
 def _calmed(draft: Draft, view: View, known: StageState) -> StageState:

@@ -148,7 +148,8 @@ class RolloutState:
     """Everything that outlives a step of the engine, and a restart of the hub.
 
     `release` is where it goes, `base` the last release that completed (0: none; while the phase is COMPLETE that is
-    `release` itself), `former` the one before it, `queue` what follows. `reason` explains the phase, `who` caused it
+    `release` itself), `former` the one before it, `queue` what follows, `left_out` the last release that does not
+    follow although it is newer. `reason` explains the phase, `who` caused it
     (empty: the engine). By cluster: `assigned` the release that each is to run (missing: nothing, or what it has),
     `stage_of` its stage, by name, where those of one stage come in its order, `healthy` the release that it last had
     healthy before this one.
@@ -168,6 +169,7 @@ class RolloutState:
     former: int = 0
     strategy: str = ""
     queue: tuple[int, ...] = ()
+    left_out: int = 0
     stages: Mapping[str, StageState] = field(default_factory=dict)
     stage_of: Mapping[str, str] = field(default_factory=dict)
     assigned: Mapping[str, int] = field(default_factory=dict)
@@ -220,7 +222,8 @@ class Release:
     """The content of every source at one time. `pins` are the commits, by source; `revision` is the fleet repository's.
 
     `urgent` is the reason that its commit gives for leaving out soaks (trailer ``Felloe-Urgent``), empty where it does
-    not; `reverts`: ``git revert`` made it.
+    not. `reverts`: ``git revert`` made its newest commit, and what that takes back is no revert itself;
+    `alone`: no other commit came with that one.
     """
 
     number: int
@@ -231,3 +234,4 @@ class Release:
     author: str = ""
     urgent: str = ""
     reverts: bool = False
+    alone: bool = False

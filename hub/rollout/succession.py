@@ -17,12 +17,14 @@ def succeed(
     `state.release`; then only the number goes up, and nothing of what was reached is lost. A lower number than the
     present one is passed over unless a person wants it (`back`).
 
-    A release that failed, was undone or aborted is left for any other one; one under way as the strategy says. A pause
-    by a person outlives the change of releases, one by the engine (over failures) does not outlive its release.
+    A release that failed, was undone or aborted is left for any other one, and so is one that the engine paused (over
+    failures): a fix must not wait for it. One under way is left as the strategy says. A pause by a person outlives the
+    change of releases. What waited when a person undid a release has been left out, for it has the same in it.
     """
     if state is None:
         return RolloutState(newest, began_at=now, strategy=strategy.name)
-    if not newest or newest == state.release or (newest < state.release and not back):
+    left_out = newest <= state.left_out and not back
+    if not newest or newest == state.release or left_out or (newest < state.release and not back):
         return _next_in_queue(state, strategy, now)
     if same and not (state.queue and strategy.on_new_release is OnNewRelease.QUEUE):
         return _renumbered(state, newest)
@@ -37,7 +39,8 @@ def succeed(
 
 
 def _next_in_queue(state: RolloutState, strategy: Strategy, now: float) -> RolloutState:
-    if not state.queue or not state.over:
+    stopped = state.phase is Phase.PAUSED and not state.who
+    if not state.queue or not (state.over or stopped):
         return state
     return _restarted(state, state.queue[0], state.queue[1:], strategy, now)
 
@@ -69,6 +72,7 @@ def _restarted(
         former=state.former,
         strategy=strategy.name,
         queue=queue,
+        left_out=state.left_out,
         stages={name: StageState(proof=each.proof, proven_at=each.healthy_at) for name, each in state.stages.items()},
         assigned=state.assigned,
         healthy={**state.healthy, **dict.fromkeys(state.done, state.release)},

@@ -59,7 +59,7 @@ def explain(
         view = views.get(stage.name)
         if end is not None:
             why = f"{end}: {draft.reason}" if draft.reason else end
-            draft.waits.update((each.name, why) for each in members if draft.assigned.get(each.name) != draft.release)
+            _ended(draft, members, why)
             continue
         if view is not None:
             _open(draft, view, pause if paused else blocked.get(stage.name) or "its turn comes later")
@@ -68,10 +68,21 @@ def explain(
                 before = f"it waits for stage {stage.name!r}" + (f": {held}" if held else "")
             continue
         own = pause if paused else blocked.get(stage.name, "")
-        why = before or own or f"stage {stage.name!r} has not begun"
+        why = pause if paused else before or own or f"stage {stage.name!r} has not begun"
         for each in members:
             draft.waits[each.name] = "the cluster is paused" if each.frozen else each.unresolved or why
         before = before or f"it waits for stage {stage.name!r}" + (f": {own}" if own else "")
+
+
+def _ended(draft: Draft, members: Sequence[Member], why: str) -> None:
+    for each in members:
+        number = draft.assigned.get(each.name)
+        if number == draft.release:
+            continue
+        gone = not each.online and each.on_target and number
+        draft.waits[each.name] = (
+            f"it is offline and has it yet; it goes back when it comes back: {why}" if gone else why
+        )
 
 
 def _open(draft: Draft, view: View, turn: str) -> None:

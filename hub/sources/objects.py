@@ -40,7 +40,7 @@ class DamagedRepositoryError(SourceError):
 class CommitInfo:
     """What people see of a commit: id, author as ``Name <mail>``, first line of the message, committer time (UTC).
 
-    `body` is the rest of the message, its last 4 KiB: where trailers are.
+    `body` is the rest of the message, its last 4 KiB: where trailers are. `parents` are ids, empty where nobody asked.
     """
 
     id: str
@@ -48,6 +48,7 @@ class CommitInfo:
     subject: str
     committed_at: datetime
     body: str = ""
+    parents: tuple[str, ...] = ()
 
 
 class ObjectReader:
@@ -106,6 +107,7 @@ class ObjectReader:
             subject=subject.rstrip(),
             committed_at=datetime.fromtimestamp(commit.commit_time, UTC),
             body=body.strip()[-_BODY_KEPT:],
+            parents=tuple(str(each, "ascii") for each in commit.parents),
         )
 
     def tree_of(self, commit: str) -> str:

@@ -125,7 +125,6 @@ def _waits(rollout: Resource) -> Iterator[dict[str, object]]:
         yield _wait(rollout, "Failed", said, f"felloe rollout retry {rollout.name}")
     elif phase == Phase.PAUSED:
         failed = any(_number(one, "failed") for one in _objects(rollout.status, "stages"))
-        said += f": {_first(rollout, ClusterState.FAILED)}" if failed else ""
         yield _wait(rollout, "Paused", said, f"felloe rollout {'retry' if failed else 'resume'} {rollout.name}")
     if phase in {Phase.PROGRESSING, Phase.PAUSED}:
         stage = next((one for one in _objects(rollout.status, "stages") if "doneAt" not in one), None)

@@ -8,7 +8,7 @@ first; the stages count all of them.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -296,12 +296,15 @@ def _stage(facts: RolloutFacts, stage: Stage, placed: Sequence[_Placed]) -> dict
         "waiting": count[ClusterState.WAITING] + count[ClusterState.PAUSED],
         "maxConcurrent": stage.max_concurrent.limit(total) if stage.max_concurrent and total else total,
         "soakSeconds": 0.0 if known.soak_skipped else stage.soak,
-        "message": _commonest(one.message for one in placed if one.state is not ClusterState.DONE and one.message),
+        "message": _commonest(placed),
     }
-    for name, at in (("startedAt", known.started_at), ("healthyAt", known.healthy_at), ("doneAt", known.done_at)):
+    went_back = facts.state.phase in _TAKEN_BACK and any(one.release != facts.state.release for one in placed)
+    done_at = None if went_back else known.done_at
+    for name, at in (("startedAt", known.started_at), ("healthyAt", known.healthy_at), ("doneAt", done_at)):
         if at is not None:
             shown[name] = _moment(at)
-    if known.healthy_at is not None and known.done_at is None and stage.soak and not known.soak_skipped:
+    soaks = known.healthy_at is not None and known.done_at is None and facts.state.phase is Phase.PROGRESSING
+    if soaks and known.healthy_at is not None and stage.soak and not known.soak_skipped:
         shown["soakEndsAt"] = _moment(known.healthy_at + stage.soak)
     if known.soak_skipped:
         shown["soakSkipped"] = known.soak_skipped
@@ -309,9 +312,13 @@ def _stage(facts: RolloutFacts, stage: Stage, placed: Sequence[_Placed]) -> dict
     return shown
 
 
-def _commonest(messages: Iterable[str]) -> str:
-    counted = Counter(messages)
-    return counted.most_common(1)[0][0] if counted else ""
+def _commonest(placed: Sequence[_Placed]) -> str:
+    """Return what most of those say that are not done; where clusters failed, what most of these say."""
+    for states in ({ClusterState.FAILED}, set(ClusterState) - {ClusterState.DONE}):
+        counted = Counter(one.message for one in placed if one.state in states and one.message)
+        if counted:
+            return counted.most_common(1)[0][0]
+    return ""
 
 
 _GATES: Final[Mapping[type[Gate], str]] = {
@@ -338,6 +345,7 @@ def _gate(gate: Gate, result: GateResult | None) -> dict[str, object]:
 
 
 _BEHIND: Final = tuple(state for state in ClusterState if state is not ClusterState.DONE)
+_TAKEN_BACK: Final = frozenset({Phase.FAILED, Phase.UNDONE})
 _ENDED: Final = frozenset({Phase.FAILED, Phase.ABORTED, Phase.UNDONE})
 
 
@@ -385,7 +393,17 @@ def _idle_stages(facts: RolloutFacts, by_stage: Mapping[str, object]) -> tuple[C
 
 def _said(state: RolloutState, message: str) -> str:
     by = f" by {state.who}" if state.who else ""
-    return f"{message}{by}{f': {state.reason}' if state.reason else ''}"
+    said = f"{message}{by}{f': {state.reason}' if state.reason else ''}"
+    if by or state.phase not in {Phase.PAUSED, Phase.FAILED}:
+        return said
+    first = next((name for name in sorted(state.failed) if _stopped_it(state, name)), "")
+    return f"{said}; {first}: {state.failed[first]}" if first else said
+
+
+def _stopped_it(state: RolloutState, failed: str) -> bool:
+    """Tell whether a failure is not one that was gone past already."""
+    stage = state.stages.get(state.stage_of.get(failed, ""), StageState())
+    return failed not in state.accepted and (stage.done_at is None or failed in state.fallen)
 
 
 def _where(facts: RolloutFacts, stages: Sequence[Mapping[str, object]]) -> str:

@@ -316,9 +316,8 @@ class Conductor:
             goal = promoted.release if how.promotion.git is None else goal
             if how.promotion.git is not None and how.upstream in self._records.all:
                 ready = promoted
-        begins = how.begins(self._releases.known.get(goal))
-        state, unmade = await self._state(track, begins, record.state, goal, clusters, own)
-        strategy = self._strategy(how, record.state, state)
+        state, unmade = await self._state(track, how, record.state, goal, clusters, own)
+        strategy = await self._strategy(track, how, record.state, state, clusters, own)
         upcoming = look.newest.number if how.promotion is not None and goal < look.newest.number else 0
         if unmade:
             upcoming = goal
@@ -439,7 +438,7 @@ class Conductor:
     async def _state(
         self,
         track: Track,
-        strategy: Strategy,
+        how: Course,
         state: RolloutState | None,
         goal: int,
         clusters: Collection[str],
@@ -465,15 +464,59 @@ class Conductor:
                 if bad:
                     goal = 0  # what it is shows when it can be made: until then it is nothing that anybody has
                     unmade = _unmade({name: wanted[name].unresolved for name in bad})
-        return succeed(state, goal, strategy, look.now, same=same) if goal or state is not None else None, unmade
+        if not goal and state is None:
+            return None, unmade
+        newer = goal and (state is None or goal != state.release)
+        strategy = await self._begins(track, how, state, goal, clusters, look) if newer else how.strategy
+        return succeed(state, goal, strategy, look.now, same=same), unmade
 
-    def _strategy(self, how: Course, before: RolloutState | None, state: RolloutState | None) -> Strategy:
+    async def _begins(
+        self,
+        track: Track,
+        how: Course,
+        before: RolloutState | None,
+        number: int,
+        clusters: Collection[str],
+        look: Look,
+    ) -> Strategy:
+        """Return the strategy by which a release begins on a track that was at `before`.
+
+        That for reverts is for the way back alone: what was complete with nothing but reverts on top of it, or exactly
+        what was complete before. A revert brings along whatever else is new, and that goes the usual way.
+        """
+        strategy = how.begins(self._releases.known.get(number))
+        if strategy is not how.reverting or before is None:
+            return strategy
+        since = [self._releases.known.get(each) for each in range(before.release + 1, number + 1)]
+        only_reverts = bool(since) and all(each and each.reverts and each.alone for each in since)
+        if before.phase is Phase.COMPLETE and only_reverts:
+            return strategy
+        wanted = await self._membership.targets(track, number, clusters, look)
+        for proven in {before.base, before.former} - {0, number}:
+            there = await self._membership.targets(track, proven, clusters, look)
+            if all(name in there and there[name].digest == each.digest for name, each in wanted.items()):
+                return strategy
+        return how.strategy
+
+    async def _strategy(
+        self,
+        track: Track,
+        how: Course,
+        before: RolloutState | None,
+        state: RolloutState | None,
+        clusters: Collection[str],
+        look: Look,
+    ) -> Strategy:
         """Return the strategy of a rollout, which may have begun just now."""
         if state is None:
             return how.strategy
         release = self._releases.known.get(state.release)
         begun = before is None or before.began_at != state.began_at
-        return how.begins(release) if begun else how.goes_on(state, release)
+        return (
+            await self._begins(track, how, before, state.release, clusters, look)
+            if begun
+            else how.goes_on(state, release)
+        )
 
     async def _hold_back(self, seen: _Seen, look: Look) -> None:
         """Note which clusters are to have something else of a unit than the newest release has."""

@@ -117,6 +117,36 @@ def test_a_release_that_failed_is_left_for_the_next_one(policy: OnNewRelease) ->
     assert (world.phase, world.on(3)) == (Phase.COMPLETE, ["a"])
 
 
+@pytest.mark.parametrize("policy", [OnNewRelease.QUEUE, OnNewRelease.FINISH])
+def test_a_fix_does_not_wait_for_what_was_paused_over_failures(policy: OnNewRelease) -> None:
+    world = under_way(policy)
+    world.broken = {("a", 2)}
+    world.settle()
+    assert world.phase is Phase.PAUSED
+    world.release(3)
+    world.settle()
+    assert (world.phase, world.on(3)) == (Phase.COMPLETE, ["a", "b", "c"])
+    world = under_way(policy)
+    world.state = pause(state_of(world), who="jo", reason="lunch", now=world.now)
+    world.release(3)
+    world.settle()
+    assert (world.phase, state_of(world).release) == (Phase.PAUSED, 2), "a person's pause holds"
+
+
+@pytest.mark.parametrize("policy", [OnNewRelease.QUEUE, OnNewRelease.FINISH])
+def test_undo_leaves_out_what_was_made_on_top_of_it(policy: OnNewRelease) -> None:
+    world = under_way(policy)
+    world.release(3)
+    world.state = undo(state_of(world), who="jo", reason="broken", now=world.now)
+    world.settle()
+    assert (world.phase, world.on(1)) == (Phase.UNDONE, ["a", "b", "c"])
+    again = succeed(world.state, 3, world.strategy, world.now, same=False)
+    assert again is world.state
+    world.release(4)
+    world.settle()
+    assert (world.phase, world.on(4)) == (Phase.COMPLETE, ["a", "b", "c"])
+
+
 def test_an_older_release_is_gone_to_only_when_somebody_wants_it() -> None:
     world = fleet([Stage("all")], "a")
     world.settle()

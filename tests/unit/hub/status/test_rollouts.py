@@ -230,7 +230,7 @@ def test_what_waits_is_told_and_what_is_stuck_comes_with_what_helps() -> None:
     paused = replace(STATE, phase=Phase.PAUSED, failed={"a": "crash"}, reason="1 of 1 failed")
     (wait,) = view([replace(FACTS, state=paused)])["waits"]
     assert (wait["kind"], wait["stuck"]) == ("Paused", True)
-    assert wait["message"] == "release 12: paused: 1 of 1 failed: a: crash"
+    assert wait["message"] == "release 12: paused: 1 of 1 failed; a: crash"
     assert wait["command"] == "felloe rollout retry shop@production"
     (wait,) = view([replace(FACTS, state=replace(STATE, phase=Phase.PAUSED, who="ann"))])["waits"]
     assert wait["command"] == "felloe rollout resume shop@production"

@@ -70,9 +70,38 @@ async def test_a_revert_of_something_else_makes_no_rollout_faster(world: World) 
         world.repository.commit(version("1"), REVERT)
         await hub.look()
         assert values(hub, "a", "b") == ["1", "1"]
+        await converge(hub, "a", "b")
         world.repository.commit(version("3"), REVERT)
         await hub.look()
         assert values(hub, "a", "b") == ["3", "3"], "it is the strategy of what it reverts itself"
+
+
+async def test_only_the_way_back_is_faster_and_nothing_else_that_is_new(world: World) -> None:
+    fast = rollout("fast", [{"name": "all"}])
+    world.repository.commit(shop(world, rollout("careful", onRevert="fast"), fast))
+    async with world.hub() as hub:
+        await fleet_of(hub, a={"canary": "yes"}, b={})
+        world.repository.commit(version("2"))
+        await hub.look()
+        world.repository.revert()
+        await hub.look()
+        assert values(hub, "a", "b") == ["1", "1"], "back at once"
+        await converge(hub, "a", "b")
+        world.repository.revert()
+        await hub.look()
+        assert values(hub, "a", "b") == ["2", "1"], "a revert of a revert brings the change anew"
+        world.repository.commit(version("3"), REVERT)
+        await hub.look()
+        assert values(hub, "a", "b") == ["3", "1"], "the change was under way, and is under what is reverted now"
+        await converge(hub, "a", "b")
+        world.repository.commit(version("4"))
+        world.repository.commit(version("5"), REVERT)
+        await hub.look()
+        assert values(hub, "a", "b") == ["5", "3"], "a change came in the same push"
+        await converge(hub, "a", "b")
+        world.repository.commit(version("6"), 'Reapply "words"\n\nThis reverts commit 0123456789abcdef.')
+        await hub.look()
+        assert values(hub, "a", "b") == ["6", "5"]
 
 
 async def test_a_release_on_its_way_downstream_is_not_made_faster_by_a_revert_upstream(world: World) -> None:
