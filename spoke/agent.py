@@ -29,6 +29,7 @@ from spoke.kube.client import KubeClient, connect
 from spoke.kube.discovery import Discovery
 from spoke.kube.errors import no_request_succeeds, passing
 from spoke.kube.jitter import spread
+from spoke.kube.pace import Pace
 from spoke.link import Handler
 from spoke.report.reporter import Reporter
 from spoke.state import BundleStore, Identity, StoredBundle
@@ -252,13 +253,14 @@ async def agent(
     prune_former_hub: bool = False,
     times: Times | None = None,
     late_seconds: float = LATE_SECONDS,
+    pace: Pace | None = None,
 ) -> AsyncIterator[Agent]:
     """Yield an agent for a cluster; `run` is to be run inside.
 
     Workloads that name no service account are applied as `service_account` of their namespace, if that is not empty.
     What another hub left in the cluster is deleted with `prune_former_hub` only.
     """
-    async with connect(access) as client, connect(access) as quick:
+    async with connect(access, pace=pace) as client, connect(access) as quick:
         yield Agent(
             client,
             quick,

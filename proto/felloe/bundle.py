@@ -288,18 +288,20 @@ def workload_to_proto(workload: Workload) -> pb.Workload:
             labels=dict(o.labels),
         ),
         variables=dict(workload.variables),
-        entries=[
-            pb.Entry(
-                id=object_id_to_proto(entry.id),
-                version=entry.version,
-                digest=entry.digest,
-                wave=entry.wave,
-                size=entry.size,
-                template=entry.template,
-                ignore=entry.ignore,
-            )
-            for entry in workload.entries
-        ],
+        entries=[entry_to_proto(entry) for entry in workload.entries],
+    )
+
+
+def entry_to_proto(entry: Entry) -> pb.Entry:
+    """Return the message of an entry."""
+    return pb.Entry(
+        id=object_id_to_proto(entry.id),
+        version=entry.version,
+        digest=entry.digest,
+        wave=entry.wave,
+        size=entry.size,
+        template=entry.template,
+        ignore=entry.ignore,
     )
 
 

@@ -164,6 +164,8 @@ class Step:
         unsure = self._context.inventories.unsure(self._workload.id)
         if not new and not changing and not unsure:
             return
+        if new or unsure:  # changes of objects that are there need not wait, see spoke.cluster.recorder
+            self._context.record.hurry()
         for identity in [identity for identity in new if identity[:2] == NAMESPACE]:
             there = await self._context.objects.exists(identity, new[identity].version)
             # One that changes hands stays one that we made.
@@ -176,7 +178,7 @@ class Step:
             service_account=self._context.service_account,
             parting=Parting.of(self._workload.options),
         )
-        if new or unsure:  # changes of objects that are there need not wait, see spoke.cluster.recorder
+        if new or unsure:
             await self._context.record.recorded()
         await self._context.inventories.write(draft)
         self._state.inventory = draft
@@ -219,8 +221,10 @@ class Step:
                 await self._apply(entry, resource, why, stranger)
             except FelloeError as error:
                 self.troubles.failed(entry.id, error)
+            done()
 
-        await bounded(one, todo)
+        with self._context.client.work(len(todo)) as done:
+            await bounded(one, todo)
 
     async def _apply(self, entry: Entry, resource: Resource, why: Why, stranger: Stranger | None) -> None:
         self.passed.discard(entry.id)

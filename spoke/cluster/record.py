@@ -23,6 +23,7 @@ from felloe.bundle import (
     Workload,
     bundle_from_proto,
     bundle_to_proto,
+    entry_to_proto,
     workload_from_proto,
     workload_id_to_proto,
     workload_to_proto,
@@ -175,8 +176,8 @@ def pieces(pack: Pack, blob: Callable[[Digest], bytes | None]) -> list[bytes]:
         data = blob(member.entry.digest)
         if data is None:
             raise BundleError(f"the spoke's disk has lost {member.entry.id}: it is asked for again")
-        said = workload_to_proto(Workload(member.workload.id, entries=(member.entry,))).entries[0]
-        message.objects.add(workload=workload_id_to_proto(member.workload.id), entry=said, data=data)
+        owner = workload_id_to_proto(member.workload.id)
+        message.objects.add(workload=owner, entry=entry_to_proto(member.entry), data=data)
     packed = zstandard.compress(message.SerializeToString())
     return [packed[start : start + PIECE_BYTES] for start in range(0, len(packed), PIECE_BYTES)]
 

@@ -46,6 +46,10 @@ Tell = Callable[[str, str], None]
 class Record(Protocol):
     """What is known of the desired state in the cluster."""
 
+    def hurry(self) -> None:
+        """Have the newest bundle recorded at once: somebody is about to wait for it."""
+        ...
+
     async def recorded(self) -> None:
         """Wait until the newest bundle is recorded in the cluster, or it is known that it won't be soon."""
         ...
@@ -118,11 +122,15 @@ class Recorder:
         self._number += 1
         self._changed.set()
 
+    def hurry(self) -> None:
+        """Write the bundle that is the newest now at once, for somebody is about to wait for it."""
+        if self._done < self._number:
+            self._awaited.set()
+
     async def recorded(self) -> None:
         """Wait until the bundle that is the newest now is recorded, or it is known that it won't be soon."""
         number = self._number
-        if self._done < number:
-            self._awaited.set()
+        self.hurry()
         try:
             async with asyncio.timeout(_LONGEST_WAIT_SECONDS):
                 while self._done < number:
@@ -133,6 +141,9 @@ class Recorder:
     async def run(self) -> None:
         """Write until cancelled; what is there is looked at anew."""
         self._uids = None
+        if self._wanted is None:
+            with suppress(FelloeError):  # asked again, and told, when there is something to write
+                await self._survey()  # the first bundle need not wait for that
         while True:
             await self._changed.wait()
             self._changed.clear()

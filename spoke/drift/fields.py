@@ -140,14 +140,17 @@ def _by_hand(metadata: Json) -> list[_Taken]:
     Unlike there, ``kubectl rollout restart`` is left alone: undoing it would restart everything once more. As there,
     nothing is taken over with ``ssa: Merge``.
     """
-    if policy(metadata).merged:
+    entries = [
+        entry
+        for entry in _entries(metadata)
+        if not entry.get("subresource") and _succeeded(str(entry.get("manager") or ""))
+    ]
+    if not entries or policy(metadata).merged:
         return []
     own = _own(metadata)
     ours = mapping(own.get("fieldsV1")) if own else {}
     found = []
-    for entry in _entries(metadata):
-        if entry.get("subresource") or not _succeeded(str(entry.get("manager") or "")):
-            continue
+    for entry in entries:
         fields, rest = _parted(mapping(entry.get("fieldsV1")), ours)
         if fields:
             found.append(_Taken(entry, fields, rest))

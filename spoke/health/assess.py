@@ -25,6 +25,8 @@ def assess(obj: Mapping[str, object], now: datetime | None = None) -> Health:
     `now` (with a time zone) is needed for one rule only: a pod that can't be scheduled is FAILED once it is 15 seconds
     old. Without it such a pod stays IN_PROGRESS.
     """
+    if _only_exists(obj):
+        return _EXISTS
     seen = snapshot(obj)
     verdict = _before_any_rule(seen) or _standard_conditions(seen)
     if verdict:
@@ -90,8 +92,21 @@ def _any_kind(obj: Snapshot) -> Health:
     return current("it exists, and its kind reports no readiness")
 
 
+_EXISTS: Final = current("it exists")
+
+
 def _always(_: Snapshot) -> Health:
-    return current("it exists")
+    return _EXISTS
+
+
+def _only_exists(obj: Mapping[str, object]) -> bool:
+    """Return whether there is nothing to judge: most of what there is are ConfigMaps and Secrets, by the thousand."""
+    metadata = obj.get("metadata")
+    if "status" in obj or not isinstance(metadata, dict):
+        return False
+    if metadata.get("deletionTimestamp") is not None or metadata.get("generation") is not None:
+        return False
+    return obj.get("apiVersion") == "v1" and obj.get("kind") in ("ConfigMap", "Secret")
 
 
 _RULES: Final[Mapping[tuple[str, str], Rule]] = MappingProxyType(

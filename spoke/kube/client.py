@@ -13,7 +13,7 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
@@ -43,7 +43,9 @@ USER_AGENT: Final = f"felloe-spoke/{__version__}"
 METADATA_ONLY: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
 METADATA_LIST: Final = METADATA_ONLY.replace("PartialObjectMetadata;", "PartialObjectMetadataList;")
 _OURS: Final = urlencode({"fieldManager": FIELD_MANAGER})
-_APPLY: Final = urlencode({"fieldManager": FIELD_MANAGER, "force": "true"})
+# Field validation would have the API server parse each manifest once more, to warn of keys that stand in it twice; what
+# orjson writes has none, and a field that is not in the schema is refused by server-side apply itself.
+_APPLY: Final = urlencode({"fieldManager": FIELD_MANAGER, "force": "true", "fieldValidation": "Ignore"})
 # The API server itself gives up after 60 s, and says so.
 _TIMEOUT_SECONDS: Final = 65.0
 _SILENT_SECONDS: Final = 180.0
@@ -85,13 +87,15 @@ def decode(body: bytes) -> Json:
 
 
 @asynccontextmanager
-async def connect(access: Access, silent_seconds: float = _SILENT_SECONDS) -> AsyncIterator[KubeClient]:
+async def connect(
+    access: Access, silent_seconds: float = _SILENT_SECONDS, pace: Pace | None = None
+) -> AsyncIterator[KubeClient]:
     """Yield a client for `access`; its connections are opened when they are needed and closed at the end.
 
     A watch in which nothing arrives for `silent_seconds` is taken to be broken.
     """
     connections = Connections(access.server, lambda: access.tls_name)
-    client = KubeClient(access, connections, Pace(), silent_seconds)
+    client = KubeClient(access, connections, pace or Pace(), silent_seconds)
     try:
         yield client
     finally:
@@ -133,6 +137,13 @@ class KubeClient:
     def user(self) -> str:
         """Return whom its requests impersonate; empty for the spoke itself."""
         return self._user
+
+    def work(self, requests: int) -> AbstractContextManager[Callable[[], None]]:
+        """Take it that about so many requests are made in this context; what it gives is called as each is done.
+
+        What is much is done more gently than what is little, see spoke.kube.pace.
+        """
+        return self._pace.work(requests)
 
     @property
     def server(self) -> str:

@@ -5,7 +5,11 @@ beside it tells how much of the delay is our own doing: while it is little, more
 fewer; when the API server refuses or gives up (429, 503, 504, no answer), half as many. This is TCP's way (slow start,
 additive increase, multiplicative decrease) with delay as its signal, as in TCP Vegas. What is compared with is measured
 anew every few seconds, with two requests at once for a moment, as BBR does it: where others keep an API server busy,
-that is not taken for our doing.
+that is not taken for our doing. Others feel the slow ones: of each round of requests the ninetieth percentile counts.
+
+What is done in a second or two is done briskly; what takes longer leaves more to others (ADR 9). A bucket says which:
+it holds the requests that may be made briskly, is filled again bit by bit, and work that is known to need more than is
+in it is done gently from its first request on.
 
 A request that takes longer than a second waits for something else, such as a webhook: it lets others by.
 """
@@ -15,19 +19,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from typing import Final
 
 MOST: Final = 32
 """How many requests run at once at most, watches apart."""
 
 _FEWEST: Final = 2
-_FIRST: Final = 6
-_ROUND: Final = 12
 _MEASURED: Final = 10
-_LITTLE: Final = 3.0
-_MUCH: Final = 4.5
 _SHRINK: Final = 0.8
 _GOOD_SECONDS: Final = 5.0
 _IDLE_SECONDS: Final = 30.0
@@ -35,12 +36,41 @@ _KINDS_AT_MOST: Final = 200
 _LETS_BY_SECONDS: Final = 1.0
 
 
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How much room is taken: `first` requests at once to begin with, and then by the delay of rounds of requests.
+
+    Below `little` times what they take alone more requests run at once, above `much` times fewer. The longer the
+    `round`, the less by chance.
+    """
+
+    first: int
+    little: float
+    much: float
+    round: int
+
+
+@dataclass(frozen=True, slots=True)
+class Manners:
+    """How requests are made: the first `burst` of them briskly, and `refill` more a second; the others gently."""
+
+    brisk: Manner = Manner(first=6, little=5.0, much=8.0, round=12)
+    gentle: Manner = Manner(first=3, little=1.7, much=2.4, round=32)
+    burst: float = 1500.0
+    refill: float = 25.0
+
+
 class Pace:
     """Learns from how requests fare how many should run at once. `limit` is that number."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic, manners: Manners | None = None) -> None:
         self._clock = clock
-        self._limit = float(_FIRST)
+        self._manners = manners or Manners()
+        self._manner = self._manners.brisk
+        self._left = 0
+        self._bucket = self._manners.burst
+        self._filled_at = clock()
+        self._limit = float(self._manner.first)
         self._starting = True
         self._alone: dict[str, float] = {}
         self._round: list[float] = []
@@ -54,16 +84,36 @@ class Pace:
         """Return how many requests may run at once."""
         return _FEWEST if self._measuring else int(self._limit)
 
+    @contextmanager
+    def work(self, requests: int) -> Iterator[Callable[[], None]]:
+        """Take it that so many requests, or some more, are to be made; what is yielded is called as each is done."""
+        left = requests
+
+        def done() -> None:
+            nonlocal left
+            if left:
+                left -= 1
+                self._left -= 1
+
+        self._left += requests
+        self._choose()
+        try:
+            yield done
+        finally:
+            self._left -= left
+
     def wants(self) -> None:
         """Take it that a request has to wait: the limit is what holds us back."""
         self._wanted_more = True
         if self._clock() - self._answered_at > _IDLE_SECONDS and not self._measuring:
-            self._limit, self._starting = min(self._limit, float(_FIRST)), True
+            self._limit, self._starting = min(self._limit, float(self._manner.first)), True
             self._measure()
 
     def answered(self, what: str, seconds: float) -> None:
         """Take how long a request took; only requests of the same kind (`what`) are compared."""
         now = self._answered_at = self._clock()
+        self._bucket -= 1.0
+        self._choose()
         if now - seconds < self._since:
             return  # it began when more or fewer were let through
         if self._measuring:
@@ -73,8 +123,8 @@ class Pace:
                 self._compare_with_this()
         elif what in self._alone:
             self._round.append(seconds / max(self._alone[what], 1e-6))
-            if len(self._round) >= max(_ROUND, self.limit):
-                self._judge(_median(self._round))
+            if len(self._round) >= max(self._manner.round, self.limit):
+                self._judge(_at(self._round, 0.9))
             elif now - self._measured_at > _GOOD_SECONDS:
                 self._measure()
         else:
@@ -91,6 +141,19 @@ class Pace:
         self._starting = False
         self._change(self._limit / 2)
 
+    def _choose(self) -> None:
+        """Choose the manner that what is left to do, and what was done of late, ask for."""
+        now, manners = self._clock(), self._manners
+        self._bucket = min(manners.burst, max(0.0, self._bucket) + (now - self._filled_at) * manners.refill)
+        self._filled_at = now
+        # Once gentle it takes more than a drop to be brisk again.
+        needed = self._left + (1.0 if self._manner is manners.brisk else manners.burst / 10)
+        manner = manners.brisk if needed <= self._bucket else manners.gentle
+        if manner is not self._manner:
+            self._manner, self._starting = manner, True
+            first = float(manner.first)
+            self._change(min(self._limit, first) if manner is manners.gentle else max(self._limit, first))
+
     def _measure(self) -> None:
         """Let next to nothing through for a moment."""
         self._measuring = True
@@ -102,19 +165,19 @@ class Pace:
     def _compare_with_this(self) -> None:
         if len(self._alone) > _KINDS_AT_MOST:
             self._alone.clear()
-        self._alone |= {what: _median(seconds) for what, seconds in self._measured.items()}
+        self._alone |= {what: _at(seconds, 0.5) for what, seconds in self._measured.items()}
         self._measuring = False
         self._count = 0
         self._since = self._measured_at = self._clock()
 
     def _judge(self, delay: float) -> None:
-        if delay > _MUCH:
+        if delay > self._manner.much:
             self._starting = False
             self._change(self._limit * _SHRINK)
-        elif delay < _LITTLE and self._wanted_more:
+        elif delay < self._manner.little and self._wanted_more:
             self._change(self._limit * 1.5 if self._starting else self._limit + 1)
         else:
-            self._starting = self._starting and delay < _LITTLE
+            self._starting = self._starting and delay < self._manner.little
             self._round.clear()
         self._wanted_more = False
 
@@ -125,9 +188,9 @@ class Pace:
             self._since = self._clock()
 
 
-def _median(values: list[float]) -> float:
+def _at(values: list[float], share: float) -> float:
     # The statistics module brings decimal and fractions along, which a spoke has no other use for.
-    return sorted(values)[len(values) // 2]
+    return sorted(values)[int(len(values) * share)]
 
 
 class Gate:

@@ -23,7 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         match options.command:
             case "binaries":
-                for name, path in ensure(options.names or CATALOGUE).items():
+                tested_with = [name for name, program in CATALOGUE.items() if not program.for_bench]
+                for name, path in ensure(options.names or tested_with).items():
                     print(f"{name}\t{path}")
             case "up":
                 ensure([*BASE_BINARIES, *(NODE_BINARIES if options.nodes else ())])
@@ -84,7 +85,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.cluster", description="Real control planes on loopback.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     binaries = commands.add_parser("binaries", help="build what is missing and print where the programs are")
-    binaries.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(CATALOGUE)} (default: all)")
+    binaries.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"of {', '.join(CATALOGUE)} (default: what tests need)"
+    )
     for name, text in (
         ("up", "start clusters in the background and print their kubeconfigs"),
         ("supervise", "hold clusters in the foreground until interrupted ('up' runs this)"),

@@ -13,6 +13,7 @@ from spoke.adopt import Adoption
 from spoke.agent import Agent, agent
 from spoke.cluster.lease import Times
 from spoke.kube.config import load_kubeconfig
+from spoke.kube.pace import Pace
 from spoke.report.reporter import Reporter
 from spoke.state import BundleStore, Identity, StoredBundle
 from tests.cluster.controlplane import ControlPlane
@@ -142,6 +143,7 @@ async def running(
     prune_former_hub: bool = False,
     times: Times | None = None,
     late_seconds: float = 2.0,
+    pace: Pace | None = None,
 ) -> AsyncIterator[Spoke]:
     """Run a spoke on a state folder for as long as the context."""
     store = BundleStore(state)
@@ -154,6 +156,7 @@ async def running(
             prune_former_hub=prune_former_hub,
             times=times,
             late_seconds=late_seconds,
+            pace=pace,
         ) as core:
             spoke = Spoke(core, store)
             tasks = [asyncio.create_task(core.run()), asyncio.create_task(spoke.listen())]

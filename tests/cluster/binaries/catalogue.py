@@ -17,7 +17,10 @@ MODULES = Path(__file__).parent
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """One program: its Go module here, its package, and which module's version it is to call its own."""
+    """One program: its Go module here, its package, and which module's version it is to call its own.
+
+    One that is `for_bench` alone is built only when somebody asks for it by its name.
+    """
 
     name: str
     module: str
@@ -26,6 +29,7 @@ class Program:
     version_variables: tuple[str, ...] = ()
     kubebuilder: bool = False
     files: tuple[str, ...] = ()
+    for_bench: bool = False
 
     def target(self, folder: Path) -> Target:
         """Return what to build, and where below `folder` it goes: the same sources have the same place."""
@@ -67,15 +71,16 @@ def _key(module: Path) -> str:
     return f"{module.name}-{digest.hexdigest()[:16]}"
 
 
-def _kubernetes(name: str) -> Program:
+def _kubernetes(name: str, module: str = "controlplane", *, for_bench: bool = False) -> Program:
     return Program(
         name,
-        "controlplane",
+        module,
         f"k8s.io/kubernetes/cmd/{name}",
         versioned_by="k8s.io/kubernetes",
         # Without these a server calls itself v0.0.0-master, and clients that look at /version would misjudge it.
         version_variables=("k8s.io/component-base/version.gitVersion", "k8s.io/client-go/pkg/version.gitVersion"),
         kubebuilder=True,
+        for_bench=for_bench,
     )
 
 
@@ -92,6 +97,7 @@ CATALOGUE = {
         _kubernetes("kube-apiserver"),
         _kubernetes("kube-controller-manager"),
         _kubernetes("kube-scheduler"),
+        _kubernetes("kubectl", "kubectl", for_bench=True),
         Program("kwok", "kwok", "sigs.k8s.io/kwok/cmd/kwok", versioned_by="sigs.k8s.io/kwok"),
         Program(
             "kustomize",

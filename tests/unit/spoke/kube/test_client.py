@@ -23,7 +23,11 @@ from tests.spoke.apiserver import serving, status
 async def test_an_apply_says_who_we_are_and_takes_over() -> None:
     async def handler(request: web.Request) -> web.Response:
         assert request.method == "PATCH"
-        assert dict(request.query) == {"fieldManager": "felloe", "force": "true"}
+        assert dict(request.query) == {
+            "fieldManager": "felloe",
+            "force": "true",
+            "fieldValidation": "Ignore",
+        }
         assert request.headers["Content-Type"] == "application/apply-patch+yaml"
         assert request.headers["Authorization"] == "Bearer secret"
         assert request.headers["User-Agent"].startswith("felloe-spoke/")

@@ -41,7 +41,7 @@ def test_a_server_that_becomes_busy_is_given_less_and_more_again_later() -> None
     before = server.pace.limit
     server.at_once = 1
     server.serve(600)
-    assert server.pace.limit <= 10
+    assert server.pace.limit <= 16
     server.at_once = 20
     server.serve(2000)
     assert server.pace.limit >= before / 2
@@ -65,6 +65,60 @@ def test_slow_kinds_are_compared_with_themselves() -> None:
         server.serve(5)
         server.pace.answered("PATCH slowpokes", 2.0)
     assert server.pace.limit == MOST
+
+
+def test_much_work_is_done_more_gently_than_little_from_its_beginning_on() -> None:
+    little, much = Server(at_once=4), Server(at_once=4)
+    with little.pace.work(1000), much.pace.work(5000):
+        assert much.pace.limit <= little.pace.limit
+        little.serve(600)
+        much.serve(600)
+    assert much.pace.limit <= 9 < 15 <= little.pace.limit
+
+
+def test_work_of_many_parts_counts_as_one() -> None:
+    server = Server(at_once=4)
+    with server.pace.work(1000), server.pace.work(1000):
+        server.serve(600)
+    assert server.pace.limit <= 9
+
+
+def test_what_is_done_of_a_work_is_left_to_do_no_more() -> None:
+    server = Server(at_once=4)
+    with server.pace.work(2000) as done:
+        for _ in range(1500):
+            done()
+        server.now += 60.0
+        server.serve(300)
+        assert server.pace.limit >= 12
+
+
+def test_one_small_work_after_another_is_gentle_in_the_end_and_brisk_after_a_rest() -> None:
+    server = Server(at_once=4)
+    for _ in range(10):
+        with server.pace.work(300):
+            server.serve(300)
+    assert server.pace.limit <= 9
+    server.now += 60.0
+    server.serve(300)
+    assert server.pace.limit >= 12
+
+
+def test_a_fast_server_is_given_all_for_much_work_too() -> None:
+    server = Server(at_once=1000)
+    with server.pace.work(5000):
+        server.serve(3000)
+    assert server.pace.limit == MOST
+
+
+def test_the_slow_ones_of_a_round_count() -> None:
+    server = Server(at_once=1000)
+    server.serve(100)
+    for number in range(600):
+        server.now += 0.020
+        server.pace.wants()
+        server.pace.answered("PATCH configmaps", 0.020 if number % 5 == 0 else 0.002)
+    assert server.pace.limit < 6
 
 
 def test_what_nobody_waits_for_does_not_grow() -> None:
