@@ -28,6 +28,7 @@ from bench.figures import say
 from bench.prober import probing
 from bench.sync import Span, first_sync
 from bench.weights import OTHERS, SPOKE, Weights, weights
+from felloe.labels import SYSTEM_NAMESPACE
 from tests.cluster import binaries
 from tests.cluster.controlplane import ControlPlane
 from tests.fleet.manifests import config_map, namespace
@@ -124,6 +125,10 @@ class _Bench:
         core = kubernetes.client.CoreV1Api(self._cluster.client())
         if any(each.metadata and each.metadata.name == name for each in core.list_namespace().items):
             core.delete_collection_namespaced_config_map(name)
+        if any(each.metadata and each.metadata.name == SYSTEM_NAMESPACE for each in core.list_namespace().items):
+            # What the next spoke, which begins with another bundle, would take for its own past, and take down.
+            core.delete_collection_namespaced_config_map(SYSTEM_NAMESPACE)
+            core.delete_collection_namespaced_secret(SYSTEM_NAMESPACE)
         return span
 
     def _nothing(self, _: str) -> Span:
