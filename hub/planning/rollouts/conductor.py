@@ -16,48 +16,37 @@ from types import MappingProxyType
 from typing import Final
 
 from hub.audit import policy
-from hub.fleet import Fleet
 from hub.fleet.strategy import Gate, Promotion, Strategy
 from hub.gates.asking import Asked, Question
 from hub.planning.commits import Commits
 from hub.planning.history import Passage
 from hub.planning.releases import Releases
 from hub.planning.resolving import Round
+from hub.planning.rollouts.beginnings import UNKNOWN_PAUSE, Beginnings
 from hub.planning.rollouts.git_promotion import Promotions, promotions_in_git
 from hub.planning.rollouts.membership import Look, Membership
 from hub.planning.rollouts.milestones import chronological, milestones
 from hub.planning.rollouts.parties import Chronicle, Gates
 from hub.planning.rollouts.records import Records, TrackRecord
-from hub.planning.rollouts.tracks import Course, course, stands_alone, upstream_first
+from hub.planning.rollouts.tracks import Course, clusters_by_track, course, standing_still, upstream_first
 from hub.promoting.model import Outcome, State, Wanted
 from hub.rollout import (
     Promoted,
     advance,
     observe,
     promote,
-    succeed,
 )
 from hub.rollout.model import GateResult, Member, Phase, Release, RolloutState, Step, Track
-from hub.rollout.stages import listed
 from hub.status.rollouts import RolloutFacts
 from hub.targeting import ClusterPlan
 from hub.targeting.holding import Held
 from hub.targeting.plan import NOTHING, Slice
-
-_UNKNOWN_PAUSE: Final = 60.0
-"""Seconds until a look at what a release that can't be planned now would be."""
-
-_PENDING_PAUSE: Final = 5.0
-"""Seconds until a look at what was still being fetched at the last one."""
 
 NONE_UNKNOWN: Final[Mapping[str, str]] = MappingProxyType({})
 """Every cluster can be planned."""
 
 DEFAULT_STRATEGY: Final = "default"
 """How the strategy of a track for which Git names none is called."""
-
-_SETTLED: Final = frozenset((Phase.COMPLETE, Phase.ABORTED))
-"""Phases in which nobody who has nothing of a unit is to get it back."""
 
 HeldUnits = Mapping[str, Mapping[str, Held]]
 """By cluster and unit, what is to be otherwise than by the newest release."""
@@ -96,6 +85,7 @@ class Conductor:
         self._records = records
         self._releases = releases
         self._membership = membership
+        self._beginnings = Beginnings(releases, membership)
         self._gates = gates
         self._promotions = promotions
         self._chronicle = chronicle
@@ -180,8 +170,9 @@ class Conductor:
     async def _all(self, look: Look) -> list[RolloutFacts]:
         fleet = look.this.in_force.fleet
         self._went_by = None
-        clusters = self._clusters_by_track(fleet, look.plans)
-        stuck = self._stuck(look.unknown)
+        states = {track: each.state for track, each in self._records.all.items()}
+        clusters = clusters_by_track(fleet, look.plans, states, self._membership.given)
+        stuck = standing_still(states, look.unknown)
         for track in stuck:
             clusters.setdefault(track, [])
         found: dict[Track, _Seen] = {}
@@ -249,46 +240,6 @@ class Conductor:
                 moved = True
         return moved
 
-    def _clusters_by_track(self, fleet: Fleet, plans: Mapping[str, ClusterPlan]) -> dict[Track, list[str]]:
-        """Return the clusters of each track: those that have its unit, are to have it, or lose it by its rollout."""
-        if not (
-            fleet.strategies or self._records.all or any(each.promotes_from for each in fleet.environments.values())
-        ):
-            return {}
-        alone = {name for name in fleet.environments if stands_alone(fleet, name)}
-        found: dict[Track, list[str]] = {}
-        leaving: dict[str, set[str]] = {}
-        for track, record in self._records.all.items():
-            if record.state is not None and record.state.phase not in _SETTLED:
-                for cluster in record.state.assigned:
-                    leaving.setdefault(cluster, set()).add(track.unit)
-        for cluster, plan in plans.items():
-            environment = plan.environment if plan.environment in alone else ""
-            units = plan.slices.keys() | self._membership.given(cluster).keys() | leaving.get(cluster, set())
-            for unit in units:
-                track = Track(unit, environment)
-                if not environment and alone:
-                    track = self._left(track, cluster, alone)
-                found.setdefault(track, []).append(cluster)
-        return found
-
-    def _left(self, track: Track, cluster: str, alone: Collection[str]) -> Track:
-        """Return the track that a cluster goes on with which is in no environment now: the one that it is to leave."""
-        for environment in alone:
-            former = self._records.all.get(Track(track.unit, environment))
-            if former is not None and former.state is not None and cluster in former.state.assigned:
-                return Track(track.unit, environment)
-        return track
-
-    def _stuck(self, unknown: Mapping[str, str]) -> frozenset[Track]:
-        """Return the tracks of which a cluster can't be planned: without it they would be judged by the others."""
-        states = ((track, record.state) for track, record in self._records.all.items() if unknown)
-        return frozenset(
-            track
-            for track, state in states
-            if state is None or not unknown.keys().isdisjoint(state.assigned.keys() | state.stage_of.keys())
-        )
-
     async def _still(self, track: Track, how: Course, clusters: Collection[str], look: Look) -> _Seen:
         """Leave a track as it is; `clusters` are those of it that can be planned."""
         own = replace(look, wake_at=None)
@@ -316,8 +267,8 @@ class Conductor:
             goal = promoted.release if how.promotion.git is None else goal
             if how.promotion.git is not None and how.upstream in self._records.all:
                 ready = promoted
-        state, unmade = await self._state(track, how, record.state, goal, clusters, own)
-        strategy = await self._strategy(track, how, record.state, state, clusters, own)
+        state, unmade = await self._beginnings.state(track, how, record.state, goal, clusters, own)
+        strategy = await self._beginnings.strategy(track, how, record.state, state, clusters, own)
         upcoming = look.newest.number if how.promotion is not None and goal < look.newest.number else 0
         if unmade:
             upcoming = goal
@@ -337,7 +288,7 @@ class Conductor:
             return await self._found(_Seen(tuple(clusters), how, facts, ready=ready), (), own)
         members, targets = await self._members(track, state, clusters, own, seen)
         if len(members) != len(clusters):  # nobody can say whether they have it
-            own.wake(own.now + _UNKNOWN_PAUSE)
+            own.wake(own.now + UNKNOWN_PAUSE)
             unplanned = {name: self._membership.why_not(state.release, name) for name in {*clusters} - members.keys()}
             facts = replace(facts, members=list(members.values()), unplanned=unplanned)
             return await self._found(_Seen(tuple(clusters), how, facts, ready=ready), (), own)
@@ -435,89 +386,6 @@ class Conductor:
             state = replace(state, queue=tuple(each for each in state.queue if each != upstream_state.release))
         return replace(record, state=state, promotion=known), found
 
-    async def _state(
-        self,
-        track: Track,
-        how: Course,
-        state: RolloutState | None,
-        goal: int,
-        clusters: Collection[str],
-        look: Look,
-    ) -> tuple[RolloutState | None, str]:
-        """Return the state that goes for the release that it may go for; None where there is none yet.
-
-        Also why it does not go for `goal`, empty where it does: what a release is may not be known for some moments,
-        while something is fetched, or at all.
-        """
-        same, unmade = False, ""
-        if goal and (state is None or goal != state.release):
-            wanted = await self._membership.targets(track, goal, clusters, look)
-            if len(wanted) != len(clusters) or any(each.pending for each in wanted.values()):
-                look.wake(look.now + (_PENDING_PAUSE if len(wanted) == len(clusters) else _UNKNOWN_PAUSE))
-                missing = sorted({*clusters} - wanted.keys())
-                unmade = _unmade({name: self._membership.why_not(goal, name) for name in missing})
-                goal = 0
-            elif state is not None and state.release:
-                before = await self._membership.targets(track, state.release, clusters, look)
-                same = all(name in before and before[name].digest == wanted[name].digest for name in clusters)
-                bad = [name for name in clusters if wanted[name].unresolved and same and not before[name].unresolved]
-                if bad:
-                    goal = 0  # what it is shows when it can be made: until then it is nothing that anybody has
-                    unmade = _unmade({name: wanted[name].unresolved for name in bad})
-        if not goal and state is None:
-            return None, unmade
-        newer = goal and (state is None or goal != state.release)
-        strategy = await self._begins(track, how, state, goal, clusters, look) if newer else how.strategy
-        return succeed(state, goal, strategy, look.now, same=same), unmade
-
-    async def _begins(
-        self,
-        track: Track,
-        how: Course,
-        before: RolloutState | None,
-        number: int,
-        clusters: Collection[str],
-        look: Look,
-    ) -> Strategy:
-        """Return the strategy by which a release begins on a track that was at `before`.
-
-        That for reverts is for the way back alone: what was complete with nothing but reverts on top of it, or exactly
-        what was complete before. A revert brings along whatever else is new, and that goes the usual way.
-        """
-        strategy = how.begins(self._releases.known.get(number))
-        if strategy is not how.reverting or before is None:
-            return strategy
-        since = [self._releases.known.get(each) for each in range(before.release + 1, number + 1)]
-        only_reverts = bool(since) and all(each and each.reverts and each.alone for each in since)
-        if before.phase is Phase.COMPLETE and only_reverts:
-            return strategy
-        wanted = await self._membership.targets(track, number, clusters, look)
-        for proven in {before.base, before.former} - {0, number}:
-            there = await self._membership.targets(track, proven, clusters, look)
-            if all(name in there and there[name].digest == each.digest for name, each in wanted.items()):
-                return strategy
-        return how.strategy
-
-    async def _strategy(
-        self,
-        track: Track,
-        how: Course,
-        before: RolloutState | None,
-        state: RolloutState | None,
-        clusters: Collection[str],
-        look: Look,
-    ) -> Strategy:
-        """Return the strategy of a rollout, which may have begun just now."""
-        if state is None:
-            return how.strategy
-        release = self._releases.known.get(state.release)
-        begun = before is None or before.began_at != state.began_at
-        return (
-            await self._begins(track, how, before, state.release, clusters, look)
-            if begun
-            else how.goes_on(state, release)
-        )
-
     async def _hold_back(self, seen: _Seen, look: Look) -> None:
         """Note which clusters are to have something else of a unit than the newest release has."""
         track, state = seen.facts.track, seen.facts.state
@@ -540,12 +408,6 @@ def _gate(strategy: Strategy, stage: str, name: str) -> Gate | None:
         if each.name == stage:
             return next((gate for gate in each.gates if gate.name == name), None)
     return None
-
-
-def _unmade(why: Mapping[str, str]) -> str:
-    """Say why a release does not begin: for which clusters it can't be made, and of the first one, why."""
-    first = next(iter(why), "")
-    return f"it can't be made for {listed(list(why))}: {first}: {why[first]}" if first else ""
 
 
 def _known(state: RolloutState, stage: str, gate: str) -> GateResult | None:

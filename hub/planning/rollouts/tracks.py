@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from hub.fleet import Fleet
 from hub.fleet.strategy import EVERYWHERE_AT_ONCE, Promotion, Strategy
-from hub.rollout.model import SYNC_UNIT, Release, RolloutState, Track
+from hub.rollout.model import SYNC_UNIT, Phase, Release, RolloutState, Track
+from hub.targeting import ClusterPlan
 from hub.targeting.plan import PLACEMENT_ORIGIN
+
+States = Mapping[Track, RolloutState | None]
+"""How far each track is that there is, None where nothing has begun."""
+
+_SETTLED: Final = frozenset((Phase.COMPLETE, Phase.ABORTED))
+"""Phases in which nobody who has nothing of a unit is to get it back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +81,42 @@ def upstream_first(tracks: Iterable[Track], fleet: Fleet) -> list[Track]:
     return sorted(tracks, key=lambda track: (depth.get(track.environment, 0), track))
 
 
+def clusters_by_track(
+    fleet: Fleet, plans: Mapping[str, ClusterPlan], states: States, given: Callable[[str], Mapping[str, object]]
+) -> dict[Track, list[str]]:
+    """Return the clusters of each track: those that have its unit, are to have it, or lose it by its rollout.
+
+    `given` tells which units a cluster was given.
+    """
+    if not (fleet.strategies or states or any(each.promotes_from for each in fleet.environments.values())):
+        return {}
+    alone = {name for name in fleet.environments if stands_alone(fleet, name)}
+    found: dict[Track, list[str]] = {}
+    leaving: dict[str, set[str]] = {}
+    for track, state in states.items():
+        if state is not None and state.phase not in _SETTLED:
+            for cluster in state.assigned:
+                leaving.setdefault(cluster, set()).add(track.unit)
+    for cluster, plan in plans.items():
+        environment = plan.environment if plan.environment in alone else ""
+        units = plan.slices.keys() | given(cluster).keys() | leaving.get(cluster, set())
+        for unit in units:
+            track = Track(unit, environment)
+            if not environment and alone:
+                track = _left(track, cluster, alone, states)
+            found.setdefault(track, []).append(cluster)
+    return found
+
+
+def standing_still(states: States, unknown: Mapping[str, str]) -> frozenset[Track]:
+    """Return the tracks of which a cluster can't be planned: without it they would be judged by the others."""
+    return frozenset(
+        track
+        for track, state in (states.items() if unknown else ())
+        if state is None or not unknown.keys().isdisjoint(state.assigned.keys() | state.stage_of.keys())
+    )
+
+
 def _ancestors(fleet: Fleet, name: str) -> Iterator[str]:
     seen = {name}
     while (found := fleet.environments.get(name)) and found.promotes_from:
@@ -88,3 +132,12 @@ def _rollout(fleet: Fleet, track: Track, remembered: str) -> str:
         return ""
     placement = fleet.placements.get(track.unit.removeprefix(PLACEMENT_ORIGIN))
     return placement.rollout if placement else remembered
+
+
+def _left(track: Track, cluster: str, alone: Collection[str], states: States) -> Track:
+    """Return the track that a cluster goes on with which is in no environment now: the one that it is to leave."""
+    for environment in alone:
+        former = states.get(Track(track.unit, environment))
+        if former is not None and cluster in former.assigned:
+            return Track(track.unit, environment)
+    return track
