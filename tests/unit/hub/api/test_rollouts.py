@@ -100,7 +100,9 @@ async def test_a_rollout_that_is_not_there(admin: httpx.AsyncClient) -> None:
 async def test_a_promotion(running: Served, admin: httpx.AsyncClient) -> None:
     body = {"track": "shop@production", "revision": "1234abcd", "reason": "tested"}
     assert (await admin.post("/api/v1/promotions", json=body)).status_code == 200
-    assert running.hub.calls == [("promote", "shop@production", "1234abcd", "admin", "tested")]
+    assert running.hub.calls == [("promote", "shop@production", "1234abcd", "admin", "tested", False)]
+    assert (await admin.post("/api/v1/promotions", json=body | {"skipSoak": True})).status_code == 200
+    assert running.hub.calls[-1][-1] is True
 
 
 @pytest.mark.parametrize(
@@ -110,9 +112,10 @@ async def test_a_promotion(running: Served, admin: httpx.AsyncClient) -> None:
         ({"track": "@production", "reason": "x"}, 422, "NAME@ENVIRONMENT"),
         ({"track": "shop@produktion", "reason": "x"}, 404, "there are: production"),
         ({"track": "shop@production"}, 422, "reason"),
+        ({"track": "shop@production", "reason": "x", "skipSoak": "yes"}, 422, "skipSoak: must be true or false"),
     ],
 )
-async def test_a_promotion_to_nowhere(
+async def test_a_promotion_that_can_not_be(
     admin: httpx.AsyncClient, running: Served, body: dict[str, object], code: int, says: str
 ) -> None:
     answer = await admin.post("/api/v1/promotions", json=body)

@@ -250,7 +250,8 @@ def test_a_status_says_where_why_and_who_is_not_done(hub: Threaded, felloe: Fell
     done = felloe("rollout", "status", NAME)
     assert done.code == 0, done.err
     assert re.search(r"^Release: +12, main@sha1:12 \"Scale up\" by ann$", done.out, re.MULTILINE)
-    assert re.search(r"^Message: +release 12: paused: 1 of 1 failed$", done.out, re.MULTILINE)
+    why = r"release 12: paused: 1 of 1 failed; a: not healthy after 15m"
+    assert re.search(rf"^Message: +{why}$", done.out, re.MULTILINE)
     assert re.search(r"a +canary +Failed +- +12 +not healthy after 15m", done.out)
     assert "xxxxxxxx" in done.out
     assert json.loads(felloe("rollout", "status", NAME, "-o", "json").out)["status"]["release"] == 12
