@@ -85,7 +85,7 @@ async def test_a_change_that_was_cut_short_and_taken_back_leaves_nothing_of_it(
 ) -> None:
     if admin.get("v1", "Namespace", BASE) is None:
         admin.create(namespace(BASE))
-    changed = ObjectId("", "ConfigMap", BASE, "cm-0")
+    changed = ObjectId("", "ConfigMap", BASE, "cm-3")
     before, after = ({changed: Want("a", value)} for value in (1, 2))
     async with proxying(cluster.kubeconfig) as proxy, Nursery.open(tmp_path) as nursery:
         kubeconfig = write_kubeconfig(tmp_path / "kubeconfig", proxy.url)
