@@ -53,6 +53,18 @@ class Fleet:
 
     def join(self, name: str, **labels: str) -> Spoke:
         """Let a cluster join with a fresh token, and wait until it is connected."""
+        spoke = self._begin_to_join(name, labels)
+        self._wait_until_connected(name)
+        return spoke
+
+    def join_all(self, labels: Mapping[str, Mapping[str, str]]) -> None:
+        """Let clusters join at the same time, and wait until all are connected."""
+        for name, own in labels.items():
+            self._begin_to_join(name, own)
+        for name in labels:
+            self._wait_until_connected(name)
+
+    def _begin_to_join(self, name: str, labels: Mapping[str, str]) -> Spoke:
         spoke = Spoke(
             self.keeper,
             self.folder / "spokes" / name,
@@ -62,12 +74,17 @@ class Fleet:
             self.environment,
         )
         self.spokes[name] = spoke.start()
-        eventually(lambda: self.is_connected(name), f"{name} is connected; its log:\n{spoke.process.tail()}")
         return spoke
+
+    def _wait_until_connected(self, name: str) -> None:
+        try:
+            eventually(lambda: self.is_connected(name), f"{name} is connected")
+        except AssertionError as error:
+            raise AssertionError(f"{error}; its log:\n{self.spokes[name].process.tail()}") from error
 
     def is_connected(self, name: str) -> bool:
         """Say whether the hub has a stream of a cluster."""
-        (cluster,) = self.hub.get("clusters", name)
+        (cluster,) = self.hub.ask("clusters", name=name)["items"]
         connected: bool = cluster["status"]["connected"]
         return connected
 

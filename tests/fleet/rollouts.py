@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -48,7 +47,8 @@ def versions(fleet: Fleet, *names: str) -> list[str]:
 
 
 def status(fleet: Fleet, name: str = "shop") -> Any:
-    return json.loads(fleet.hub.felloe("rollout", "status", name, "-o", "json"))["status"]
+    (found,) = fleet.hub.ask("rollouts", name=name)["items"]
+    return found["status"]
 
 
 def phase(fleet: Fleet, name: str = "shop") -> str:
