@@ -55,6 +55,18 @@ def phase(fleet: Fleet, name: str = "shop") -> str:
     return str(status(fleet, name)["phase"])
 
 
+def asked(fleet: Fleet, name: str = "shop") -> list[str]:
+    """The gates that are waited for now."""
+    stages = status(fleet, name)["stages"]
+    return [gate["name"] for stage in stages for gate in stage["gates"] if gate["verdict"] == "Waiting"]
+
+
+def approve(fleet: Fleet) -> None:
+    """Let the release through the gate of `APPROVED`, once that is asked."""
+    eventually(lambda: asked(fleet) == ["go"], "it waits for the gate")
+    steer(fleet, "approve")
+
+
 def steer(fleet: Fleet, act: str, name: str = "shop", *more: str) -> str:
     return fleet.hub.felloe("rollout", act, name, "--reason", "a test", *more, "--yes")
 
