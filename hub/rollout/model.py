@@ -189,6 +189,11 @@ class RolloutState:
         """Tell whether it has come to an end, good or bad."""
         return self.phase not in (Phase.PROGRESSING, Phase.PAUSED)
 
+    @property
+    def gives_way(self) -> bool:
+        """Tell whether a release that waits may have its turn: it is over, or paused by nobody (over failures)."""
+        return self.over or (self.phase is Phase.PAUSED and not self.who)
+
 
 @dataclass(frozen=True, slots=True)
 class Note:

@@ -39,8 +39,7 @@ def succeed(
 
 
 def _next_in_queue(state: RolloutState, strategy: Strategy, now: float) -> RolloutState:
-    stopped = state.phase is Phase.PAUSED and not state.who
-    if not state.queue or not (state.over or stopped):
+    if not state.queue or not state.gives_way:
         return state
     return _restarted(state, state.queue[0], state.queue[1:], strategy, now)
 

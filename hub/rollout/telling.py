@@ -9,10 +9,12 @@ from typing import Final
 from hub.fleet.strategy import Stage
 from hub.rollout.draft import Draft
 from hub.rollout.looking import View
-from hub.rollout.model import Member, Phase
+from hub.rollout.model import Health, Member, Phase
 from hub.rollout.windows import Shut, local
 
 _ENDS: Final = {Phase.FAILED: "the rollout failed", Phase.ABORTED: "it was aborted", Phase.UNDONE: "it was undone"}
+
+_NOT_BACK: Final = "it is offline, and has not said that it has release {} again; it goes back when it comes back"
 
 
 def clock(at: float) -> str:
@@ -79,10 +81,8 @@ def _ended(draft: Draft, members: Sequence[Member], why: str) -> None:
         number = draft.assigned.get(each.name)
         if number == draft.release:
             continue
-        gone = not each.online and each.on_target and number
-        draft.waits[each.name] = (
-            f"it is offline and has it yet; it goes back when it comes back: {why}" if gone else why
-        )
+        unsure = not each.online and number and (each.on_target or each.health is Health.PROGRESSING)
+        draft.waits[each.name] = f"{_NOT_BACK.format(number)}: {why}" if unsure else why
 
 
 def _open(draft: Draft, view: View, turn: str) -> None:

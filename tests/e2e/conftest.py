@@ -28,8 +28,7 @@ def fleet(empty_fleet: Fleet) -> Fleet:
     """The shop in dev, staging and production, applied and healthy everywhere."""
     empty_fleet.repository.commit(shop(empty_fleet.url), "the shop")
     empty_fleet.hub.start()
-    for name in ENVIRONMENTS:
-        empty_fleet.join(name, env=name)
+    empty_fleet.join_all({name: {"env": name} for name in ENVIRONMENTS})
     empty_fleet.hub.felloe("wait", "--for", "healthy", "--timeout", "2m", timeout=150)
     return empty_fleet
 
@@ -44,7 +43,6 @@ def fleet_of_four(
         careful = rollouts.rollout("careful", rollouts.CANARY, rollouts.REST)
         fleet.repository.commit(rollouts.files(fleet, careful) | rollouts.shop("0"), "the shop")
         fleet.hub.start()
-        for name, environment in rollouts.ENVIRONMENTS.items():
-            fleet.join(name, env=environment)
+        fleet.join_all({name: {"env": environment} for name, environment in rollouts.ENVIRONMENTS.items()})
         fleet.wait(fleet.repository.head, "healthy")
         yield fleet

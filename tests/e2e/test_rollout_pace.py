@@ -74,6 +74,7 @@ def commit(fleet: Fleet, changed: Mapping[str, str], message: str = "a change") 
 
 
 def test_a_window_that_is_shut_holds_a_rollout_until_a_commit_opens_it(fleet: Fleet) -> None:
+    before = versions(fleet)
     opens = (datetime.now(TOKYO) + timedelta(hours=6)).replace(minute=0, second=0, microsecond=0)
     window = {"schedule": f"0 {opens.hour} * * *", "duration": "1h", "timeZone": "Asia/Tokyo"}
     held = rollout("careful", CANARY | {"soak": "10m"}, REST, windows=[window])
@@ -85,7 +86,7 @@ def test_a_window_that_is_shut_holds_a_rollout_until_a_commit_opens_it(fleet: Fl
     assert "Urgent:    the shop is down" in shown
     assert shown.count("no window is open until") >= len(NAMES)
     assert f"stage canary: {says(fleet).partition('; ')[2]}" in fleet.hub.felloe("fleet")
-    assert versions(fleet) == ["0"] * 4
+    assert versions(fleet) == before
     opened = rollout("careful", CANARY | {"soak": "10m"}, REST)
     urgent = fleet.commit(files(fleet, opened), "Open the window\n\nFelloe-Urgent: the shop is down")
     eventually(lambda: versions(fleet) == ["2"] * 4, "all have it, without the soak")
@@ -97,12 +98,13 @@ def test_a_window_that_is_shut_holds_a_rollout_until_a_commit_opens_it(fleet: Fl
 
 
 def test_a_freeze_stops_a_rollout_between_its_stages(fleet: Fleet) -> None:
+    before = versions(fleet)
     today = datetime.now(TOKYO).date()
     first, last = today - timedelta(days=1), today + timedelta(days=1)
     freeze = {"first": f"{first}", "last": f"{last}", "timeZone": "Asia/Tokyo"}
     soaking = CANARY | {"soak": "10m"}
     commit(fleet, files(fleet, rollout("careful", soaking, REST)) | shop("3"))
-    eventually(lambda: versions(fleet) == ["3", "2", "2", "2"], "the canary has it")
+    eventually(lambda: versions(fleet) == ["3", *before[1:]], "the canary has it")
     commit(fleet, files(fleet, rollout("careful", soaking, REST, freezes=[freeze])))
     eventually(lambda: "canary soaks until" in says(fleet), "its soak goes on")
     fleet.hub.felloe("rollout", "skip-soak", "shop", "--reason", "seen", "--yes")
@@ -110,7 +112,7 @@ def test_a_freeze_stops_a_rollout_between_its_stages(fleet: Fleet) -> None:
     end = f"({last + timedelta(days=1):%a %Y-%m-%d} 00:00 in Asia/Tokyo)"
     assert f"frozen ({first} to {last}, Asia/Tokyo): clusters may move from" in says(fleet)
     assert says(fleet).endswith(end)
-    assert versions(fleet) == ["3", "2", "2", "2"]
+    assert versions(fleet) == ["3", *before[1:]]
     through(fleet, files(fleet, rollout("careful", soaking, REST)), "3")
 
 

@@ -53,29 +53,49 @@ class Fleet:
 
     def join(self, name: str, **labels: str) -> Spoke:
         """Let a cluster join with a fresh token, and wait until it is connected."""
+        spoke = self._begin_to_join(name, self.hub.token(name, **labels))
+        self._wait_until_connected(name)
+        return spoke
+
+    def join_all(self, labels: Mapping[str, Mapping[str, str]]) -> None:
+        """Let clusters join at the same time, and wait until all are connected."""
+        for name, own in labels.items():
+            self._begin_to_join(name, str(self.hub.post("tokens", {"cluster": name, "labels": dict(own)})["token"]))
+        for name in labels:
+            self._wait_until_connected(name)
+
+    def _begin_to_join(self, name: str, token: str) -> Spoke:
         spoke = Spoke(
             self.keeper,
             self.folder / "spokes" / name,
             self.hub.address,
             self.clusters[name].kubeconfig,
-            self.hub.token(name, **labels),
+            token,
             self.environment,
         )
         self.spokes[name] = spoke.start()
-        eventually(lambda: self.is_connected(name), f"{name} is connected; its log:\n{spoke.process.tail()}")
         return spoke
+
+    def _wait_until_connected(self, name: str) -> None:
+        try:
+            eventually(lambda: self.is_connected(name), f"{name} is connected")
+        except AssertionError as error:
+            raise AssertionError(f"{error}; its log:\n{self.spokes[name].process.tail()}") from error
 
     def is_connected(self, name: str) -> bool:
         """Say whether the hub has a stream of a cluster."""
-        (cluster,) = self.hub.get("clusters", name)
+        (cluster,) = self.hub.ask("clusters", name=name)["items"]
         connected: bool = cluster["status"]["connected"]
         return connected
 
     def commit(self, files: Mapping[str, str | bytes | None], message: str = "a change") -> str:
         """Commit, and have the hub look at once; return the commit."""
         sha = self.repository.commit(files, message)
-        self.hub.felloe("reconcile", "source", "fleet")
+        self._look()
         return sha
+
+    def _look(self) -> None:
+        self.hub.post("sources/felloe-system/fleet/reconcile", {})
 
     def announce(self) -> None:
         """Tell the hub of a push as a Git server does, by its webhook."""
@@ -100,13 +120,13 @@ class Fleet:
     def revert(self) -> str:
         """Undo the last commit by another one, and have the hub look at once; return the new commit."""
         sha = self.repository.revert()
-        self.hub.felloe("reconcile", "source", "fleet")
+        self._look()
         return sha
 
     def restore(self, commit: str) -> str:
         """Make the repository what it was at a commit, and have the hub look at once; return the new commit."""
         sha = self.repository.restore(commit)
-        self.hub.felloe("reconcile", "source", "fleet")
+        self._look()
         return sha
 
     def wait(self, revision: str, to: str = "applied") -> None:

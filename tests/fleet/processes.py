@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import ssl
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import httpx
+import yaml
 
 from tests.cluster.processes import Process, ProcessKeeper
 
@@ -18,7 +22,7 @@ Resource = dict[str, Any]
 
 
 class CommandError(AssertionError):
-    """The `felloe` command ended with another exit code than expected."""
+    """The `felloe` command ended with another exit code than expected, or the hub refused a request."""
 
 
 class Hub:
@@ -106,6 +110,33 @@ class Hub:
         answer = json.loads(self.felloe("get", kind, *arguments, "-o", "json"))
         items: list[Resource] = answer["items"] if answer["kind"] == "List" else [answer]
         return items
+
+    def ask(self, path: str, **params: str) -> Resource:
+        """Return what GET /api/v1/PATH answers an administrator: what is asked often costs no process each time."""
+        return self._request("GET", path, params=params)
+
+    def post(self, path: str, body: Mapping[str, object]) -> Resource:
+        """Return what POST /api/v1/PATH answers an administrator; CommandError where the hub says no."""
+        return self._request("POST", path, body=body)
+
+    def _request(
+        self, method: str, path: str, *, params: Mapping[str, str] | None = None, body: object = None
+    ) -> Resource:
+        credential = yaml.safe_load((self.data / "admin.yaml").read_text())
+        answer = httpx.request(
+            method,
+            f"{self.url}/api/v1/{path}",
+            params=params,
+            json=body,
+            headers={"Authorization": f"Bearer {credential['token']}"},
+            verify=ssl.create_default_context(cadata=credential["ca"]),
+            trust_env=False,
+            timeout=60.0,
+        )
+        if answer.is_error:
+            raise CommandError(f"{method} {path}: {answer.status_code}: {answer.text}\n{self.process.tail()}")
+        found: Resource = answer.json()
+        return found
 
     def workload(self, cluster: str, name: str) -> Resource:
         """Return one workload of one cluster; AssertionError where there is none or more than one."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -48,11 +47,24 @@ def versions(fleet: Fleet, *names: str) -> list[str]:
 
 
 def status(fleet: Fleet, name: str = "shop") -> Any:
-    return json.loads(fleet.hub.felloe("rollout", "status", name, "-o", "json"))["status"]
+    (found,) = fleet.hub.ask("rollouts", name=name)["items"]
+    return found["status"]
 
 
 def phase(fleet: Fleet, name: str = "shop") -> str:
     return str(status(fleet, name)["phase"])
+
+
+def asked(fleet: Fleet, name: str = "shop") -> list[str]:
+    """The gates that are waited for now."""
+    stages = status(fleet, name)["stages"]
+    return [gate["name"] for stage in stages for gate in stage["gates"] if gate["verdict"] == "Waiting"]
+
+
+def approve(fleet: Fleet) -> None:
+    """Let the release through the gate of `APPROVED`, once that is asked."""
+    eventually(lambda: asked(fleet) == ["go"], "it waits for the gate")
+    steer(fleet, "approve")
 
 
 def steer(fleet: Fleet, act: str, name: str = "shop", *more: str) -> str:

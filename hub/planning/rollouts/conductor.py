@@ -345,7 +345,7 @@ class Conductor:
                 self._chronicle.happened(track, step.state, release, note)
             self._records.save(track, replace(record, state=step.state))
         look.wake(step.wake_at)
-        if step.state.queue and step.state.over:
+        if step.state.queue and step.state.gives_way:
             look.wake(look.now)
         return step
 

@@ -221,6 +221,23 @@ def test_retry_of_one_that_was_rolled_back_begins_with_the_first_stage() -> None
     assert world.phase is Phase.COMPLETE
 
 
+def test_who_is_offline_when_all_go_back_is_told_until_it_is_back() -> None:
+    world = fleet([Stage("canary", clusters=("c",)), Stage("all", on_failure=OnFailure.ROLL_BACK)], "a", "b", "c")
+    world.broken = {("a", 2)}
+    world.step()
+    world.report()
+    world.step()
+    world.boxes["c"].online = False
+    world.boxes["b"].online = False
+    world.settle()
+    assert (world.phase, world.on(1)) == (Phase.FAILED, ["a", "b", "c"])
+    told = "it is offline, and has not said that it has release 1 again; it goes back when it comes back: the rollout"
+    assert [told in world.step().waits[name] for name in ("a", "b", "c")] == [False, True, True]
+    world.boxes["c"].online = True
+    world.settle()
+    assert told not in world.step().waits["c"]
+
+
 def test_undo_takes_it_back_everywhere_also_when_it_is_complete() -> None:
     world = under_way(OnNewRelease.SUPERSEDE)
     world.state = undo(state_of(world), who="jo", reason="broken", now=world.now)

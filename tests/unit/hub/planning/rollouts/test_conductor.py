@@ -80,6 +80,20 @@ async def test_a_failing_canary_stops_everything_and_undo_restores_it(world: Wor
         assert {"RolloutPaused", "RolloutUndone"} <= set(told)
 
 
+async def test_a_fix_in_the_queue_has_its_turn_when_what_it_fixes_fails(world: World) -> None:
+    world.repository.commit(shop(world, rollout("careful", onNewRelease="Queue")))
+    async with world.hub() as hub:
+        await fleet_of(hub, a={"canary": "yes"}, b={})
+        for number in ("2", "3"):
+            world.repository.commit(version(number))
+            await hub.look()
+        assert values(hub, "a", "b") == ["2", "1"]
+        hub.report("a", healthy=False)
+        await eventually(lambda: value(hub, "a") == "3")
+        await converge(hub, "a", "b")
+        assert values(hub, "a", "b") == ["3", "3"]
+
+
 async def test_a_policy_rolls_the_stage_back_by_itself(world: World) -> None:
     stages = [{**CANARY[0], "onFailure": "RollBack"}, CANARY[1]]
     world.repository.commit(shop(world, rollout("careful", stages)))
