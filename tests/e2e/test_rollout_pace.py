@@ -92,8 +92,8 @@ def test_a_window_that_is_shut_holds_a_rollout_until_a_commit_opens_it(fleet: Fl
     eventually(lambda: versions(fleet) == ["2"] * 4, "all have it, without the soak")
     eventually(lambda: phase(fleet) == "Complete", "it is complete")
     lines = fleet.hub.felloe("audit", "--action", "RolloutSoakSkipped", "-o", "json").splitlines()
-    skipped = [json.loads(line) for line in lines]
-    assert [(line["detail"]["stage"], line["revision"].endswith(urgent)) for line in skipped] == [("canary", True)]
+    skipped = [line for line in map(json.loads, lines) if line["revision"].endswith(urgent)]
+    assert [line["detail"]["stage"] for line in skipped] == ["canary"]
     assert "the shop is down" in skipped[0]["reason"]
 
 
