@@ -3,7 +3,8 @@
 A request outlives its client: in a queue, behind a slow webhook, in a load balancer. Where an object is known, a write
 names the version that it is about, and a late one is refused. What creates an object can name none: it may land when
 the object has another state by now, or is wanted no more. So for as long as that can be, objects that may have been
-on their way are applied again now and then, and those that are wanted no more stay in the inventory, looked for until
+on their way are applied again now and then (but none that somebody said to leave alone, nor a Job that has been and
+gone), and those that are wanted no more stay in the inventory, looked for until
 none can come any more. A deletion names the version too; what is wanted again gets another one (see `Objects.renew`).
 """
 
@@ -30,8 +31,8 @@ class Latecomers:
         self._clock = clock
         self._start = clock()
         self._since: dict[ObjectId, float] = {}
-        self._applied: dict[ObjectId, int] = {}
-        """How often an object was applied again."""
+        self._times: dict[ObjectId, int] = {}
+        """How often an object was applied again, or left as it is because it may not be."""
 
     def from_before(self, identities: Iterable[ObjectId]) -> None:
         """Take it that the spoke before us may have been making these."""
@@ -42,7 +43,7 @@ class Latecomers:
     def unanswered(self, identity: ObjectId) -> None:
         """Take it that we asked for an object just now and got no answer."""
         self._since[identity] = self._clock()
-        self._applied.pop(identity, None)
+        self._times.pop(identity, None)
 
     def expected(self, identity: ObjectId) -> bool:
         """Return whether an object may still be made, or made another one, by a request of before."""
@@ -57,21 +58,21 @@ class Latecomers:
         since = self._since.get(identity)
         if since is None:
             return None
-        return since + self._seconds * _SHARES[self._applied.get(identity, 0)]
+        return since + self._seconds * _SHARES[self._times.get(identity, 0)]
 
     def is_due(self, identity: ObjectId) -> bool:
         """Return whether an object is to be applied again now."""
         due = self.next(identity)
         return due is not None and self._clock() >= due
 
-    def applied(self, identity: ObjectId) -> None:
-        """Take it that an object was applied, with an answer."""
+    def looked_at(self, identity: ObjectId) -> None:
+        """Take it that an object was applied, with an answer, or found to be one that is left as it is."""
         now = self._clock()
         while (due := self.next(identity)) is not None and now >= due:
-            times = self._applied[identity] = self._applied.get(identity, 0) + 1
+            times = self._times[identity] = self._times.get(identity, 0) + 1
             if times == len(_SHARES):
                 self._forget(identity)
 
     def _forget(self, identity: ObjectId) -> None:
         self._since.pop(identity, None)
-        self._applied.pop(identity, None)
+        self._times.pop(identity, None)

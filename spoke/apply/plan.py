@@ -65,8 +65,10 @@ class Why(Enum):
         return self in (Why.MISSING, Why.DRIFTED, Why.TAKEN)
 
 
-def why_apply(key: bytes, item: Item | None, live: Live | None, owner: WorkloadId) -> Why | None:
-    """Return why an object has to be applied, None where it is as it should be.
+def why_apply(
+    key: bytes, item: Item | None, live: Live | None, owner: WorkloadId, *, again: bool = False
+) -> Why | None:
+    """Return why an object has to be applied, None where it is as it should be (unless it is to be applied `again`).
 
     An object that is being deleted is left alone until it is gone: applying it would change nothing. So is one that
     says so in Git or, whatever Git has by now, in the cluster; one that is made once is looked for only.
@@ -81,7 +83,9 @@ def why_apply(key: bytes, item: Item | None, live: Live | None, owner: WorkloadI
         return None
     if live.owner != owner:
         return Why.TAKEN
-    return Why.DRIFTED if live.fingerprint != item.fingerprint else None
+    if live.fingerprint != item.fingerprint:
+        return Why.DRIFTED
+    return Why.CHANGED if again else None
 
 
 def waves(entries: Iterable[Entry]) -> list[list[Entry]]:

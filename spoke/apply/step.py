@@ -91,13 +91,14 @@ class Step:
             self.troubles.drifted(identity, self._what(identity, why, self._context.live.get(identity)))
 
     def _difference(self, identity: ObjectId) -> Why | None:
-        if identity in self._context.live.doubtful or self._context.latecomers.is_due(identity):
+        if identity in self._context.live.doubtful:
             return Why.CHANGED
         why = why_apply(
             self._keys[identity],
             self._state.inventory.items.get(identity),
             self._context.live.get(identity),
             self._workload.id,
+            again=self._context.latecomers.is_due(identity),
         )
         return None if why is Why.MISSING and identity in self._state.expired else why
 
@@ -129,6 +130,7 @@ class Step:
             for entry in wave:
                 if entry.id in resources and self.why(entry.id) is None:
                     self.troubles.cleared(entry.id)
+                    self._context.latecomers.looked_at(entry.id)
             try:
                 await self._apply_all(todo)
             finally:
@@ -231,6 +233,7 @@ class Step:
         obj = self._desired(entry)
         if why is Why.MISSING and expires(obj):
             self._state.expired.add(entry.id)
+            self._context.latecomers.looked_at(entry.id)
             return
         says = policy(metadata_of(obj))
         self.troubles.annotated(entry.id, says)
@@ -257,7 +260,7 @@ class Step:
             )
         self._state.expired.discard(entry.id)
         self._unsure.discard(entry.id)
-        self._context.latecomers.applied(entry.id)
+        self._context.latecomers.looked_at(entry.id)
         self._write_down(entry, says, applied.live.fingerprint)
         self.troubles.cleared(entry.id)
         self._context.live.take(entry.id, applied.live)

@@ -36,6 +36,21 @@ def test_why_an_object_is_applied(item: Item | None, now: Live | None, why: Why 
     assert why_apply(b"key", item, now, APPS) is why
 
 
+@pytest.mark.parametrize(
+    ("item", "now", "why"),
+    [
+        (Item("v1", 3, b"key", b"f"), live(), Why.CHANGED),
+        (Item("v1", 3, b"key", b"f"), live(fingerprint=b"other"), Why.DRIFTED),
+        (Item("v1", 3, b"key", b"f"), None, Why.MISSING),
+        (Item("v1", 3, b"key", b"f", left_alone=True), live(), None),
+        (Item("v1", 3, b"key", b"f", once=True), live(), None),
+        (Item("v1", 3, b"key", b"f"), live(terminating=True), None),
+    ],
+)
+def test_what_is_left_alone_is_not_applied_again(item: Item, now: Live | None, why: Why | None) -> None:
+    assert why_apply(b"key", item, now, APPS, again=True) is why
+
+
 def config(name: str) -> ObjectId:
     return ObjectId("", "ConfigMap", "shop", name)
 
