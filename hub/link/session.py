@@ -104,6 +104,8 @@ class Session:
         self.hello: pb.Hello | None = None
         self.held: Digest | None = None
         """The root of the bundle that the spoke says it has."""
+        self._ahead = 0
+        """The generation that it has of this epoch: more than ours, where its cluster was removed and joined again."""
         self._store = store
         self._frames = frames
         self._listener = listener
@@ -186,12 +188,19 @@ class Session:
             raise ProtocolError(grpc.StatusCode.INVALID_ARGUMENT, f"the first credit is below {MIN_CREDIT} bytes")
         if hello.ByteSize() > _MAX_HELLO:  # it is kept for as long as the stream lasts
             raise ProtocolError(grpc.StatusCode.INVALID_ARGUMENT, f"a Hello of more than {_MAX_HELLO} bytes")
+        self._check_generation(hello.generation)
         self.hello = hello
         self._welcome = True
+        self._ahead = hello.generation if hello.epoch == epoch else 0
         self._on_credit(hello.credit)
         self.held = _root(hello.root) if hello.root else None
         self._learn(hello.facts)
         self._listener.connected(self.cluster, hello)
+
+    @staticmethod
+    def _check_generation(generation: int) -> None:
+        if generation >= _LARGEST_NUMBER:
+            raise ProtocolError(grpc.StatusCode.INVALID_ARGUMENT, f"there is no generation {generation}")
 
     def _on_credit(self, more: int) -> None:
         self._credit += more
@@ -211,8 +220,7 @@ class Session:
 
     def _on_ack(self, ack: pb.Ack) -> None:
         root = _root(ack.root)
-        if ack.generation > _LARGEST_NUMBER:
-            raise ProtocolError(grpc.StatusCode.INVALID_ARGUMENT, f"there is no generation {ack.generation}")
+        self._check_generation(ack.generation)
         self.held = root
         self._look = True
         if self._offered is not None:  # another root than the offered: it is offered again, against what is there
@@ -307,7 +315,9 @@ class Session:
         if self._offered is None and newest.root == self.held:
             return None
         self._stop()
-        return self._offer(newest)
+        if newest.generation <= self._ahead:  # the spoke would refuse it
+            newest = self._store.outrun(self.cluster, self._ahead)
+        return self._offer(newest) if newest is not None else None
 
     def _offer(self, newest: Desired) -> pb.HubMessage:
         self._offered = newest

@@ -102,6 +102,10 @@ class Store(Protocol):
         """Make it the cluster's newest desired state; the generation rises only where the root differs."""
         ...
 
+    def outrun(self, cluster: str, generation: int) -> Desired | None:
+        """Let the newest desired state of a cluster have a higher generation than this one, and return it."""
+        ...
+
     def move(self, cluster: str, revision: str) -> None:
         """Let the newest desired state of a cluster stand for another revision; all else stays."""
         ...

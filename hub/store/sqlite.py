@@ -240,6 +240,13 @@ class SqliteStore:
                 root,
             )
 
+    def outrun(self, cluster: str, generation: int) -> Desired | None:
+        """Let the newest desired state of a cluster have a higher generation than this one, and return it."""
+        self._db.write(
+            "UPDATE desired SET generation = ?2 + 1 WHERE cluster = ?1 AND generation <= ?2", cluster, generation
+        )
+        return self.desired(cluster)
+
     def move(self, cluster: str, revision: str) -> None:
         """Let the newest desired state of a cluster stand for another revision."""
         self._db.write("UPDATE desired SET revision = ? WHERE cluster = ?", revision, cluster)

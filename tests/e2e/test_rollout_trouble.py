@@ -39,6 +39,20 @@ def by(fleet: Fleet, *stages: Mapping[str, object]) -> dict[str, str]:
     return files(fleet, rollout("careful", CANARY, *stages))
 
 
+def test_clusters_that_are_put_out_in_the_middle_block_nobody(fleet: Fleet) -> None:
+    fleet.commit(by(fleet, APPROVED) | shop("1"))
+    eventually(lambda: versions(fleet) == ["1", "0", "0", "0"], "the canary has it")
+    fleet.hub.felloe("cluster", "revoke", "b", "--yes", "--reason", "stolen")
+    fleet.hub.felloe("cluster", "remove", "c", "--yes", "--reason", "gone")
+    approve(fleet)
+    eventually(lambda: phase(fleet) == "Complete", "nobody waits for them")
+    assert versions(fleet) == ["1", "0", "0", "1"], "they keep what they have"
+    for name in ("b", "c"):
+        fleet.spokes[name].stop()
+        fleet.join(name)
+    eventually(lambda: versions(fleet) == ["1"] * 4, "who joins again gets what the others have")
+
+
 def test_what_dies_in_its_turn_goes_on_and_an_undo_outlives_the_hub(fleet: Fleet) -> None:
     deliver(fleet, by(fleet, REST) | shop("2"), "2")
     fleet.clusters["b"].stop_apiserver(kill=True)

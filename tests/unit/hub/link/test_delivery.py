@@ -52,6 +52,24 @@ async def test_first_sync_then_a_delta(tmp_path: Path) -> None:
         assert (desired.acked_generation, desired.acked_root) == (3, empty.root)
 
 
+async def test_a_cluster_that_was_removed_and_joins_again_takes_what_it_is_given(tmp_path: Path) -> None:
+    async with running_hub(tmp_path / "hub") as hub:
+        spoke = Spoke(tmp_path / "spoke")
+        await spoke.join(hub, "dev")
+        for value in ("1", "2", "3"):
+            last = hub.publish("dev", {"a": value})
+        async with spoke.running():
+            await eventually(lambda: spoke.root == last.root)
+        hub.server.remove("dev")
+        await spoke.join(hub, "dev")
+        again = hub.publish("dev", {"a": "4"})
+        async with spoke.running():
+            await eventually(lambda: spoke.root == again.root)
+            newer = hub.publish("dev", {"a": "5"})
+            await eventually(lambda: spoke.root == newer.root)
+            await eventually(lambda: [generation for _, generation, _ in hub.listener.acks] == [3, 4, 5])
+
+
 async def test_a_delta_names_only_what_changed(tmp_path: Path) -> None:
     async with running_hub(tmp_path / "hub") as hub:
         spoke = Spoke(tmp_path / "spoke")

@@ -191,7 +191,10 @@ async def test_an_answer_that_nobody_takes_waits_at_the_spoke(tmp_path: Path) ->
         ([pb.SpokeMessage(answer_end=pb.AnswerEnd(id=9))], "an answer to query 9, which was never asked"),
         ([pb.SpokeMessage(answer=pb.Part(id=1, data=bytes(65_537)))], "a part of 65537 bytes"),
         ([pb.SpokeMessage(answer=pb.Part(id=1))], "a part of 0 bytes"),
-        ([pb.SpokeMessage(answer=pb.Part(id=1, data=bytes(60_000), whole=True))] * 6, "larger than its credit"),
+        (
+            [pb.SpokeMessage(answer=pb.Part(id=1, data=bytes(60_000), whole=True))] * (WINDOW // 60_000 + 1),
+            "larger than its credit",
+        ),
     ],
 )
 async def test_a_spoke_that_says_too_much_is_cut_off(tmp_path: Path, answers: list[pb.SpokeMessage], said: str) -> None:
