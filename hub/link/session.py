@@ -32,6 +32,8 @@ _MAX_FACTS: Final = 64 * 1024
 _MAX_HELLO: Final = 512 * 1024
 _LARGEST_NUMBER: Final = 2**63 - 1
 """What the store can keep."""
+_FURTHEST: Final = 2**62
+"""The generation up to which a spoke is believed that it is ahead: beyond are enough for whatever is published."""
 _MAX_REASON: Final = 4096
 _FIRST_RETRY: Final = 5.0
 _LAST_RETRY: Final = 300.0
@@ -191,7 +193,7 @@ class Session:
         self._check_generation(hello.generation)
         self.hello = hello
         self._welcome = True
-        self._ahead = hello.generation if hello.epoch == epoch else 0
+        self._ahead = hello.generation if hello.epoch == epoch and hello.generation <= _FURTHEST else 0
         self._on_credit(hello.credit)
         self.held = _root(hello.root) if hello.root else None
         self._learn(hello.facts)

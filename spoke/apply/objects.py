@@ -34,8 +34,6 @@ class Applied:
 
     live: Live
     created: bool
-    repeated: bool = False
-    """Whether it was asked for before without an answer, and so may be made again."""
 
 
 class Objects:
@@ -65,17 +63,23 @@ class Objects:
         """Make the fields of an object ours that those before us wrote."""
         await take_over(self._client, resource.path(identity.namespace, identity.name), stranger)
 
-    async def apply(self, identity: ObjectId, resource: Resource, manifest: Manifest, at: Mapping[str, str]) -> Applied:
+    async def apply(
+        self,
+        identity: ObjectId,
+        resource: Resource,
+        manifest: Manifest,
+        at: Mapping[str, str],
+        lost: Callable[[], None] | None = None,
+    ) -> Applied:
         """Server-side apply an object; what the API server answers is not taken into what is live yet.
 
         `at` are the uid and resourceVersion that it must have, empty where it may be made. What somebody owns by hand
-        is taken over, and goes where it is not in the manifest.
+        is taken over, and goes where it is not in the manifest. `lost` is called when a request got no answer.
         """
         accept = self._accept(resource)
         path = resource.path(identity.namespace, identity.name)
-        answer = await self._client.apply(path, manifest(at), accept=accept)
+        answer = await self._client.apply(path, manifest(at), accept=accept, lost=lost)
         obj, created = typed(answer.json(), resource), answer.created
-        repeated = answer.repeated
         metadata = metadata_of(obj)
         if not created and (managers := taken_over(metadata)) is not None:
             try:
@@ -85,7 +89,7 @@ class Objects:
             except KubernetesError as error:
                 if error.status not in (CONFLICT, NOT_FOUND):
                     raise  # else it changed meanwhile: the watch tells, and it is looked at again
-        return Applied(self._live.read(identity, obj).settled, created, repeated)
+        return Applied(self._live.read(identity, obj).settled, created)
 
     def _accept(self, resource: Resource) -> str:
         return METADATA_ONLY if metadata_only(resource, self._live) else "application/json"

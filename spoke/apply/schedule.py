@@ -73,8 +73,7 @@ class Schedule:
         self._prune_attempts = 0 if outcome.dropped else self._prune_attempts + 1
         self._prune_at = now + next_look(outcome.failures, self._prune_attempts, self._retry_interval)
 
-    @property
-    def next(self) -> float | None:
-        """Return when something is due next, None for never."""
-        moments = [*self._due.values(), *([self._prune_at] if self._prune_at else [])]
+    def next(self, *, prunes: bool = True) -> float | None:
+        """Return when something is due next, None for never; `prunes` says whether what was left behind counts."""
+        moments = [*self._due.values(), *([self._prune_at] if self._prune_at and prunes else [])]
         return min(moments) if moments else None

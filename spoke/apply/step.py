@@ -41,7 +41,7 @@ from spoke.drift.ignore import carried_over
 from spoke.drift.live import Live
 from spoke.kube.client import Json
 from spoke.kube.discovery import Resource
-from spoke.kube.errors import UnreachableError, is_another, no_request_succeeds, unanswered
+from spoke.kube.errors import UnreachableError, is_another, no_request_succeeds
 from spoke.kube.shapes import metadata_of
 
 if TYPE_CHECKING:
@@ -292,6 +292,7 @@ class Step:
         else:
             return False
         self.troubles.cleared(entry.id)
+        self._context.live.doubtful.discard(entry.id)
         _log.debug("event=LeftAlone workload=%s object=%r", self._workload.id, str(entry.id))
         return True
 
@@ -357,15 +358,11 @@ class Step:
         self._context.live.doubtful.add(entry.id)
         try:
             sent = partial(manifest, obj, self._workload.id)
-            applied = await self._context.objects.apply(entry.id, resource, sent, at)
+            lost = None if at else partial(self._context.latecomers.unanswered, entry.id)
+            return await self._context.objects.apply(entry.id, resource, sent, at, lost)
         except KubernetesError as error:
-            if not at and unanswered(error):
-                self._context.latecomers.unanswered(entry.id)
             message = without_values(str(error), obj)
             raise KubernetesError(message, status=error.status, reason=error.reason, causes=error.causes) from None
-        if not at and applied.repeated:
-            self._context.latecomers.unanswered(entry.id)
-        return applied
 
     def _what(
         self, identity: ObjectId, why: Why, before: Live | None, seen: Json | None = None, *, new: bool = True

@@ -198,10 +198,15 @@ class WorkloadTask:
                 self._judge(identity, self._context.live.get(identity))
         if self._step.held and not self._troubles.failures:
             self._schedule.now(self._step.held)
-        elif not self._troubles.failures and (first or self._handing_over) and self._schedule.prunes(time.monotonic()):
+        elif self._settles and self._schedule.prunes(time.monotonic()):
             await self._settle()
         elif self._step.unsaved:
             await self._save()
+
+    @property
+    def _settles(self) -> bool:
+        """Return whether what was left behind is looked at: nothing fails, and there is something left to do."""
+        return not self._troubles.failures and (not self._settled or self._handing_over)
 
     def _plan_retries(self, tried: Iterable[ObjectId]) -> None:
         now = time.monotonic()
@@ -210,6 +215,9 @@ class WorkloadTask:
                 self._schedule.failed(identity, now, may_pass=identity in self._troubles.lacking)
                 continue
             self._schedule.done(identity)
+            if identity in self._step.held:
+                continue  # its turn comes when what it waits for is applied
+            self._context.latecomers.looked_at(identity)
             if (again := self._context.latecomers.next(identity)) is not None:
                 self._schedule.at(identity, again)
             if identity in self._step.passed:
@@ -223,7 +231,7 @@ class WorkloadTask:
         outcome = self._pruned = await prune(self._context, self._state, left, self._wanted, parting, hub)
         inventory = self._state.inventory
         items = {identity: item for identity, item in inventory.items.items() if identity not in outcome.dropped}
-        self._handing_over = len(items) > len(self._wanted) + len(outcome.kept) and outcome.asked
+        self._handing_over = len(items) > len(self._wanted) + len(outcome.kept)
         draft = replace(
             inventory,
             items=items,
@@ -269,7 +277,8 @@ class WorkloadTask:
     async def _pause(self) -> None:
         """Wait until something happens or is due."""
         now = time.monotonic()
-        moments = [moment for moment in (self._schedule.next, self._health.deadline(now)) if moment is not None]
+        due = self._schedule.next(prunes=self._settles)
+        moments = [moment for moment in (due, self._health.deadline(now)) if moment is not None]
         timeout = max(0.0, min(moments) - now) if moments else None
         # No wait_for: before Python 3.12 it loses a cancellation that comes together with the event.
         with suppress(TimeoutError):

@@ -105,7 +105,8 @@ class Watches:
             if problem is None or problem.status != FORBIDDEN:
                 return problem
             self._narrow.add(kind)
-            self._watches.pop(Need("", *kind, "")).task.cancel()
+            if refused := self._watches.pop(Need("", *kind, ""), None):  # another workload may have found out already
+                refused.task.cancel()
         return await self._answered([self._watch(client, resource, each) for each in sorted(namespaces)], timeout)
 
     def release(self, resources: Collection[Resource], applied: int) -> None:

@@ -14,7 +14,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 from urllib.parse import urlencode
@@ -32,6 +32,7 @@ from spoke.kube.errors import (
     RetryLaterError,
     from_answer,
     passing,
+    unanswered,
 )
 from spoke.kube.pace import Gate, Pace
 from spoke.kube.turns import Turns
@@ -61,14 +62,10 @@ _IN_TURN: Final = frozenset({"PATCH", "DELETE"})
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the API server answered; `created` tells whether a server-side apply made the object.
-
-    `repeated` tells that it was asked before without an answer, and so may do it twice.
-    """
+    """What the API server answered; `created` tells whether a server-side apply made the object."""
 
     body: bytes
     created: bool
-    repeated: bool = False
 
     def json(self) -> Json:
         """Return the answer as an object. Raise KubernetesError where it is none."""
@@ -161,11 +158,18 @@ class KubeClient:
         return (await self._request("GET", path, query=urlencode(params), accept=accept)).body
 
     async def apply(
-        self, path: str, manifest: bytes, *, accept: str = "application/json", dry_run: bool = False
+        self,
+        path: str,
+        manifest: bytes,
+        *,
+        accept: str = "application/json",
+        dry_run: bool = False,
+        lost: Callable[[], None] | None = None,
     ) -> Answer:
         """Server-side apply a manifest (JSON is YAML) as `felloe`, taking over fields that others own.
 
-        With `dry_run` everything is checked, by webhooks as well, and nothing is stored.
+        With `dry_run` everything is checked, by webhooks as well, and nothing is stored. `lost` is called each time
+        that it was sent and not answered, also when the caller is gone by then.
         """
         return await self._request(
             "PATCH",
@@ -174,6 +178,7 @@ class KubeClient:
             body=manifest,
             content_type="application/apply-patch+yaml",
             accept=accept,
+            lost=lost,
         )
 
     async def create(self, path: str, manifest: bytes) -> Answer:
@@ -266,6 +271,7 @@ class KubeClient:
         body: bytes | None = None,
         content_type: str = "application/json",
         accept: str,
+        lost: Callable[[], None] | None = None,
     ) -> Answer:
         if self._check is not None:
             await self._check()
@@ -278,9 +284,9 @@ class KubeClient:
                     headers = self._headers(credentials, accept)
                     if body is not None:
                         headers["Content-Type"] = content_type
-                    once = partial(self._once, path, Request(method, target, headers, body, credentials.tls))
+                    once = partial(self._once, path, Request(method, target, headers, body, credentials.tls), lost)
                     if method in _IN_TURN:
-                        return replace(await self._turns.take(path, once), repeated=attempt > 0)
+                        return await self._turns.take(path, once)
                     if method == "GET":
                         await self._turns.ended(path)
                     return await once()
@@ -292,7 +298,15 @@ class KubeClient:
                     raise
                 await asyncio.sleep(_pause(error, attempt))
 
-    async def _once(self, path: str, request: Request) -> Answer:
+    async def _once(self, path: str, request: Request, lost: Callable[[], None] | None) -> Answer:
+        try:
+            return await self._asked(path, request)
+        except KubernetesError as error:
+            if lost is not None and unanswered(error):
+                lost()
+            raise
+
+    async def _asked(self, path: str, request: Request) -> Answer:
         begin = time.perf_counter()
         try:
             reply = await self._connections.ask(request, _TIMEOUT_SECONDS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Final
 
 from hub.fleet.strategy import Strategy
@@ -56,6 +57,10 @@ class Beginnings:
                 if bad:
                     goal = 0  # what it is shows when it can be made: until then it is nothing that anybody has
                     unmade = _unmade({name: wanted[name].unresolved for name in bad})
+                if not same and state.release < state.left_out < goal:
+                    out = await self._membership.targets(track, state.left_out, clusters, look)
+                    if all(name in out and out[name].digest == wanted[name].digest for name in clusters):
+                        state = replace(state, left_out=goal)  # still what a person took back
         if not goal and state is None:
             return None, unmade
         newer = goal and (state is None or goal != state.release)
@@ -102,12 +107,11 @@ class Beginnings:
         """Return the strategy of a rollout, which may have begun just now."""
         if state is None:
             return how.strategy
-        release = self._releases.known.get(state.release)
         begun = before is None or before.began_at != state.began_at
         return (
             await self._begins(track, how, before, state.release, clusters, look)
             if begun
-            else how.goes_on(state, release)
+            else how.goes_on(state, self._releases.known)
         )
 
 

@@ -28,7 +28,13 @@ from hub.planning.rollouts.membership import Look, Membership
 from hub.planning.rollouts.milestones import chronological, milestones
 from hub.planning.rollouts.parties import Chronicle, Gates
 from hub.planning.rollouts.records import Records, TrackRecord
-from hub.planning.rollouts.tracks import Course, clusters_by_track, course, standing_still, upstream_first
+from hub.planning.rollouts.tracks import (
+    Course,
+    clusters_by_track,
+    course,
+    standing_still,
+    upstream_first,
+)
 from hub.promoting.model import Outcome, State, Wanted
 from hub.rollout import (
     Promoted,
@@ -171,7 +177,8 @@ class Conductor:
         fleet = look.this.in_force.fleet
         self._went_by = None
         states = {track: each.state for track, each in self._records.all.items()}
-        clusters = clusters_by_track(fleet, look.plans, states, self._membership.given)
+        remaining = await self._membership.remaining(states, look)
+        clusters = clusters_by_track(fleet, look.plans, remaining, self._membership.given)
         stuck = standing_still(states, look.unknown)
         for track in stuck:
             clusters.setdefault(track, [])
@@ -244,7 +251,7 @@ class Conductor:
         """Leave a track as it is; `clusters` are those of it that can be planned."""
         own = replace(look, wake_at=None)
         state = self._records.all[track].state or RolloutState(0, strategy=how.strategy.name)
-        strategy = how.goes_on(state, self._releases.known.get(state.release))
+        strategy = how.goes_on(state, self._releases.known)
         of_it = state.assigned.keys() | state.stage_of.keys()
         unplanned = {name: why for name, why in look.unknown.items() if name in of_it}
         facts = RolloutFacts(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 from felloe.v1 import status_pb2
@@ -13,7 +13,8 @@ from hub.planning.pinned import Pinned
 from hub.planning.plans import Plans
 from hub.planning.resolving import Round
 from hub.planning.rollouts.evidence import Evidence, Said, evidence, said_of
-from hub.rollout.model import Health, Member, Release, RolloutState, Track
+from hub.planning.rollouts.tracks import States, with_tracks
+from hub.rollout.model import Health, Member, Phase, Release, RolloutState, Track
 from hub.targeting import ClusterPlan
 from hub.targeting.plan import NOTHING, Slice
 
@@ -109,6 +110,29 @@ class Membership:
         newest = number == look.newest.number
         plans = look.plans if newest else await self._pinned.plans(number, clusters, look.this, look.commits)
         return {name: plans[name].slices.get(track.unit, NOTHING) for name in clusters if name in plans}
+
+    async def remaining(self, states: States, look: Look) -> States:
+        """Return the states without the clusters that are in none of their environments by what is complete there."""
+        found, alone = dict(states), with_tracks(look.this.in_force.fleet, states)
+        outside = {name for name, plan in look.plans.items() if plan.environment not in alone} if alone else set()
+        for track, state in states.items():
+            if state is None or state.phase is not Phase.COMPLETE or track.environment not in alone:
+                continue
+            by_release: dict[int, list[str]] = {}
+            for name in outside & state.assigned.keys():
+                by_release.setdefault(state.assigned[name], []).append(name)
+            for number, names in by_release.items():
+                there = await self._environments(number, names, look)
+                gone = {name for name in names if there.get(name, track.environment) != track.environment}
+                kept = {name: each for name, each in state.assigned.items() if name not in gone}
+                found[track] = state = replace(state, assigned=kept)
+        return found
+
+    async def _environments(self, number: int, clusters: Collection[str], look: Look) -> Mapping[str, str]:
+        """Return the environments of clusters by a release, but for those of which that can't be said."""
+        newest = number == look.newest.number
+        plans = look.plans if newest else await self._pinned.plans(number, clusters, look.this, look.commits)
+        return {name: plans[name].environment for name in clusters if name in plans}
 
     def why_not(self, number: int, cluster: str) -> str:
         """Return why it could not be said what a cluster would have by a release."""

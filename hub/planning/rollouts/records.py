@@ -32,7 +32,7 @@ class TrackRecord:
         found = {each.release for each in self.promotion.completions}
         if self.state is not None:
             state = self.state
-            found |= {state.release, state.base, state.former, *state.queue}
+            found |= {state.release, state.base, state.former, state.left_out, *state.queue}
             found |= {*state.assigned.values(), *state.healthy.values()}
         return frozenset(found - {0})
 

@@ -35,13 +35,17 @@ class Course:
         """Return the strategy by which a release begins."""
         return self.reverting if self.reverting and release and release.reverts else self.strategy
 
-    def goes_on(self, state: RolloutState, release: Release | None) -> Strategy:
+    def goes_on(self, state: RolloutState, known: Mapping[int, Release]) -> Strategy:
         """Return the strategy by which a rollout goes on: that of a revert only where it began as one.
 
-        A commit that reverts something else, or has not come to this track yet, makes none of its rollouts faster.
+        A commit that reverts something else, or has not come to this track yet, makes none of its rollouts faster. One
+        that changes nothing here, and only gives a revert another number, makes none slower.
         """
-        began_so = self.reverting is not None and state.strategy == self.reverting.name
-        return self.begins(release) if began_so else self.strategy
+        if self.reverting is None or state.strategy != self.reverting.name:
+            return self.strategy
+        base = state.former if state.base == state.release else state.base
+        reverts = any(each.reverts for number, each in known.items() if base < number <= state.release)
+        return self.reverting if reverts else self.strategy
 
 
 def stands_alone(fleet: Fleet, environment: str) -> bool:
@@ -52,6 +56,16 @@ def stands_alone(fleet: Fleet, environment: str) -> bool:
     return bool(found.promotes_from or found.rollout) or environment in promoted(fleet)
 
 
+def with_tracks(fleet: Fleet, states: States) -> frozenset[str]:
+    """Return the environments with tracks of their own, also those that Git has no more: who was in one leaves it."""
+    gone = {
+        track.environment
+        for track, state in states.items()
+        if state is not None and track.environment not in fleet.environments and state.strategy in fleet.strategies
+    }
+    return frozenset(name for name in fleet.environments if stands_alone(fleet, name)) | (gone - {""})
+
+
 def promoted(fleet: Fleet) -> frozenset[str]:
     """Return the environments that another one is promoted from."""
     return frozenset(each.promotes_from.environment for each in fleet.environments.values() if each.promotes_from)
@@ -60,10 +74,11 @@ def promoted(fleet: Fleet) -> frozenset[str]:
 def course(fleet: Fleet, track: Track, *, remembered: str = "") -> Course | None:
     """Return how releases come to a track; None where everybody may have them at once and nothing asks about it.
 
-    `remembered` names the strategy that it had, for a unit whose Placement is gone.
+    `remembered` names the strategy that it had, for a unit whose Placement is gone, or its Environment.
     """
     environment = fleet.environments.get(track.environment)
-    name = _rollout(fleet, track, remembered) or (environment.rollout if environment else "")
+    theirs = environment.rollout if environment else remembered if track.environment else ""
+    name = _rollout(fleet, track, remembered) or theirs
     strategy = fleet.strategies.get(name)
     reverting = fleet.strategies.get(strategy.on_revert) if strategy is not None else None
     promotion = environment.promotes_from if environment else None
@@ -90,7 +105,7 @@ def clusters_by_track(
     """
     if not (fleet.strategies or states or any(each.promotes_from for each in fleet.environments.values())):
         return {}
-    alone = {name for name in fleet.environments if stands_alone(fleet, name)}
+    alone = with_tracks(fleet, states)
     found: dict[Track, list[str]] = {}
     leaving: dict[str, set[str]] = {}
     for track, state in states.items():
@@ -136,7 +151,7 @@ def _rollout(fleet: Fleet, track: Track, remembered: str) -> str:
 
 def _left(track: Track, cluster: str, alone: Collection[str], states: States) -> Track:
     """Return the track that a cluster goes on with which is in no environment now: the one that it is to leave."""
-    for environment in alone:
+    for environment in sorted(alone):
         former = states.get(Track(track.unit, environment))
         if former is not None and cluster in former.assigned:
             return Track(track.unit, environment)

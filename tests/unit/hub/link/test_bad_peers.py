@@ -67,6 +67,18 @@ async def test_absurd_messages_end_the_stream(tmp_path: Path, messages: list[pb.
         assert (await ending(call)).startswith(code)
 
 
+async def test_who_boasts_of_a_generation_that_none_can_follow_keeps_nobody_from_publishing(tmp_path: Path) -> None:
+    async with running_hub(tmp_path / "hub") as hub, raw_stream(hub.member("dev")) as call:
+        hub.publish("dev", {"a": "1"})
+        await call.write(hello(epoch=hub.store.epoch, generation=2**63 - 2))
+        while not (await read(call)).HasField("offer"):
+            pass
+        hub.publish("dev", {"a": "2"})
+        desired = hub.store.desired("dev")
+        assert desired is not None
+        assert desired.generation < 2**63 - 1
+
+
 async def test_an_oversized_message_is_cut_off(tmp_path: Path) -> None:
     async with running_hub(tmp_path / "hub") as hub, raw_stream(hub.member("dev")) as call:
         await call.write(hello())

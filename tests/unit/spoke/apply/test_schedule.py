@@ -24,12 +24,13 @@ def schedule() -> Schedule:
 
 
 def _pause(schedule: Schedule) -> float:
-    assert schedule.next is not None
-    return schedule.next - NOW
+    moment = schedule.next()
+    assert moment is not None
+    return moment - NOW
 
 
 def test_nothing_is_due_of_its_own(schedule: Schedule) -> None:
-    assert schedule.next is None
+    assert schedule.next() is None
     assert schedule.take(NOW) == []
 
 
@@ -37,9 +38,9 @@ def test_what_is_due_is_taken_once(schedule: Schedule) -> None:
     schedule.now([A])
     schedule.at(B, NOW + 1)
     assert schedule.take(NOW) == [A]
-    assert schedule.next == NOW + 1
+    assert schedule.next() == NOW + 1
     assert schedule.take(NOW + 1) == [B]
-    assert schedule.next is None
+    assert schedule.next() is None
 
 
 def test_a_failure_that_stays_is_tried_again_within_the_retry_interval(schedule: Schedule) -> None:
@@ -91,5 +92,12 @@ def test_a_refused_deletion_waits_for_the_retry_interval_at_most_and_for_no_long
 def test_nothing_left_is_nothing_to_look_at(schedule: Schedule) -> None:
     schedule.pruned(Outcome(failures={A: Failure("PruneFailed", "forbidden")}), NOW)
     schedule.pruned(Outcome(dropped={A}), NOW)
-    assert schedule.next is None
+    assert schedule.next() is None
     assert schedule.prunes(NOW)
+
+
+def test_what_was_left_behind_wakes_nobody_who_may_not_look_at_it_now(schedule: Schedule) -> None:
+    schedule.pruned(Outcome(leaving={A: Leaving(datetime.now(UTC))}), NOW)
+    assert schedule.next(prunes=False) is None
+    schedule.at(B, NOW + 100)
+    assert schedule.next(prunes=False) == NOW + 100

@@ -240,3 +240,45 @@ async def test_small_requests_are_not_compared_with_large_ones() -> None:
         for number in range(40):
             await client.apply(f"/api/v1/namespaces/shop/configmaps/{number}", b"x")
         assert len(client._pace._alone) == 2
+
+
+@pytest.mark.parametrize("cancelled_first", [True, False], ids=["while it is asked", "before it is asked once more"])
+async def test_an_apply_that_was_sent_and_not_answered_is_told_of_also_when_its_caller_is_gone(
+    *, cancelled_first: bool
+) -> None:
+    asked, answer, lost = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    requests = 0
+
+    async def handler(request: web.Request) -> web.Response:
+        nonlocal requests
+        requests += 1
+        asked.set()
+        if requests == 1:
+            await answer.wait()
+            assert request.transport
+            request.transport.abort()
+        else:
+            await asyncio.Event().wait()
+        return web.json_response({})
+
+    async with serving(handler) as client, asyncio.timeout(10):
+        apply = asyncio.create_task(client.apply("/api/v1/x/y", b"{}", lost=lost.set))
+        await asked.wait()
+        if cancelled_first:
+            apply.cancel()
+        answer.set()
+        await lost.wait()
+        apply.cancel()
+        await asyncio.gather(apply, return_exceptions=True)
+
+
+async def test_an_apply_with_an_answer_is_not_lost() -> None:
+    lost: list[None] = []
+
+    async def handler(_: web.Request) -> web.Response:
+        return status(409, "Conflict", "no")
+
+    async with serving(handler) as client:
+        with pytest.raises(KubernetesError):
+            await client.apply("/api/v1/x/y", b"{}", lost=lambda: lost.append(None))
+    assert not lost

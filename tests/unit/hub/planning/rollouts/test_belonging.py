@@ -101,6 +101,60 @@ async def test_who_loses_its_environment_keeps_what_it_has_until_that_is_promote
         assert having(hub, "d", "s") == ["d"]
 
 
+async def test_who_left_its_environment_goes_by_it_no_more_once_that_has_come_there(world: World) -> None:
+    dev, staging = environment("dev"), environment("staging")
+    staging["spec"] |= {"promotesFrom": {"environment": "dev", "approval": True}}  # type: ignore[operator]
+    theirs = labelled(d={"env": "dev"}, m={"env": "staging"}, s={"env": "staging"})
+    world.repository.commit(selected(world, dev, staging, clusterSelector={}) | theirs)
+    async with world.hub() as hub:
+
+        async def promote() -> None:
+            await hub.planner.steering.promote(Track.named("shop@staging"), "", who="Ada", reason="")
+            await hub.planner.settled()
+            await converge(hub, "d", "m", "s")
+
+        await fleet_of(hub, d={}, m={}, s={})
+        await promote()
+        world.repository.commit(labelled(d={"env": "dev"}, m={}, s={"env": "staging"}) | version("2"))
+        await hub.look()
+        await converge(hub, "d", "m", "s")
+        assert [value(hub, name) for name in ("d", "m", "s")] == ["2", "1", "1"]
+        await promote()
+        assert [value(hub, name) for name in ("d", "m", "s")] == ["2", "2", "2"]
+        world.repository.commit(version("3"))
+        await hub.look()
+        assert [value(hub, name) for name in ("d", "m", "s")] == ["3", "3", "2"]
+
+
+async def test_an_environment_that_is_deleted_with_what_it_has_goes_by_the_rollout_that_it_named(world: World) -> None:
+    production, careful = environment("production"), rollout("careful", GATED)
+    production["spec"] |= {"rollout": "careful"}  # type: ignore[operator]
+    members = labelled(a={"env": "production"}, b={"env": "production"})
+    nobody = {"matchLabels": {"no": "body"}}
+    track = Track.named("shop@production")
+    world.repository.commit(selected(world, production, careful, environments=["production"]) | members)
+    async with world.hub() as hub:
+
+        async def go() -> None:
+            told = {"who": "Ada", "reason": "", "stage": "rest", "gate": "go"}
+            await hub.planner.steering.act(track, Act.APPROVE, release=0, **told)
+            await hub.planner.settled()
+            await converge(hub, "a", "b")
+
+        await fleet_of(hub, a={}, b={})
+        await go()
+        assert having(hub, "a", "b") == ["a", "b"]
+        world.repository.commit(selected(world, careful, clusterSelector=nobody))
+        await hub.look()
+        await converge(hub, "a", "b")
+        assert having(hub, "a", "b") == ["b"], "the others wait for the gate"
+        await go()
+        assert having(hub, "a", "b") == []
+        world.repository.commit(selected(world, careful, clusterSelector={}))
+        await hub.look()
+        assert having(hub, "a", "b") == ["a", "b"], "nothing is left of the environment"
+
+
 async def test_who_comes_into_an_environment_gets_the_release_that_is_there(world: World) -> None:
     files = promoted(world) | {"shop/map.yaml": documents(config_map("settings", "default", v="1", e="${cluster_env}"))}
     world.repository.commit(files | labelled(d={"env": "dev"}, m={"env": "dev"}, s={"env": "staging"}))

@@ -94,6 +94,25 @@ async def test_a_fix_in_the_queue_has_its_turn_when_what_it_fixes_fails(world: W
         assert values(hub, "a", "b") == ["3", "3"]
 
 
+async def test_what_an_undo_left_out_stays_so_under_a_commit_that_changes_nothing_here(world: World) -> None:
+    world.repository.commit(shop(world, rollout("careful", onNewRelease="Queue")))
+    async with world.hub() as hub:
+        await fleet_of(hub, a={"canary": "yes"}, b={})
+        for number in ("2", "3"):
+            world.repository.commit(version(number))
+            await hub.look()
+        await act(hub, Act.UNDO)
+        for words in ("some", "more"):
+            world.repository.commit({"README.md": words})
+            await hub.look()
+            await converge(hub, "a", "b")
+            assert values(hub, "a", "b") == ["1", "1"]
+        world.repository.commit(version("4"))
+        await hub.look()
+        await converge(hub, "a", "b")
+        assert values(hub, "a", "b") == ["4", "4"]
+
+
 async def test_a_policy_rolls_the_stage_back_by_itself(world: World) -> None:
     stages = [{**CANARY[0], "onFailure": "RollBack"}, CANARY[1]]
     world.repository.commit(shop(world, rollout("careful", stages)))

@@ -104,6 +104,27 @@ async def test_only_the_way_back_is_faster_and_nothing_else_that_is_new(world: W
         assert values(hub, "a", "b") == ["6", "5"]
 
 
+async def test_a_commit_that_changes_nothing_here_makes_no_revert_slower(world: World) -> None:
+    fast = rollout("fast", [{"name": "all", "maxConcurrent": 1}])
+    gated = [{"name": "all", "gates": [{"name": "go", "approval": {}}]}]
+    world.repository.commit(shop(world, rollout("careful", onRevert="fast"), fast))
+    async with world.hub() as hub:
+        await fleet_of(hub, a={}, b={})
+        world.repository.commit(version("2"))
+        await hub.look()
+        await converge(hub, "a", "b")
+        world.repository.commit(shop(world, rollout("careful", gated, onRevert="fast"), fast) | version("2"))
+        await hub.look()
+        world.repository.commit(version("1"), REVERT)
+        await hub.look()
+        assert values(hub, "a", "b") == ["1", "2"]
+        world.repository.commit({"README.md": "words"})
+        await hub.look()
+        await converge(hub, "a", "b")
+        assert values(hub, "a", "b") == ["1", "1"], "it waits for no gate of the usual strategy"
+        assert shown(hub).status["phase"] == Phase.COMPLETE.value
+
+
 async def test_a_release_on_its_way_downstream_is_not_made_faster_by_a_revert_upstream(world: World) -> None:
     fast = rollout("fast", [{"name": "all"}])
     world.repository.commit(chain(world, rollout("careful", onRevert="fast"), fast))
