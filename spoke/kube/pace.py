@@ -5,7 +5,8 @@ beside it tells how much of the delay is our own doing: while it is little, more
 fewer; when the API server refuses or gives up (429, 503, 504, no answer), half as many. This is TCP's way (slow start,
 additive increase, multiplicative decrease) with delay as its signal, as in TCP Vegas. What is compared with is measured
 anew every few seconds, with two requests at once for a moment, as BBR does it: where others keep an API server busy,
-that is not taken for our doing. Others feel the slow ones: of each round of requests the ninetieth percentile counts.
+that is not taken for our doing. Others feel the slow ones: of each round the 75th percentile counts (a higher one would
+also tell how much an API server's answers vary by themselves).
 
 What is done in a second or two is done briskly; what takes longer leaves more to others (ADR 9). A bucket says which:
 it holds the requests that may be made briskly, is filled again bit by bit, and work that is known to need more than is
@@ -124,7 +125,7 @@ class Pace:
         elif what in self._alone:
             self._round.append(seconds / max(self._alone[what], 1e-6))
             if len(self._round) >= max(self._manner.round, self.limit):
-                self._judge(_at(self._round, 0.9))
+                self._judge(_at(self._round, 0.75))
             elif now - self._measured_at > _GOOD_SECONDS:
                 self._measure()
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 
 from spoke.kube.pace import MOST, Gate, Pace
 
@@ -117,8 +118,22 @@ def test_the_slow_ones_of_a_round_count() -> None:
     for number in range(600):
         server.now += 0.020
         server.pace.wants()
-        server.pace.answered("PATCH configmaps", 0.020 if number % 5 == 0 else 0.002)
+        server.pace.answered("PATCH configmaps", 0.020 if number % 3 == 0 else 0.002)
     assert server.pace.limit < 6
+
+
+def test_a_server_whose_answers_vary_by_themselves_is_not_taken_to_be_busy() -> None:
+    now = 0.0
+    pace = Pace(lambda: now)
+    randomness = random.Random(1)  # noqa: S311
+    with pace.work(5000) as done:
+        for _ in range(5000):
+            seconds = 0.05 * randomness.lognormvariate(0.0, 0.6)  # one of ten takes twice the median
+            now += seconds / pace.limit
+            pace.wants()
+            pace.answered("PATCH configmaps", seconds)
+            done()
+    assert now < 50
 
 
 def test_what_nobody_waits_for_does_not_grow() -> None:
