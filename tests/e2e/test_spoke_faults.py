@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 
@@ -85,7 +86,7 @@ async def test_a_change_that_was_cut_short_and_taken_back_leaves_nothing_of_it(
 ) -> None:
     if admin.get("v1", "Namespace", BASE) is None:
         admin.create(namespace(BASE))
-    changed = ObjectId("", "ConfigMap", BASE, "cm-3")
+    changed = ObjectId("", "ConfigMap", BASE, "cut-short")  # no object of the campaigns
     before, after = ({changed: Want("a", value)} for value in (1, 2))
     async with proxying(cluster.kubeconfig) as proxy, Nursery.open(tmp_path) as nursery:
         kubeconfig = write_kubeconfig(tmp_path / "kubeconfig", proxy.url)
@@ -95,7 +96,8 @@ async def test_a_change_that_was_cut_short_and_taken_back_leaves_nothing_of_it(
         await spoke.want(Generation(1, before))
         await eventually(lambda: data(admin, changed) == {"k": "1", "only-1": "x"}, "applied")
         await spoke.want(Generation(2, after))
-        await spoke.dead.wait()
+        async with asyncio.timeout(60):
+            await spoke.dead.wait()
         assert data(admin, changed) == {"k": "2", "only-2": "x"}
     await spoke.close()
     store = BundleStore(tmp_path / "state")
