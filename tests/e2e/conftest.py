@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.fixtures import ClusterPool
-from tests.fleet import rollouts
 from tests.fleet.fleet import Fleet
 from tests.fleet.manifests import ENVIRONMENTS, shop
 
@@ -31,18 +30,3 @@ def fleet(empty_fleet: Fleet) -> Fleet:
     empty_fleet.join_all({name: {"env": name} for name in ENVIRONMENTS})
     empty_fleet.hub.felloe("wait", "--for", "healthy", "--timeout", "2m", timeout=150)
     return empty_fleet
-
-
-@pytest.fixture(scope="module")
-def fleet_of_four(
-    clusters: ClusterPool, kustomize_binary: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Fleet]:
-    """A shop in four clusters without nodes, by the Rollout "careful": a canary, then one after the other."""
-    members = dict(zip(rollouts.NAMES, clusters.get(len(rollouts.NAMES)), strict=True))
-    with Fleet(tmp_path_factory.mktemp("rollouts"), members, kustomize_binary) as fleet:
-        careful = rollouts.rollout("careful", rollouts.CANARY, rollouts.REST)
-        fleet.repository.commit(rollouts.files(fleet, careful) | rollouts.shop("0"), "the shop")
-        fleet.hub.start()
-        fleet.join_all({name: {"env": environment} for name, environment in rollouts.ENVIRONMENTS.items()})
-        fleet.wait(fleet.repository.head, "healthy")
-        yield fleet

@@ -29,11 +29,6 @@ pytestmark = pytest.mark.cluster
 SOAKING = {"name": "canary", "clusters": ["a"], "soak": "1h"}
 
 
-@pytest.fixture(scope="module")
-def fleet(fleet_of_four: Fleet) -> Fleet:
-    return fleet_of_four
-
-
 def with_map(version: str, name: str) -> dict[str, str]:
     """The shop with one more ConfigMap."""
     maps = (config_map("settings", "shop", v=version), config_map(name, "shop", x="1"))

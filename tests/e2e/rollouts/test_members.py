@@ -34,11 +34,6 @@ MEMBER = {"shop": "yes"}
 FINALIZER = "example.com/wait"
 
 
-@pytest.fixture(scope="module")
-def fleet(fleet_of_four: Fleet) -> Fleet:
-    return fleet_of_four
-
-
 def labelled(**labels: Mapping[str, str]) -> dict[str, str]:
     """Clusters with labels in Git."""
     kinds = [

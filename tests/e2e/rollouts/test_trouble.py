@@ -29,11 +29,6 @@ from tests.fleet.rollouts import (
 pytestmark = pytest.mark.cluster
 
 
-@pytest.fixture(scope="module")
-def fleet(fleet_of_four: Fleet) -> Fleet:
-    return fleet_of_four
-
-
 def by(fleet: Fleet, *stages: Mapping[str, object]) -> dict[str, str]:
     """The shop by a canary and then these stages."""
     return files(fleet, rollout("careful", CANARY, *stages))

@@ -30,11 +30,6 @@ KNOB = {"apiVersion": "v1", "kind": "ConfigMap", "name": "knob", "namespace": "s
 """Where there is none, the shop of that cluster is not healthy."""
 
 
-@pytest.fixture(scope="module")
-def fleet(fleet_of_four: Fleet) -> Fleet:
-    return fleet_of_four
-
-
 def moves(fleet: Fleet, sha: str) -> list[str]:
     """Return which clusters got a commit, in the order in which they were let through."""
     return [

@@ -29,11 +29,6 @@ from tests.fleet.rollouts import (
 pytestmark = pytest.mark.cluster
 
 
-@pytest.fixture(scope="module")
-def fleet(fleet_of_four: Fleet) -> Fleet:
-    return fleet_of_four
-
-
 def entries(fleet: Fleet, sha: str, *actions: str) -> list[dict[str, Any]]:
     lines = [json.loads(each) for each in fleet.hub.felloe("audit", "-o", "json").splitlines()]
     return [each for each in lines if each.get("revision", "").endswith(sha) and each["action"] in actions]

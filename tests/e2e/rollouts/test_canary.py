@@ -30,11 +30,6 @@ pytestmark = pytest.mark.cluster
 BAD_KEY = "not a key"
 
 
-@pytest.fixture(scope="module")
-def fleet(fleet_of_four: Fleet) -> Fleet:
-    return fleet_of_four
-
-
 def test_the_canary_comes_first_and_the_rest_one_after_the_other(fleet: Fleet) -> None:
     fleet.spokes["a"].stop()  # what the canary has not shown to be healthy goes to nobody
     eventually(lambda: not fleet.is_connected("a"), "a is away")
