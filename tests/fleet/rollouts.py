@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -69,6 +70,12 @@ def approve(fleet: Fleet) -> None:
 
 def steer(fleet: Fleet, act: str, name: str = "shop", *more: str) -> str:
     return fleet.hub.felloe("rollout", act, name, "--reason", "a test", *more, "--yes")
+
+
+def audit(fleet: Fleet, action: str = "") -> list[dict[str, Any]]:
+    """Return the entries of the audit log, those of one action where it is named."""
+    only = ("--action", action) if action else ()
+    return [json.loads(each) for each in fleet.hub.felloe("audit", *only, "-o", "json").splitlines()]
 
 
 def deliver(fleet: Fleet, changed: Mapping[str, str], version: str) -> None:

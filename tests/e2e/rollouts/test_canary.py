@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import partial
 
 import pytest
@@ -15,6 +14,7 @@ from tests.fleet.rollouts import (
     CANARY,
     NAMES,
     REST,
+    audit,
     deliver,
     files,
     phase,
@@ -41,7 +41,7 @@ def test_the_canary_comes_first_and_the_rest_one_after_the_other(fleet: Fleet) -
     assert versions(fleet) == ["1"] * 4
     moved = [
         line["clusters"]
-        for line in (json.loads(each) for each in fleet.hub.felloe("audit", "-o", "json").splitlines())
+        for line in audit(fleet)
         if line["action"] == "RolloutClustersMoved" and line["revision"].endswith(sha)
     ]
     assert moved == [["a"], ["b"], ["c"], ["d"]]
@@ -80,9 +80,7 @@ def test_a_gate_is_opened_by_a_person_whose_name_is_kept(fleet: Fleet) -> None:
     eventually(lambda: versions(fleet) == ["6", "5", "5", "5"], "the canary has it")
     steer(fleet, "approve", "shop", "--stage", "rest", "--gate", "go")
     eventually(lambda: versions(fleet) == ["6"] * 4, "all have it")
-    lines = [
-        json.loads(each) for each in fleet.hub.felloe("audit", "--action", "RolloutApproved", "-o", "json").splitlines()
-    ]
+    lines = audit(fleet, "RolloutApproved")
     assert [(line["who"], line["reason"], line["track"]) for line in lines] == [("admin", "a test", "shop")]
 
 

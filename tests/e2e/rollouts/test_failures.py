@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import kubernetes
 import pytest
 
@@ -15,6 +13,7 @@ from tests.fleet.rollouts import (
     REST,
     approve,
     asked,
+    audit,
     deliver,
     files,
     phase,
@@ -121,8 +120,7 @@ def test_every_queued_release_has_its_turn_and_a_fix_does_not_wait_for_a_failure
         has_its_turn(fleet, release)
         approve(fleet)
     eventually(lambda: versions(fleet) == ["10"] * 4, "the fix is everywhere, nobody had to resume anything")
-    paused = [json.loads(each) for each in fleet.hub.felloe("audit", "-o", "json").splitlines()]
-    reasons = [each["reason"] for each in paused if each["action"] == "RolloutPaused"]
+    reasons = [each["reason"] for each in audit(fleet, "RolloutPaused")]
     assert "not a key" in reasons[-1]
 
 
@@ -135,8 +133,8 @@ def test_an_urgent_commit_leaves_out_soaks_and_says_why_but_no_gate(fleet: Fleet
     assert versions(fleet) == ["11", "10", "10", "10"]
     approve(fleet)
     eventually(lambda: phase(fleet) == "Complete", "no soak either")
-    lines = fleet.hub.felloe("audit", "--action", "RolloutSoakSkipped", "-o", "json").splitlines()
-    assert ["incident 17, it is down" in json.loads(each)["reason"] for each in lines] == [True, True]
+    lines = audit(fleet, "RolloutSoakSkipped")
+    assert ["incident 17, it is down" in each["reason"] for each in lines] == [True, True]
 
 
 def test_a_revert_has_its_own_strategy_and_a_revert_of_it_the_usual_one(fleet: Fleet) -> None:

@@ -5,7 +5,6 @@ Windows and freezes are reckoned from the time at which a test runs, with hours 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from functools import partial
@@ -17,7 +16,7 @@ import pytest
 from tests.fleet.fleet import Fleet
 from tests.fleet.manifests import config_map, documents, git_repository, kustomization, placement
 from tests.fleet.processes import eventually
-from tests.fleet.rollouts import NAMES, files, phase, rollout, shop, status, versions
+from tests.fleet.rollouts import NAMES, audit, files, phase, rollout, shop, status, versions
 
 pytestmark = pytest.mark.cluster
 
@@ -34,7 +33,7 @@ def moves(fleet: Fleet, sha: str) -> list[str]:
     """Return which clusters got a commit, in the order in which they were let through."""
     return [
         name
-        for line in map(json.loads, fleet.hub.felloe("audit", "-o", "json").splitlines())
+        for line in audit(fleet)
         if line["action"] == "RolloutClustersMoved" and line["revision"].endswith(sha)
         for name in line["clusters"]
     ]
@@ -86,8 +85,7 @@ def test_a_window_that_is_shut_holds_a_rollout_until_a_commit_opens_it(fleet: Fl
     urgent = fleet.commit(files(fleet, opened), "Open the window\n\nFelloe-Urgent: the shop is down")
     eventually(lambda: versions(fleet) == ["2"] * 4, "all have it, without the soak")
     eventually(lambda: phase(fleet) == "Complete", "it is complete")
-    lines = fleet.hub.felloe("audit", "--action", "RolloutSoakSkipped", "-o", "json").splitlines()
-    skipped = [line for line in map(json.loads, lines) if line["revision"].endswith(urgent)]
+    skipped = [line for line in audit(fleet, "RolloutSoakSkipped") if line["revision"].endswith(urgent)]
     assert [line["detail"]["stage"] for line in skipped] == ["canary"]
     assert "the shop is down" in skipped[0]["reason"]
 
@@ -125,8 +123,8 @@ def test_a_soak_is_waited_for_and_can_be_left_out_with_a_reason(fleet: Fleet) ->
     eventually(lambda: versions(fleet) == ["5"] * 4, "all have it")
     eventually(lambda: phase(fleet) == "Complete", "it is complete")
     assert "soak skipped: admin: the dashboard is green" in fleet.hub.felloe("rollout", "status", "shop")
-    *_, line = fleet.hub.felloe("audit", "--action", "RolloutSoakSkipped", "-o", "json").splitlines()
-    assert (json.loads(line)["who"], json.loads(line)["reason"]) == ("admin", "the dashboard is green")
+    *_, line = audit(fleet, "RolloutSoakSkipped")
+    assert (line["who"], line["reason"]) == ("admin", "the dashboard is green")
 
 
 def test_shares_are_of_the_whole_fleet_and_order_is_as_said(fleet: Fleet) -> None:

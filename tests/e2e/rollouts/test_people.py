@@ -16,6 +16,7 @@ from tests.fleet.rollouts import (
     CANARY,
     NAMES,
     REST,
+    audit,
     deliver,
     files,
     phase,
@@ -30,8 +31,7 @@ pytestmark = pytest.mark.cluster
 
 
 def entries(fleet: Fleet, sha: str, *actions: str) -> list[dict[str, Any]]:
-    lines = [json.loads(each) for each in fleet.hub.felloe("audit", "-o", "json").splitlines()]
-    return [each for each in lines if each.get("revision", "").endswith(sha) and each["action"] in actions]
+    return [each for each in audit(fleet) if each.get("revision", "").endswith(sha) and each["action"] in actions]
 
 
 def test_the_audit_log_tells_a_whole_rollout_and_a_watch_saw_it_through_a_hub_that_went_away(
