@@ -60,6 +60,7 @@ async def test_a_cluster_that_was_removed_and_joins_again_takes_what_it_is_given
             last = hub.publish("dev", {"a": value})
         async with spoke.running():
             await eventually(lambda: spoke.root == last.root)
+            await eventually(lambda: hub.listener.acks)
         hub.server.remove("dev")
         await spoke.join(hub, "dev")
         again = hub.publish("dev", {"a": "4"})
