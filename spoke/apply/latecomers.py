@@ -65,10 +65,13 @@ class Latecomers:
         due = self.next(identity)
         return due is not None and self._clock() >= due
 
-    def looked_at(self, identity: ObjectId) -> None:
-        """Take it that an object was applied, with an answer, or found to be one that is left as it is."""
-        now = self._clock()
-        while (due := self.next(identity)) is not None and now >= due:
+    def looked_at(self, identity: ObjectId, since: float) -> None:
+        """Take it that since a time an object was applied, with an answer, or found to be one that is left as it is.
+
+        What falls due after that time, in seconds of the clock, is due still: a round of thousands of objects may have
+        applied this one long before its own end.
+        """
+        while (due := self.next(identity)) is not None and since >= due:
             times = self._times[identity] = self._times.get(identity, 0) + 1
             if times == len(_SHARES):
                 self._forget(identity)

@@ -21,7 +21,7 @@ from spoke.drift.watches import metadata_only, typed
 from spoke.kube.client import METADATA_ONLY, Json, KubeClient
 from spoke.kube.discovery import Discovery, NoSuchKindError, Resource
 from spoke.kube.errors import CONFLICT, FORBIDDEN, NOT_FOUND
-from spoke.kube.shapes import metadata_of
+from spoke.kube.shapes import metadata_of, version_of
 
 Manifest = Callable[[Mapping[str, str]], bytes]
 """Returns the bytes to apply to an object of this uid and resourceVersion; of any, or none, where none are given."""
@@ -84,7 +84,7 @@ class Objects:
         if not created and (managers := taken_over(metadata)) is not None:
             try:
                 now = await self._client.replace_managers(path, str(metadata.get("resourceVersion") or ""), managers)
-                again = await self._client.apply(path, manifest(_at(metadata_of(now))), accept=accept)
+                again = await self._client.apply(path, manifest(version_of(metadata_of(now))), accept=accept)
                 obj = typed(again.json(), resource)
             except KubernetesError as error:
                 if error.status not in (CONFLICT, NOT_FOUND):
@@ -102,7 +102,7 @@ class Objects:
             if error.status == NOT_FOUND:
                 return {}
             raise
-        return _at(metadata_of(found))
+        return version_of(metadata_of(found))
 
     async def read(self, identity: ObjectId, resource: Resource) -> Json | None:
         """Return an object whole, as it is in the cluster; None where it is not there."""
@@ -222,12 +222,6 @@ class Objects:
             else:
                 return
         raise KubernetesError(f"{identity} changes faster than it can be released", status=CONFLICT)
-
-
-def _at(metadata: Mapping[str, object]) -> dict[str, str]:
-    """Return what an apply names that is to change just this version of an object."""
-    found = {key: metadata.get(key) for key in ("uid", "resourceVersion")}
-    return {key: str(value) for key, value in found.items()} if all(found.values()) else {}
 
 
 def _labels(metadata: Mapping[str, object]) -> dict[str, str]:

@@ -130,7 +130,6 @@ class Step:
             for entry in wave:
                 if entry.id in resources and self.why(entry.id) is None:
                     self.troubles.cleared(entry.id)
-                    self._context.latecomers.looked_at(entry.id)
             try:
                 await self._apply_all(todo)
             finally:
@@ -233,7 +232,6 @@ class Step:
         obj = self._desired(entry)
         if why is Why.MISSING and expires(obj):
             self._state.expired.add(entry.id)
-            self._context.latecomers.looked_at(entry.id)
             return
         says = policy(metadata_of(obj))
         self.troubles.annotated(entry.id, says)
@@ -260,7 +258,6 @@ class Step:
             )
         self._state.expired.discard(entry.id)
         self._unsure.discard(entry.id)
-        self._context.latecomers.looked_at(entry.id)
         self._write_down(entry, says, applied.live.fingerprint)
         self.troubles.cleared(entry.id)
         self._context.live.take(entry.id, applied.live)

@@ -185,7 +185,8 @@ class WorkloadTask:
 
     async def _round(self) -> None:
         requested = self._state.inventory.requested_at != self.workload.options.requested_at
-        due = self._schedule.take(time.monotonic())
+        begun = time.monotonic()
+        due = self._schedule.take(begun)
         first = not self._settled
         if not first:
             due = [identity for identity in due if self._step.why(identity) is not None]
@@ -193,7 +194,7 @@ class WorkloadTask:
             await self._look_again()
         if due or (first and not self._wanted):
             await self._step.run(due, requested=requested and first)
-            self._plan_retries(due)
+            self._plan_retries(due, begun)
             for identity in due:
                 self._judge(identity, self._context.live.get(identity))
         if self._step.held and not self._troubles.failures:
@@ -208,7 +209,7 @@ class WorkloadTask:
         """Return whether what was left behind is looked at: nothing fails, and there is something left to do."""
         return not self._troubles.failures and (not self._settled or self._handing_over)
 
-    def _plan_retries(self, tried: Iterable[ObjectId]) -> None:
+    def _plan_retries(self, tried: Iterable[ObjectId], begun: float) -> None:
         now = time.monotonic()
         for identity in tried:
             if identity in self._troubles.failures:
@@ -217,7 +218,7 @@ class WorkloadTask:
             self._schedule.done(identity)
             if identity in self._step.held:
                 continue  # its turn comes when what it waits for is applied
-            self._context.latecomers.looked_at(identity)
+            self._context.latecomers.looked_at(identity, begun)
             if (again := self._context.latecomers.next(identity)) is not None:
                 self._schedule.at(identity, again)
             if identity in self._step.passed:

@@ -17,6 +17,12 @@ def mappings(value: object) -> Iterator[_Json]:
     return (entry for entry in value if isinstance(entry, Mapping)) if isinstance(value, list) else iter(())
 
 
+def version_of(metadata: Mapping[str, object]) -> dict[str, str]:
+    """Return the uid and resourceVersion that name just this version of an object, nothing where it has not both."""
+    found = {key: metadata.get(key) for key in ("uid", "resourceVersion")}
+    return {key: str(value) for key, value in found.items()} if all(found.values()) else {}
+
+
 def metadata_of(obj: object) -> _Json:
     """Return the metadata of an object."""
     return mapping(mapping(obj).get("metadata"))

@@ -39,7 +39,7 @@ def test_what_got_none_is_applied_four_times_and_then_no_more(late: Latecomers, 
         assert not late.is_due(OBJECT)
         clock.now = at
         assert late.is_due(OBJECT)
-        late.looked_at(OBJECT)
+        late.looked_at(OBJECT, clock.now)
         due.append(at - begin)
     assert due == [1.0, 4.0, 16.0, 64.0]
 
@@ -47,15 +47,22 @@ def test_what_got_none_is_applied_four_times_and_then_no_more(late: Latecomers, 
 def test_what_is_looked_at_late_is_due_at_most_once_for_all_that_was_missed(late: Latecomers, clock: Clock) -> None:
     late.unanswered(OBJECT)
     clock.now += 20
-    late.looked_at(OBJECT)
+    late.looked_at(OBJECT, clock.now)
     assert not late.is_due(OBJECT)
     assert late.next(OBJECT) == 164.0
+
+
+def test_what_falls_due_after_an_object_was_looked_at_is_due_still(late: Latecomers, clock: Clock) -> None:
+    late.unanswered(OBJECT)
+    begun, clock.now = clock.now + 2, clock.now + 80
+    late.looked_at(OBJECT, begun)
+    assert late.is_due(OBJECT)
 
 
 def test_another_request_without_an_answer_begins_anew(late: Latecomers, clock: Clock) -> None:
     late.unanswered(OBJECT)
     clock.now += 20
-    late.looked_at(OBJECT)
+    late.looked_at(OBJECT, clock.now)
     late.unanswered(OBJECT)
     assert late.next(OBJECT) == clock.now + 1
 
