@@ -65,6 +65,15 @@ class MissingVariableError(SubstitutionError):
         super().__init__(f"variable {variable!r} has no value")
 
 
+class UnreadableExpressionError(SubstitutionError):
+    """An expression that is none of Flux'; `unquoted` says why without a word of the text that holds it."""
+
+    def __init__(self, shown: str, why: str) -> None:
+        said = f"can't be filled in: {why}; write $${{…}} for a text that begins with ${{"
+        self.unquoted = f"an expression in it {said}"
+        super().__init__(f"{shown!r} {said}")
+
+
 def expand(text: str, variables: Mapping[str, str]) -> str:
     """Return `text` with every expression filled in.
 
@@ -186,7 +195,7 @@ class _Parser:
 
     def _error(self, start: int, why: str) -> SubstitutionError:
         shown = self._text[start : start + 40].split("\n", 1)[0]
-        return SubstitutionError(f"{shown!r} can't be filled in: {why}; write $${{…}} for a text that begins with ${{")
+        return UnreadableExpressionError(shown, why)
 
 
 def _names(template: Template) -> Iterator[str]:

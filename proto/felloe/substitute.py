@@ -61,7 +61,7 @@ def variables_used(obj: Mapping[str, JsonValue]) -> frozenset[str]:
         try:
             found.update(expansion.names(text))
         except SubstitutionError as error:
-            raise SubstitutionError(f"{_who(obj)}: {json_path(path)}: {error}") from None
+            raise SubstitutionError(f"{_who(obj)}: {json_path(path)}: {_told(error, obj.get('kind'))}") from None
     return frozenset(found)
 
 
@@ -147,7 +147,7 @@ class _Filler:
                 f"whole object as it is with the annotation {OPT_OUT}: disabled"
             ) from None
         except SubstitutionError as error:
-            raise SubstitutionError(f"{self._who}: {json_path(path)}: {error}") from None
+            raise SubstitutionError(f"{self._who}: {json_path(path)}: {_told(error, self._kind)}") from None
         self._filled += len(filled)
         if self._filled > expansion.MAX_FILLED:
             raise SubstitutionError(
@@ -210,6 +210,13 @@ def _opted_out(obj: Mapping[str, JsonValue]) -> bool:
         return False
     marks = (metadata.get("annotations"), metadata.get("labels"))
     return any(isinstance(mark, dict) and mark.get(OPT_OUT) == "disabled" for mark in marks)
+
+
+def _told(error: SubstitutionError, kind: JsonValue) -> str:
+    """Return why a text of an object can't be filled in; of a Secret's none is quoted."""
+    if kind == "Secret" and isinstance(error, expansion.UnreadableExpressionError):
+        return error.unquoted
+    return str(error)
 
 
 def _who(obj: Mapping[str, JsonValue]) -> str:

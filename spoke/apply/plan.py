@@ -15,7 +15,6 @@ from spoke.apply.inventory import Inventory, Item
 from spoke.drift.live import Live
 
 NAMESPACE: Final = ("", "Namespace")
-SECRET: Final = ("", "Secret")
 CRD: Final = ("apiextensions.k8s.io", "CustomResourceDefinition")
 RIGHTS: Final = frozenset(
     {("", "ServiceAccount")}

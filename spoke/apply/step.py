@@ -15,13 +15,14 @@ from felloe.bundle import Entry, Workload
 from felloe.errors import BundleError, FelloeError, KubernetesError
 from felloe.identity import ObjectId
 from felloe.labels import GROUP
+from felloe.masking import is_secret
 from felloe.waves import barrier
 from spoke.apply.concurrency import bounded
 from spoke.apply.context import Context
 from spoke.apply.definitions import settle
 from spoke.apply.inventory import Item, Parting
 from spoke.apply.objects import Applied
-from spoke.apply.plan import CRD, NAMESPACE, SECRET, Why, waves, why_apply
+from spoke.apply.plan import CRD, NAMESPACE, Why, waves, why_apply
 from spoke.apply.prepare import (
     applied_key,
     desired,
@@ -311,7 +312,7 @@ class Step:
 
     async def _seen(self, entry: Entry, resource: Resource, why: Why) -> Json | None:
         """Return an object as it is, where that decides what is sent or can be told of a drift."""
-        told = why is Why.DRIFTED and entry.id[:2] != SECRET
+        told = why is Why.DRIFTED and not is_secret(entry.id)
         return await self._context.objects.read(entry.id, resource) if entry.ignore or told else None
 
     async def _replace(
@@ -364,13 +365,14 @@ class Step:
     def _what(
         self, identity: ObjectId, why: Why, before: Live | None, seen: Json | None = None, *, new: bool = True
     ) -> str:
-        """Return what was done to an object, and who did it as far as the object says."""
+        """Return what was done to an object, and who did it as far as the object says; never what a Secret holds."""
         if why is Why.MISSING:
             return "was deleted" if new else "had lost our labels"
         if why is Why.DRIFTED and before and before.drifted:
             entry = self._entries[identity]
             with suppress(FelloeError):  # a disk that lost it says so when it is applied
-                return str(change(carried_over(self._desired(entry), {}, entry.ignore), before.drifted, seen))
+                told = None if is_secret(identity) else seen
+                return str(change(carried_over(self._desired(entry), {}, entry.ignore), before.drifted, told))
         return str(why.value)
 
     async def _settle_kinds(self, applied: Iterable[Entry]) -> None:

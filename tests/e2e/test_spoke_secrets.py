@@ -41,8 +41,10 @@ async def test_a_secrets_values_are_told_by_nobody(
     caplog.set_level(logging.DEBUG)
     told: list[str] = []
 
-    async def step(*objects: Manifest, options: ApplyOptions = WARN, fails: str = "") -> None:
-        spoke.want(Wanted("apps", [namespace(PLACE), *objects], options))
+    async def step(*objects: Manifest, options: ApplyOptions = WARN, fails: str = "", ignore: str = "") -> None:
+        spoke.want(
+            Wanted("apps", [namespace(PLACE), *objects], options, ignore={"Secret": (ignore,)} if ignore else {})
+        )
         if fails:
             status = await spoke.until("apps", lambda status: ready(status)[0] == "False", fails)
         else:
@@ -55,9 +57,13 @@ async def test_a_secrets_values_are_told_by_nobody(
     by_hand: Manifest = {"data": {"password": base64.b64encode(b"canary-ed8f by hand").decode()}}
     admin.patch("v1", "Secret", "kept", PLACE, by_hand)
     await spoke.until_event("DriftDetected", "Secret canary/kept")
-    await step(kept, frozen, options=ApplyOptions(prune=True, retry_interval=2.0))
+    heal = ApplyOptions(prune=True, retry_interval=2.0)
+    await step(kept, frozen, options=heal)
     admin.patch("v1", "Secret", "kept", PLACE, by_hand)
     await spoke.until_event("DriftHealed", "Secret canary/kept")
+    await step(kept, frozen, secret(PLACE, "beside", password=CANARY), options=heal, ignore="/data/rotated")
+    admin.patch("v1", "Secret", "beside", PLACE, by_hand)
+    await spoke.until_event("DriftHealed", "Secret canary/beside")
     changed = {**secret(PLACE, "frozen", password=CANARY + "2"), "immutable": True}
     await step(kept, changed, fails="can't be changed")
     for broken in (

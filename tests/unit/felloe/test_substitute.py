@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 import pytest
 from hypothesis import assume, given, settings
@@ -167,6 +168,15 @@ def test_an_error_names_variable_object_path_and_the_ways_out() -> None:
         "kustomize.toolkit.fluxcd.io/substitute: disabled",
     ):
         assert part in message
+
+
+@pytest.mark.parametrize("read", [lambda secret: substitute(secret, VALUES), variables_used])
+def test_an_error_quotes_nothing_of_a_secret(read: Callable[[dict[str, JsonValue]], object]) -> None:
+    secret = obj("Secret", stringData={"password": "horse${!battery}"})
+    with pytest.raises(SubstitutionError, match=r"Secret shop/web: stringData.password: .*a variable") as caught:
+        read(secret)
+    assert "battery" not in str(caught.value)
+    assert "horse" not in str(caught.value)
 
 
 def test_the_variables_of_an_object_are_known_beforehand() -> None:
