@@ -16,8 +16,8 @@ from pathlib import Path
 
 import psutil
 
-from bench.__main__ import fleet_objects
 from bench.figures import Figure, report, say
+from bench.workload import fleet_objects
 from tests.cluster import binaries
 from tests.cluster.controlplane import ControlPlane
 from tests.fleet.fleet import Fleet
