@@ -55,7 +55,7 @@ class Manner:
 class Manners:
     """How requests are made: the first `burst` of them briskly, and `refill` more a second; the others gently."""
 
-    brisk: Manner = Manner(first=6, little=5.0, much=8.0, round=12)
+    brisk: Manner = Manner(first=12, little=6.0, much=9.0, round=16)
     gentle: Manner = Manner(first=3, little=1.7, much=2.4, round=32)
     burst: float = 1500.0
     refill: float = 25.0
