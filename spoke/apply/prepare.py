@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -98,38 +97,3 @@ def expires(obj: dict[str, JsonValue]) -> bool:
     """Return whether the cluster removes this object by itself: its absence is then no drift."""
     spec = obj.get("spec")
     return obj.get("kind") == "Job" and isinstance(spec, dict) and spec.get("ttlSecondsAfterFinished") is not None
-
-
-def without_values(message: str, obj: Mapping[str, JsonValue]) -> str:
-    """Return what the API server says about an object without what a Secret holds, which it may quote.
-
-    It quotes values as they are, decoded, or as Go writes them (%q), also those that are no texts.
-    """
-    if obj.get("kind") != "Secret":
-        return message
-    texts: set[str] = set()
-    for value in (*_leaves(obj.get("data")), *_leaves(obj.get("stringData"))):
-        for text in (value, _decoded(value)):
-            texts |= {text, orjson.dumps(text).decode()[1:-1]}
-    for text in sorted(texts - {""}, key=len, reverse=True):
-        message = message.replace(text, "***")
-    return message
-
-
-def _leaves(value: JsonValue | None) -> Iterator[str]:
-    """Yield all that a value holds, but for the names of its fields, as text."""
-    if isinstance(value, dict):
-        for below in value.values():
-            yield from _leaves(below)
-    elif isinstance(value, list):
-        for below in value:
-            yield from _leaves(below)
-    elif value is not None:
-        yield value if isinstance(value, str) else orjson.dumps(value).decode()
-
-
-def _decoded(value: str) -> str:
-    try:
-        return base64.b64decode(value, validate=True).decode()
-    except ValueError:
-        return ""

@@ -31,7 +31,6 @@ from spoke.apply.prepare import (
     marked,
     on_top_of,
     variables_digest,
-    without_values,
 )
 from spoke.apply.recreate import advised, immutable, may_recreate
 from spoke.apply.state import State
@@ -268,11 +267,7 @@ class Step:
 
     async def _recreate(self, entry: Entry, resource: Resource, obj: dict[str, JsonValue], field: str) -> Applied:
         """Delete an object and make it again, which needs no record: killed in between, the next run makes it."""
-        try:
-            await self._context.objects.make_room(entry.id, resource, manifest(obj, self._workload.id))
-        except KubernetesError as error:
-            message = without_values(str(error), obj)
-            raise KubernetesError(message, status=error.status, reason=error.reason) from None
+        await self._context.objects.make_room(entry.id, resource, manifest(obj, self._workload.id))
         applied = await self._send(entry, resource, obj)
         self.troubles.recreated(entry.id, field)
         return applied
@@ -354,13 +349,9 @@ class Step:
     ) -> Applied:
         # Whatever cuts this short, a newer bundle or an API server that is away: it may have been done.
         self._context.live.doubtful.add(entry.id)
-        try:
-            sent = partial(manifest, obj, self._workload.id)
-            lost = None if at else partial(self._context.latecomers.unanswered, entry.id)
-            return await self._context.objects.apply(entry.id, resource, sent, at, lost)
-        except KubernetesError as error:
-            message = without_values(str(error), obj)
-            raise KubernetesError(message, status=error.status, reason=error.reason, causes=error.causes) from None
+        sent = partial(manifest, obj, self._workload.id)
+        lost = None if at else partial(self._context.latecomers.unanswered, entry.id)
+        return await self._context.objects.apply(entry.id, resource, sent, at, lost)
 
     def _what(
         self, identity: ObjectId, why: Why, before: Live | None, seen: Json | None = None, *, new: bool = True

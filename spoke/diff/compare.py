@@ -22,7 +22,7 @@ from felloe.v1 import diff_pb2 as pb
 from spoke.apply.inventory import Inventory, Item
 from spoke.apply.objects import belongs, find_resource
 from spoke.apply.plan import CRD, NAMESPACE
-from spoke.apply.prepare import applied_key, desired, expires, manifest, on_top_of, variables_digest, without_values
+from spoke.apply.prepare import applied_key, desired, expires, manifest, on_top_of, variables_digest
 from spoke.apply.recreate import advised, immutable, may_recreate, tried
 from spoke.diff.takeover import without_taken
 from spoke.diff.text import cleaned, shortened, unified
@@ -141,8 +141,7 @@ class Comparison:
         except KubernetesError as error:
             if live is None and error.status == NOT_FOUND and self._namespace_to_come(entry.id):
                 return await said.created_as_in_git(obj, workload, "its namespace is not there yet")
-            message = without_values(without_values(str(error), obj), _plain(live))
-            raise KubernetesError(message, status=error.status, reason=error.reason) from None
+            raise
         return await said.changed(live, merged, entry.version)
 
     def _namespace_to_come(self, identity: ObjectId) -> bool:
@@ -236,8 +235,3 @@ def _left_alone(obj: Mapping[str, JsonValue], live: Json) -> str:
     if policy(metadata_of(live)).left_alone:
         return "it is left alone: its annotations in the cluster say so"
     return "it is there, and made only once (ssa: IfNotPresent)" if policy(metadata_of(obj)).once else ""
-
-
-def _plain(live: Json | None) -> dict[str, JsonValue]:
-    plain: dict[str, JsonValue] = orjson.loads(orjson.dumps(live or {}))
-    return plain

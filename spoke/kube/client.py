@@ -1,4 +1,4 @@
-"""Requests to one API server: paced, repeated where that is safe, with the API server's own errors.
+"""Requests to one API server: paced, repeated where that is safe, with the API server's own errors (no Secret in them).
 
 Every request that a spoke makes may be made twice: reads, server-side apply with force, deletes that name a uid, and
 those that are refused the second time.
@@ -26,6 +26,7 @@ from felloe.errors import KubernetesError
 from felloe.labels import FIELD_MANAGER
 from spoke.kube.access import Access, Credentials
 from spoke.kube.connections import Connections, Request, Stream
+from spoke.kube.discretion import discreet
 from spoke.kube.errors import (
     OVERLOAD,
     UNAUTHORIZED,
@@ -295,7 +296,7 @@ class KubeClient:
                     continue
                 attempt += 1
                 if attempt >= _ATTEMPTS or not passing(error):
-                    raise
+                    raise await discreet(error, path, body, self.get) from None
                 await asyncio.sleep(_pause(error, attempt))
 
     async def _once(self, path: str, request: Request, lost: Callable[[], None] | None) -> Answer:

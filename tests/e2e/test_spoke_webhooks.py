@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest_asyncio
 
 from tests.spoke.cluster import Admin
 from tests.spoke.driver import Spoke, asked, eventually
-from tests.spoke.manifests import Manifest, Wanted, config_map, namespace
+from tests.spoke.manifests import Manifest, Wanted, config_map, namespace, secret
 from tests.spoke.webhooks import Webhook, allow, deny, patch, webhook
 
 pytestmark = pytest.mark.cluster
@@ -137,6 +138,37 @@ async def test_one_that_changes_back_what_we_heal_is_recognized_as_a_contest(
         assert patched(admin, mark, "a") < 8
         hook.answer = allow
     await asyncio.gather(*fights)
+
+
+async def test_what_one_quotes_of_a_secret_is_not_told(spoke: Spoke, admin: Admin, hook: Webhook) -> None:
+    """It is shown what is in the cluster, too, which the spoke itself has never seen."""
+
+    async def quote(request: dict[str, Any]) -> dict[str, object]:
+        if request["name"] != "login":
+            return {"allowed": True}
+        seen = [(request[key] or {}).get("data") for key in ("object", "oldObject")]
+        plain = [base64.b64decode(data["password"]).decode() for data in seen if data]
+        return {"allowed": False, "status": {"message": f"an owner is missing in {seen}, {plain}", "code": 403}}
+
+    def login(password: str) -> Manifest:
+        return secret("quoted", "login", password=password)
+
+    spoke.want(Wanted("apps", [namespace("quoted"), login("correct-horse")]))
+    await spoke.until_applied("apps")
+    rule = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["*"], "resources": ["secrets", "configmaps"]}
+    with configured(admin, hook.configuration("quotes", "quoted", rules=[rule])):
+        await called(admin, hook, "quoted")
+        hook.answer = quote
+        for objects, quoted in (([login("battery-staple")], 2), ([], 1)):
+            spoke.want(Wanted("apps", [namespace("quoted"), *objects]))
+            status = await spoke.until("apps", lambda status: "an owner is missing" in str(status), "is refused")
+            said = status.problems[0].message
+            assert said.endswith(", [" + ", ".join(["'***'"] * quoted) + "]")
+            for value in ("correct-horse", "battery-staple"):
+                assert value not in said
+                assert base64.b64encode(value.encode()).decode() not in said
+        hook.answer = allow
+        await spoke.until_applied("apps")
 
 
 async def called(admin: Admin, hook: Webhook, namespace: str) -> None:

@@ -11,7 +11,7 @@ from felloe.bundle import Entry, Workload
 from felloe.digest import canonical_json, digest
 from felloe.errors import BundleError
 from felloe.identity import WorkloadId, object_id
-from spoke.apply.prepare import applied_key, desired, expires, manifest, variables_digest, without_values
+from spoke.apply.prepare import applied_key, desired, expires, manifest, variables_digest
 
 APPS = WorkloadId("Kustomization", "flux-system", "apps")
 
@@ -90,10 +90,3 @@ def test_our_labels_are_set_last(labels: dict[str, str] | None) -> None:
 def test_a_job_that_the_cluster_removes_expires() -> None:
     assert expires({"kind": "Job", "spec": {"ttlSecondsAfterFinished": 0}})
     assert not expires({"kind": "Job", "spec": {}})
-
-
-def test_a_refusal_does_not_quote_a_secret() -> None:
-    secret: dict[str, Any] = {"kind": "Secret", "data": {"password": "aHVudGVyMg==", "number": 12345, "empty": ""}}
-    message = "data.number: expected string, got 12345; hunter2 or aHVudGVyMg== is wrong"
-    assert without_values(message, secret) == "data.number: expected string, got ***; *** or *** is wrong"
-    assert without_values(message, config_map(password="hunter2")) == message
