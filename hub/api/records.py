@@ -68,7 +68,7 @@ class Records:
 
         The newest publications that moved a cluster, oldest first: the revision of the fleet repository and the one
         before, the workloads that changed, their authors, which rollouts let them through (`via`; none: the commits
-        went through as they came), and when the cluster had it applied and was healthy with it.
+        went through as they came) and who approved, and when the cluster had it applied and was healthy with it.
         """
         no_other(request, _HISTORY)
         given = request.query_params

@@ -122,7 +122,9 @@ def _publication(published: Json, workload: str) -> list[str]:
 
 
 def _through(passage: Json) -> str:
-    return f"{text(passage, 'track')} release {number(passage, 'release')} by {text(passage, 'who')}"
+    approvers = texts(passage, "approvers")
+    approved = f", approved by {_few(approvers)}" if approvers else ""
+    return f"{text(passage, 'track')} release {number(passage, 'release')} by {text(passage, 'who')}{approved}"
 
 
 def _of_workload(published: Json, workload: str) -> Json:

@@ -23,13 +23,15 @@ AuthorOf = Callable[[str], str]
 class Passage:
     """What let a release of a unit through to a cluster: a rollout, in the name of a policy or of a person.
 
-    `who` is as in the audit log, `author` the release's.
+    `who` is as in the audit log, `author` the release's; `approvers` are the people who opened the gates of the
+    cluster's stage.
     """
 
     track: Track
     release: int
     who: str
     author: str = ""
+    approvers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,15 @@ def describe_move(
         "revision": revision,
         "formerRevision": former,
         "authors": [*dict.fromkeys(author for author in authors if author)],
-        "via": [{"track": str(each.track), "release": each.release, "who": each.who} for each in through],
+        "via": [
+            {
+                "track": str(each.track),
+                "release": each.release,
+                "who": each.who,
+                "approvers": each.approvers,
+            }
+            for each in through
+        ],
         "workloads": [
             {
                 **each.id._asdict(),

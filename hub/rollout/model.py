@@ -189,6 +189,14 @@ class RolloutState:
         """Tell whether it has come to an end, good or bad."""
         return self.phase not in (Phase.PROGRESSING, Phase.PAUSED)
 
+    def approvers(self, cluster: str) -> tuple[str, ...]:
+        """Return the people who opened the gates before a cluster's stage, nobody where it is not on the release."""
+        stage = self.stages.get(self.stage_of.get(cluster, ""))
+        if stage is None or self.assigned.get(cluster) != self.release:
+            return ()
+        passed = (result.who for result in stage.gates.values() if result.verdict is Verdict.PASSED)
+        return tuple(sorted({who for who in passed if who}))
+
     @property
     def gives_way(self) -> bool:
         """Tell whether a release that waits may have its turn: it is over, or paused by nobody (over failures)."""

@@ -119,7 +119,8 @@ class Conductor:
                 approved = record.approved.get(number)
                 who = approved.who if approved else record.state.who
                 who = who or policy(record.state.strategy or DEFAULT_STRATEGY)
-                found.append(Passage(track, number, who, release.author if release else ""))
+                author = release.author if release else ""
+                found.append(Passage(track, number, who, author, record.state.approvers(cluster)))
         return found
 
     def noticed(self, cluster: str) -> None:

@@ -81,6 +81,7 @@ def test_the_audit_log_tells_a_whole_rollout_and_a_watch_saw_it_through_a_hub_th
     history = fleet.hub.felloe("history", "--workload", "shop", "--limit", "4")
     assert history.count(sha[:8]) == 4
     assert history.count("by policy/careful") == 4
+    assert history.count("by policy/careful, approved by admin") == 3, "the canary went without"
 
 
 def test_people_pause_resume_abort_retry_and_undo(fleet: Fleet) -> None:

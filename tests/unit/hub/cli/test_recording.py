@@ -98,7 +98,7 @@ def test_the_history_of_a_cluster_and_of_a_workload(hub: Threaded, felloe: Fello
             "revision": REVISION,
             "formerRevision": "main@sha1:" + "00" * 20,
             "authors": ["anna"],
-            "via": [{"track": "shop@production", "release": 12, "who": "policy/careful"}],
+            "via": [{"track": "shop@production", "release": 12, "who": "policy/careful", "approvers": ["carl"]}],
             "workloads": [
                 {**APPS._asdict(), "change": "changed", "revision": "main@sha1:" + "aa" * 20, "formerRevision": ""},
                 {**OTHER._asdict(), "change": "removed", "revision": "", "formerRevision": "main@sha1:" + "bb" * 20},
@@ -114,7 +114,7 @@ def test_the_history_of_a_cluster_and_of_a_workload(hub: Threaded, felloe: Fello
     assert head.split() == ["AT", "CLUSTER", "GENERATION", "REVISION", "BEFORE", "HEALTHY", "AUTHOR", "THROUGH"]
     assert line.startswith("2026-01-02T03:04:05Z   dev-1     1 ")
     assert "main@sha1:1234abcd   main@sha1:00000000   95s " in line
-    assert line.endswith("anna     shop@production release 12 by policy/careful")
+    assert line.endswith("anna     shop@production release 12 by policy/careful, approved by carl")
     assert "main@sha1:aaaaaaaa   -" in felloe("history", "--workload", "flux-system/apps").out
     assert "removed    main@sha1:bbbbbbbb" in felloe("history", "--workload", "other/apps").out
     shown = json.loads(felloe("history", "--cluster", "dev-1", "--workload", "apps", "-o", "json").out)

@@ -59,10 +59,10 @@ def test_the_authors_are_those_of_what_changed() -> None:
 
 def test_who_let_it_through_is_told_for_the_units_that_moved_and_no_others() -> None:
     apps = ChangedWorkload(APPS, "placement/apps", "changed", "a0", "a2")
-    through = Passage(Track("placement/apps", "production"), 12, "policy/careful", author="dora")
+    through = Passage(Track("placement/apps", "production"), 12, "policy/careful", author="dora", approvers=("fred",))
     other = Passage(Track("sync"), 12, "policy/careful", author="emil")
     found = described(apps, passages=(other, through))
-    assert found["via"] == [{"track": "apps@production", "release": 12, "who": "policy/careful"}]
+    assert found["via"] == [{"track": "apps@production", "release": 12, "who": "policy/careful", "approvers": ["fred"]}]
     assert found["authors"] == ["dora"], "an older release's commit is known to its rollout only"
     assert described(apps)["via"] == []
 
