@@ -11,6 +11,7 @@ from felloe.identity import ObjectId
 from spoke.apply.context import Context
 from spoke.health import HealthStatus
 from spoke.kube.discovery import NoSuchKindError
+from spoke.kube.shapes import mapping
 
 if TYPE_CHECKING:
     from felloe.k8syaml import JsonValue
@@ -25,7 +26,8 @@ async def settle(context: Context, definitions: Mapping[ObjectId, Mapping[str, J
     # The watch fills what is looked at; establishing takes a moment only.
     while time.monotonic() < deadline and not all(_established(context, each) for each in definitions):  # noqa: ASYNC110
         await asyncio.sleep(0.02)
-    context.discovery.outdated()
+    for definition in definitions.values():  # one that was known before may be served otherwise now
+        context.discovery.forget(*_defined(definition))
     deadline = time.monotonic() + _SERVED_SECONDS
     for identity, definition in definitions.items():
         while _established(context, identity) and not await _served(context, definition):
@@ -43,12 +45,15 @@ def _established(context: Context, identity: ObjectId) -> bool:
 
 async def _served(context: Context, definition: Mapping[str, JsonValue]) -> bool:
     """Return whether discovery shows the kind that a definition defines."""
-    spec = definition.get("spec")
-    names = spec.get("names") if isinstance(spec, dict) else None
-    if not isinstance(spec, dict) or not isinstance(names, dict):
-        return True
+    group, kind = _defined(definition)
     try:
-        await context.discovery.find_any(str(spec.get("group")), "", str(names.get("kind")))
+        await context.discovery.find_any(group, "", kind)
     except NoSuchKindError:
-        return False
+        return not kind
     return True
+
+
+def _defined(definition: Mapping[str, JsonValue]) -> tuple[str, str]:
+    """Return group and kind of what a definition defines, as far as it says them."""
+    spec = mapping(definition.get("spec"))
+    return str(spec.get("group") or ""), str(mapping(spec.get("names")).get("kind") or "")

@@ -13,7 +13,7 @@ from felloe.errors import KubernetesError
 from felloe.identity import ObjectId
 from spoke.apply.plan import NAMESPACE
 from spoke.kube.client import METADATA_ONLY, KubeClient
-from spoke.kube.errors import CONFLICT, FORBIDDEN, NOT_FOUND
+from spoke.kube.errors import CONFLICT, FORBIDDEN, is_gone
 
 Metadata = Mapping[str, object]
 _ATTEMPTS: Final = 4
@@ -26,6 +26,7 @@ class Pruned(Enum):
     GONE = "was gone already"
     NOT_OURS = "left: it does not carry this workload's labels any more"
     KEPT = "left: its annotations or labels say that it is not to be deleted"
+    WANTED = "left: it is wanted under the name of another API group"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,16 +69,18 @@ class Deletion:
         self._own = own
 
     async def delete(
-        self, identity: ObjectId, path: str, ours: Callable[[Metadata], bool], objection: Objection
+        self, identity: ObjectId, path: str, ours: Callable[[Metadata], bool], objection: Objection, kept: str = ""
     ) -> Became:
         """Delete an object if it, live, is still `ours` by its labels, dependents in the background.
 
         One that says ``prune: disabled`` (felloe.annotations) is kept, and so is, for now, one against which there
-        is an objection. Raise KubernetesError with the API server's words.
+        is an objection; so is the one with the uid `kept`. Raise KubernetesError with the API server's words.
         """
         for attempt in range(_ATTEMPTS):
             try:
                 metadata = await _metadata(self._client, path)
+                if kept and metadata.get("uid") == kept:
+                    return Pruned.WANTED
                 if not ours(metadata):
                     return Pruned.NOT_OURS
                 if not policy(metadata).prunable:
@@ -91,7 +94,7 @@ class Deletion:
                 version = "" if attempt == _ATTEMPTS - 1 else str(metadata.get("resourceVersion") or "")
                 answer = (await self._client.delete(path, str(metadata.get("uid")), version)).json()
             except KubernetesError as error:
-                if error.status == NOT_FOUND:
+                if is_gone(error):
                     return Pruned.GONE
                 if error.status == FORBIDDEN and (became := await self._on_its_way(identity, path)):
                     return became
@@ -108,7 +111,7 @@ class Deletion:
         try:
             metadata = await _metadata(self._own, path)
         except KubernetesError as error:
-            if error.status == NOT_FOUND:
+            if is_gone(error):
                 return Pruned.DELETED
             raise
         return await self._leaving(identity, path, metadata) if metadata.get("uid") == uid else Pruned.DELETED
@@ -123,7 +126,7 @@ class Deletion:
         try:
             metadata = await _metadata(self._own, path)
         except KubernetesError as error:
-            return Pruned.GONE if error.status == NOT_FOUND else None
+            return Pruned.GONE if is_gone(error) else None
         return await self._leaving(identity, path, metadata) if metadata.get("deletionTimestamp") else None
 
     async def _leaving(self, identity: ObjectId, path: str, metadata: Metadata) -> Leaving:

@@ -175,7 +175,7 @@ class Engine:
 
     def _context(self, tasks: asyncio.TaskGroup) -> Context:
         live = self._roster.live
-        self._watches = Watches(live, tasks)
+        self._watches = Watches(live, self._discovery, tasks)
         return Context(
             client=self._client,
             accounts=Accounts(self._client, self._rights_changed, tasks),
@@ -228,7 +228,7 @@ class Engine:
         if task := self._roster.claimant(identity):
             task.touched(identity, now)
         if identity[:2] in (CRD, NAMESPACE) and _usable(now) and not _usable(before):
-            self._discovery.outdated()
+            self._kinds_changed()
             self._appeared()
         elif identity[:2] in RIGHTS and now is not None and (before is None or before.version != now.version):
             self._rights_changed()
@@ -238,13 +238,18 @@ class Engine:
             self._watches.again()
         self._appeared()
 
+    def _kinds_changed(self) -> None:
+        self._discovery.outdated()
+        if self._watches is not None:
+            self._watches.again()
+
     def _appeared(self) -> None:
         for task in self._roster.tasks():
             task.appeared()
 
     def _arrives(self, arrival: Arrival) -> None:
         if arrival.lack is Lack.KIND:
-            self._discovery.outdated()
+            self._kinds_changed()
         for task in self._roster.tasks():
             task.arrived(arrival)
 

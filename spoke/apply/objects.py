@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 from felloe.annotations import policy
 from felloe.errors import FelloeError, KubernetesError
@@ -20,12 +20,14 @@ from spoke.drift.live import Live, LiveObjects, owner
 from spoke.drift.watches import metadata_only, typed
 from spoke.kube.client import METADATA_ONLY, Json, KubeClient
 from spoke.kube.discovery import Discovery, NoSuchKindError, Resource
-from spoke.kube.errors import CONFLICT, FORBIDDEN, NOT_FOUND
+from spoke.kube.errors import CONFLICT, FORBIDDEN, NOT_FOUND, is_gone, is_nowhere
 from spoke.kube.shapes import metadata_of, version_of
 
 Manifest = Callable[[Mapping[str, str]], bytes]
 """Returns the bytes to apply to an object of this uid and resourceVersion; of any, or none, where none are given."""
 _RELEASE_ATTEMPTS: Final = 8
+_LOOKS: Final = 2
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,12 @@ class Objects:
         """
         accept = self._accept(resource)
         path = resource.path(identity.namespace, identity.name)
-        answer = await self._client.apply(path, manifest(at), accept=accept, lost=lost)
+        try:
+            answer = await self._client.apply(path, manifest(at), accept=accept, lost=lost)
+        except KubernetesError as error:
+            if is_nowhere(error):
+                self._discovery.forget(identity.group, identity.kind)
+            raise
         obj, created = typed(answer.json(), resource), answer.created
         metadata = metadata_of(obj)
         if not created and (managers := taken_over(metadata)) is not None:
@@ -93,6 +100,14 @@ class Objects:
 
     def _accept(self, resource: Resource) -> str:
         return METADATA_ONLY if metadata_only(resource, self._live) else "application/json"
+
+    async def uid(self, identity: ObjectId) -> str:
+        """Return the uid of an object, in whatever version its kind is served; empty where it is not there."""
+        try:
+            resource = await self._discovery.find_any(identity.group, "", identity.kind)
+        except NoSuchKindError:
+            return ""
+        return (await self.version(identity, resource)).get("uid", "")
 
     async def version(self, identity: ObjectId, resource: Resource) -> dict[str, str]:
         """Return uid and resourceVersion of an object, nothing where it is not there."""
@@ -151,32 +166,60 @@ class Objects:
         version: str,
         workload: WorkloadId,
         inherited: Iterable[OwnerLabels] = (),
+        kept: str = "",
         *,
         force: bool = False,
     ) -> Became:
         """Delete an object that is not wanted any more, see spoke.apply.deletion.
 
         Labels of a former owner, from which the workload has inherited, count as long as no labels of ours are there.
-        Of Namespaces and CRDs, without `force`, only those are deleted in which nothing is that isn't ours.
+        Of Namespaces and CRDs, without `force`, only those are deleted in which nothing is that isn't ours. It is left
+        where it is the same object as one of another API group that is wanted, which has the uid `kept`.
         """
-        try:
-            resource = await self._discovery.find_any(identity.group, version, identity.kind)
-        except NoSuchKindError:
-            if await self._discovery.hidden(identity.group, identity.kind):
-                message = f"{identity}: its kind is defined and not served now"
-                raise KubernetesError(message, status=503) from None
-            return Pruned.GONE
         occupants = Occupants(self._own, self._discovery)
 
         async def objection(identity: ObjectId, path: str, metadata: Mapping[str, object]) -> str:
             return "" if force or policy(metadata).prune_forced else await occupants.refusal(identity, path)
 
-        path = resource.path(identity.namespace, identity.name)
-
         def ours(metadata: Mapping[str, object]) -> bool:
             return belongs(metadata, workload, inherited)
 
-        return await Deletion(self._client, self._own).delete(identity, path, ours, objection)
+        async def delete(path: str) -> Became:
+            return await Deletion(self._client, self._own).delete(identity, path, ours, objection, kept)
+
+        became = await self._where_served(identity, version, delete)
+        return Pruned.GONE if became is None else became
+
+    async def _where_served(self, identity: ObjectId, version: str, work: Callable[[str], Awaitable[_T]]) -> _T | None:
+        """Do some work on an object that was applied once, at its path of today; None where it can't be there any more.
+
+        Raise KubernetesError where its kind is defined and can't be found now, which says nothing of the object.
+        """
+        for _ in range(_LOOKS):
+            resource = await self._kind_of_before(identity, version)
+            if resource is None:
+                return None
+            try:
+                return await work(resource.path(identity.namespace, identity.name))
+            except KubernetesError as error:
+                if not is_nowhere(error):
+                    raise
+                self._discovery.forget(identity.group, identity.kind)  # another version is served by now, or none
+        raise KubernetesError(f"{identity}: its kind is not served as the API server says it is", status=503)
+
+    async def _kind_of_before(self, identity: ObjectId, version: str) -> Resource | None:
+        try:
+            resource = await self._discovery.find_any(identity.group, version, identity.kind)
+            if resource.namespaced != bool(identity.namespace):
+                self._discovery.forget(identity.group, identity.kind)
+                resource = await self._discovery.find_any(identity.group, version, identity.kind)
+        except NoSuchKindError:
+            if await self._discovery.hidden(identity.group, identity.kind):
+                message = f"{identity}: its kind is defined and not served now"
+                raise KubernetesError(message, status=503) from None
+            return None
+        # In another scope than its own its path would be that of another object.
+        return resource if resource.namespaced == bool(identity.namespace) else None
 
     async def _is_gone(self, path: str) -> bool:
         """Return whether there is nothing left that somebody without rights might delete.
@@ -188,7 +231,7 @@ class Objects:
         try:
             await self._own.get(path, accept=METADATA_ONLY)
         except KubernetesError as error:
-            return error.status == NOT_FOUND
+            return is_gone(error)
         return False
 
     async def release(
@@ -198,11 +241,15 @@ class Objects:
 
         Nothing else of it changes. An object that is gone, or somebody else's, is left alone.
         """
-        try:
-            resource = await self._discovery.find_any(identity.group, version, identity.kind)
-        except NoSuchKindError:
-            return
-        path = resource.path(identity.namespace, identity.name)
+
+        async def give_back(path: str) -> None:
+            await self._give_back(identity, path, workload, labels, manager)
+
+        await self._where_served(identity, version, give_back)
+
+    async def _give_back(
+        self, identity: ObjectId, path: str, workload: WorkloadId, labels: Mapping[str, str], manager: str
+    ) -> None:
         for _ in range(_RELEASE_ATTEMPTS):
             try:
                 metadata = metadata_of(await self._client.get(path, accept=METADATA_ONLY))
@@ -215,7 +262,7 @@ class Objects:
                 ]
                 await self._client.patch(path, str(metadata.get("resourceVersion") or ""), operations, manager=manager)
             except KubernetesError as error:
-                if error.status == NOT_FOUND or (error.status == FORBIDDEN and await self._is_gone(path)):
+                if is_gone(error) or (error.status == FORBIDDEN and await self._is_gone(path)):
                     return
                 if error.status != CONFLICT:
                     raise
@@ -246,6 +293,9 @@ async def find_resource(discovery: Discovery, identity: ObjectId, version: str) 
     Raise NoSuchKindError where it is not served, FelloeError where the object lacks its namespace, or has one too many.
     """
     resource = await discovery.find(identity.group, version, identity.kind)
+    if resource.namespaced != bool(identity.namespace):  # or its kind was made anew, for another scope
+        discovery.forget(identity.group, identity.kind)
+        resource = await discovery.find(identity.group, version, identity.kind)
     if resource.namespaced and not identity.namespace:
         raise FelloeError(
             f"{identity}: namespace not specified: set metadata.namespace in the object, "

@@ -147,11 +147,14 @@ async def _stage(
     told: list[tuple[ObjectId, Pruned]],
 ) -> None:
     items, workload, inherited = state.inventory.items, state.inventory.id, state.inventory.inherited
+    twins = _twins(stage, context.peers.claims)
 
     async def one(identity: ObjectId) -> None:
+        twin = twins.get(identity)
         try:
+            kept = await context.objects.uid(twin) if twin else ""
             became = await context.objects.prune(
-                identity, items[identity].version, workload, inherited, force=parting.force_prune
+                identity, items[identity].version, workload, inherited, kept, force=parting.force_prune
             )
         except KubernetesError as error:
             if no_request_succeeds(error):
@@ -166,6 +169,8 @@ async def _stage(
             outcome.leaving[identity] = became
         elif isinstance(became, Refused):
             outcome.failures[identity] = Failure("PruneFailed", became.why)
+        elif became is Pruned.WANTED and twin and not context.peers.recorded(twin):
+            outcome.lingering.add(identity)  # until that one is written down
         else:
             if became is Pruned.GONE and identity not in state.leaving:
                 context.latecomers.from_before([identity])
@@ -176,6 +181,15 @@ async def _stage(
                 told.append((identity, Pruned.DELETED if became is Pruned.GONE else became))
 
     await bounded(one, stage)
+
+
+def _twins(stage: Collection[ObjectId], claims: Collection[ObjectId]) -> Mapping[ObjectId, ObjectId]:
+    """Return what is wanted under the same name in another API group: where both are served, it may be the same object.
+
+    So an Ingress moved from extensions to networking.k8s.io, and OpenShift serves every role in two groups.
+    """
+    doomed = {identity[1:]: identity for identity in stage}
+    return {doomed[wanted[1:]]: wanted for wanted in claims if wanted[1:] in doomed}
 
 
 def _tell_kept(context: Context, state: State, kept: Mapping[ObjectId, Failure]) -> None:

@@ -23,6 +23,7 @@ import orjson
 from felloe.annotations import FORCE_ANNOTATION
 from felloe.errors import KubernetesError
 from felloe.identity import ObjectId
+from spoke.apply.plan import CRD
 from spoke.kube.client import METADATA_ONLY, Json, KubeClient
 from spoke.kube.discovery import Resource
 from spoke.kube.errors import CONFLICT, NOT_FOUND, no_request_succeeds
@@ -33,7 +34,7 @@ _PRECIOUS: Final = frozenset(
         ("", "Namespace"),
         ("", "PersistentVolume"),
         ("", "PersistentVolumeClaim"),
-        ("apiextensions.k8s.io", "CustomResourceDefinition"),
+        CRD,
     }
 )
 _INVALID: Final = 422
@@ -108,22 +109,41 @@ async def make_room(client: KubeClient, identity: ObjectId, resource: Resource, 
 
 
 async def tried(
-    client: KubeClient, identity: ObjectId, resource: Resource, obj: dict[str, object], old: Mapping[str, object]
+    client: KubeClient, identity: ObjectId, resource: Resource, obj: Mapping[str, object], old: Mapping[str, object]
 ) -> Json:
     """Return a new object in place of an old one as the API server would make it. Raise KubernetesError where not."""
-    name = _another_name(identity.name)
-    obj["metadata"] = {**metadata_of(obj), "name": name}
+    trial = _trial(obj, identity)
+    name = str(metadata_of(trial)["name"])
     if resource.kind == "Service" and not resource.group:
-        _release(obj, mapping(old.get("spec")))
-    path = resource.path(identity.namespace, name)
+        _release(trial, mapping(old.get("spec")))
     try:
-        made = (await client.apply(path, orjson.dumps(obj), dry_run=True)).json()
+        path = resource.path(identity.namespace, name)
+        made = (await client.apply(path, orjson.dumps(trial), dry_run=True)).json()
     except KubernetesError as error:
         if no_request_succeeds(error):
             raise
-        message = f"it can't be changed, and a new one would be refused, so the old one stays: {error}"
+        said = str(error).replace(name, identity.name)
+        message = f"it can't be changed, and a new one would be refused, so the old one stays: {said}"
         raise KubernetesError(message, status=error.status, reason=error.reason) from None
-    return {**made, "metadata": {**metadata_of(made), "name": identity.name}}
+    return _named(made, identity.name, mapping(mapping(obj.get("spec")).get("names")).get("plural"))
+
+
+def _trial(obj: Mapping[str, object], identity: ObjectId) -> dict[str, object]:
+    """Return an object under another name; a definition is named by what it defines, so that this is another too."""
+    if identity[:2] != CRD:
+        return _named(obj, _another_name(identity.name), None)
+    spec = mapping(obj.get("spec"))
+    plural = _another_name(str(mapping(spec.get("names")).get("plural")))
+    return _named(obj, f"{plural}.{spec.get('group')}", plural)
+
+
+def _named(obj: Mapping[str, object], name: str, plural: object) -> dict[str, object]:
+    """Return an object with this name and, of a definition, the plural that belongs to it."""
+    named = {**obj, "metadata": {**metadata_of(obj), "name": name}}
+    if plural is not None:
+        spec = mapping(obj.get("spec"))
+        named["spec"] = {**spec, "names": {**mapping(spec.get("names")), "plural": plural}}
+    return named
 
 
 def _another_name(name: str) -> str:

@@ -17,7 +17,7 @@ from felloe.identity import ObjectId
 from felloe.labels import WORKLOAD_NAME
 from spoke.drift.live import LiveObjects
 from spoke.kube.client import Json, KubeClient
-from spoke.kube.discovery import Resource
+from spoke.kube.discovery import Discovery, Resource
 from spoke.kube.errors import FORBIDDEN
 from spoke.kube.watch import Key, Reflector, key_of
 
@@ -83,8 +83,9 @@ class _Watch:
 class Watches:
     """The watches of one spoke. Each is a task in `tasks` until `retain` no longer names what it sees."""
 
-    def __init__(self, live: LiveObjects, tasks: asyncio.TaskGroup) -> None:
+    def __init__(self, live: LiveObjects, discovery: Discovery, tasks: asyncio.TaskGroup) -> None:
         self._live = live
+        self._discovery = discovery
         self._tasks = tasks
         self._watches: dict[Need, _Watch] = {}
         self._narrow: set[Kind] = set()
@@ -117,7 +118,7 @@ class Watches:
                 watch.reflector.release(outdated=applied > _LISTED_RATHER)
 
     def again(self) -> None:
-        """Try at once what was refused: rights may have changed."""
+        """Try at once what was refused, or not served: rights or kinds may have changed."""
         for watch in self._watches.values():
             if watch.feed.problem is not None:
                 watch.reflector.again()
@@ -144,7 +145,7 @@ class Watches:
         if (known := self._watches.get(need)) is not None and known.whole != whole:
             self._watches.pop(need).task.cancel()
         if need not in self._watches:
-            feed = _Feed(resource, namespace, self._live)
+            feed = _Feed(resource, namespace, self._live, self._discovery)
             reflector = Reflector(
                 client,
                 resource.collection(namespace),
@@ -152,6 +153,7 @@ class Watches:
                 feed,
                 metadata_only=not whole,
                 held=True,
+                moved=feed.moved,
             )
             task = self._tasks.create_task(reflector.run(), name=f"watch {resource.kind} {namespace}")
             self._watches[need] = _Watch(feed, reflector, task, whole)
@@ -171,10 +173,11 @@ class Watches:
 class _Feed:
     """Takes what one watch sees into what is live. `problem` says why it sees nothing at the moment."""
 
-    def __init__(self, resource: Resource, namespace: str, live: LiveObjects) -> None:
+    def __init__(self, resource: Resource, namespace: str, live: LiveObjects, discovery: Discovery) -> None:
         self._resource = resource
         self._namespace = namespace
         self._live = live
+        self._discovery = discovery
         self.answered = asyncio.Event()
         self.problem: KubernetesError | None = None
 
@@ -204,6 +207,13 @@ class _Feed:
             _log.warning("event=watch-failed kind=%s error=%r", self._resource.kind, str(error))
         self.problem = error
         self.answered.set()
+
+    async def moved(self) -> str:
+        """Return the path of a version that is served now, since the one of before is not: the kind is the same."""
+        known = self._resource
+        self._discovery.forget(known.group, known.kind)
+        self._resource = await self._discovery.find_any(known.group, known.version, known.kind)
+        return self._resource.collection(self._namespace)
 
     def _identity(self, key: Key) -> ObjectId:
         return ObjectId(self._resource.group, self._resource.kind, *key)

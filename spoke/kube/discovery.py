@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from felloe.errors import KubernetesError
 from spoke.kube.client import Json, KubeClient
-from spoke.kube.errors import NOT_FOUND
+from spoke.kube.errors import NO_KIND, NOT_FOUND
 from spoke.kube.shapes import mappings
 from spoke.kube.unserved import unserved
 
@@ -76,7 +76,7 @@ class Discovery:
             found = self.known(group, kind, version)
         if found is None:
             api = f"{group}/{version}" if group else version
-            raise NoSuchKindError(f'no matches for kind "{kind}" in version "{api}"', reason="NoMatch")
+            raise NoSuchKindError(f'no matches for kind "{kind}" in version "{api}"', reason=NO_KIND)
         return found
 
     async def find_any(self, group: str, version: str, kind: str) -> Resource:
@@ -113,6 +113,11 @@ class Discovery:
     def _shown(self) -> set[str]:
         resources = (resource for versions in self._kinds.values() for resource in versions.values())
         return {f"{resource.plural}.{resource.group}" for resource in resources}
+
+    def forget(self, group: str, kind: str) -> None:
+        """Say that a kind is not served as it was: it is looked for anew when it is asked for."""
+        self._kinds.pop((group, kind), None)
+        self.outdated()
 
     def outdated(self) -> None:
         """Say that kinds were added: the next unknown one is looked for at once."""

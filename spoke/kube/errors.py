@@ -21,6 +21,9 @@ CONFLICT: Final = 409
 GONE: Final = 410
 TOO_MANY_REQUESTS: Final = 429
 _INVALID: Final = 422
+_NO_OBJECT: Final = "NotFound"
+NO_KIND: Final = "NoMatch"
+"""The reason of the error that says that a kind is not served."""
 OVERLOAD: Final = frozenset({0, TOO_MANY_REQUESTS, 503, 504})
 """Statuses of an API server that has too much to do; 0 stands for no answer."""
 
@@ -110,6 +113,16 @@ def is_another(error: KubernetesError) -> bool:
     if error.status == _INVALID:
         return any(cause.field == "metadata.uid" for cause in error.causes)
     return error.status == CONFLICT
+
+
+def is_gone(error: KubernetesError) -> bool:
+    """Return whether an object is not there."""
+    return error.status == NOT_FOUND and error.reason == _NO_OBJECT
+
+
+def is_nowhere(error: KubernetesError) -> bool:
+    """Return whether the API server does not know a path, its version or its kind: what would be there may exist."""
+    return error.status == NOT_FOUND and error.reason != _NO_OBJECT
 
 
 def unanswered(error: KubernetesError) -> bool:

@@ -2,8 +2,8 @@
 
 Memory is bounded by one page of the list: an object is handed to the sink and forgotten. What makes a watch end (the
 API server restarts or closes it, a version too old, a network that is gone) is met by a new one, from where the last
-one stood or, if that version is gone, by a new list, with backoff and jitter. What is refused for lack of rights is
-asked for again ever more rarely, and at once when somebody says that rights may have changed.
+one stood or, if that version is gone, by a new list, with backoff and jitter. What is refused for lack of rights, or is
+served no more, is asked for again ever more rarely, and at once when somebody says that this may have changed.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Final, Protocol
 
 from felloe.errors import KubernetesError
 from spoke.kube.client import METADATA_ONLY, Json, KubeClient, decode
-from spoke.kube.errors import FORBIDDEN, GONE, RetryLaterError, from_status, passing
+from spoke.kube.errors import FORBIDDEN, GONE, NO_KIND, RetryLaterError, from_status, is_nowhere, passing
 
 Key = tuple[str, str]
 """Namespace and name."""
@@ -30,6 +30,7 @@ _WATCH_SECONDS: Final = (300, 600)
 _LONGEST_PAUSE_SECONDS: Final = 10.0
 _HELD_SECONDS: Final = 10.0
 _LONGEST_REFUSED_PAUSE_SECONDS: Final = 300.0
+_LONGEST_UNSERVED_PAUSE_SECONDS: Final = 60.0
 _log = logging.getLogger(__name__)
 
 
@@ -65,13 +66,18 @@ class Reflector:
         *,
         metadata_only: bool = False,
         held: bool = False,
+        moved: Callable[[], Awaitable[str]] | None = None,
     ) -> None:
-        """With `held` it lists, and watches only when it is released."""
+        """With `held` it lists, and watches only when it is released.
+
+        `moved` returns the path by which the objects are served now, where the API server does not know the last one.
+        """
         self._client = client
         self._path = path
         self._selector = dict(selector)
         self._sink = sink
         self._metadata_only = metadata_only
+        self._moved = moved
         self._hurry = asyncio.Event()
         self._released = asyncio.Event()
         self._outdated = False
@@ -108,7 +114,7 @@ class Reflector:
                     version, pauses = reached, 0
             except KubernetesError as error:
                 pauses += 1
-                problem = error
+                problem = await self._found_again(error)
                 _log.debug("event=watch-broken path=%s pauses=%d error=%r", self._path, pauses, str(error))
                 if not passing(error) or isinstance(error, _EndedError):
                     version = ""
@@ -119,6 +125,15 @@ class Reflector:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_pause(problem, pauses)):
                     await self._hurry.wait()
+
+    async def _found_again(self, error: KubernetesError) -> KubernetesError:
+        """Look for the path anew where it leads nowhere; return what is wrong."""
+        if self._moved is not None and is_nowhere(error):
+            try:
+                self._path = await self._moved()
+            except KubernetesError as problem:
+                return problem
+        return error
 
     async def _held(self) -> bool:
         """Wait to be released, but not for long, and return whether another list is needed."""
@@ -192,8 +207,11 @@ def _pause(problem: KubernetesError | None, pauses: int) -> float:
     """Return the seconds until the next try; a pause that the API server asks for is kept."""
     if isinstance(problem, RetryLaterError):
         return problem.seconds * random.uniform(1, 1.25)  # noqa: S311
-    refused = problem is not None and problem.status == FORBIDDEN
-    longest = _LONGEST_REFUSED_PAUSE_SECONDS if refused else _LONGEST_PAUSE_SECONDS
+    longest = _LONGEST_PAUSE_SECONDS
+    if problem is not None and problem.status == FORBIDDEN:
+        longest = _LONGEST_REFUSED_PAUSE_SECONDS
+    elif problem is not None and problem.reason == NO_KIND:
+        longest = _LONGEST_UNSERVED_PAUSE_SECONDS
     return random.uniform(0, min(longest, 0.1 * 2 ** min(pauses, 12)))  # noqa: S311
 
 

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from spoke.drift.live import LiveObjects
 from spoke.drift.watches import Watches
-from spoke.kube.discovery import Resource
+from spoke.kube.discovery import Discovery, Resource
 from tests.spoke.apiserver import serving, status
 
 CONFIG_MAPS = Resource("", "v1", "ConfigMap", "configmaps", namespaced=True)
@@ -27,7 +27,7 @@ async def test_two_workloads_that_find_out_at_the_same_time_that_a_kind_is_seen_
     async with serving(handler) as client:
         background = asyncio.TaskGroup()
         async with background:
-            watches = Watches(live, background)
+            watches = Watches(live, Discovery(client), background)
             problems = await asyncio.gather(
                 *(watches.ensure(client, CONFIG_MAPS, {name}) for name in ("shop", "apps")), return_exceptions=True
             )
