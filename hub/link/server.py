@@ -301,9 +301,13 @@ class LinkServer:
             stream.heard_at = time.time()
             try:
                 first = session.hello is None
+                if first:
+                    self._enrolment.member(stream.peer)  # it may be no member any more since it opened the stream
                 session.handle(message)
                 if first:
                     self._enter(stream, session)
+            except RefusalError as error:
+                stream.end(error.code, str(error))
             except ProtocolError as error:
                 log.warning("ending the stream of %s: %s", session.cluster, error)
                 self._listener.event(session.cluster, "Warning", "StreamEnded", error.message)

@@ -254,12 +254,13 @@ class Session:
         What it does not mention stays as it was: a spoke that has just started knows nothing yet, and what the cluster
         gets may depend on it.
         """
-        if sum(len(name) + len(value) for name, value in facts.items()) > _MAX_FACTS:
-            raise ProtocolError(grpc.StatusCode.INVALID_ARGUMENT, f"more than {_MAX_FACTS} characters of facts")
         known = self._store.cluster(self.cluster)
-        if known is None or dict(facts).items() <= dict(known.facts).items():
+        together = {**(known.facts if known else {}), **facts}
+        if sum(len(name) + len(value) for name, value in together.items()) > _MAX_FACTS:
+            raise ProtocolError(grpc.StatusCode.INVALID_ARGUMENT, f"more than {_MAX_FACTS} characters of facts")
+        if known is None or together == known.facts:
             return False
-        self._store.seen(self.cluster, time.time(), {**known.facts, **facts})
+        self._store.seen(self.cluster, time.time(), together)
         return True
 
     def _on_answer(self, message: pb.SpokeMessage) -> None:

@@ -12,6 +12,7 @@ import pytest
 from grpc import aio
 
 from felloe.v1 import link_pb2 as pb
+from felloe.v1 import status_pb2
 from hub.link.server import LinkTimes
 from tests.unit.hub.link.rig import Spoke, ending, eventually, hello, raw_stream, read, running_hub
 
@@ -169,7 +170,7 @@ async def test_a_second_hub_can_not_have_the_port(tmp_path: Path) -> None:
 
 
 async def test_statuses_arrive_with_every_event(tmp_path: Path) -> None:
-    async with running_hub(tmp_path / "hub", times=LinkTimes(heartbeat=0.05)) as hub:
+    async with running_hub(tmp_path / "hub", times=LinkTimes(heartbeat=1.0)) as hub:
         spoke = Spoke(tmp_path / "spoke")
         await spoke.join(hub, "dev")
         spoke.feed.happen("Before")
@@ -177,7 +178,7 @@ async def test_statuses_arrive_with_every_event(tmp_path: Path) -> None:
             await eventually(lambda: spoke.client.connected)
             spoke.feed.happen("After")
             await eventually(lambda: len(hub.listener.statuses) >= 2)
-            await asyncio.sleep(0.2)  # heartbeats are no statuses
+            await asyncio.sleep(1.3)  # heartbeats are no statuses
         reasons = [event.reason for _, status in hub.listener.statuses for event in status.events]
         assert reasons == ["Before", "After"]
         assert [status.full for _, status in hub.listener.statuses] == [True, False]
@@ -185,3 +186,23 @@ async def test_statuses_arrive_with_every_event(tmp_path: Path) -> None:
         member = hub.store.cluster("dev")
         assert member is not None
         assert member.facts == {"kubernetes_version": "v1.36.3"}
+
+
+async def test_a_stream_that_was_opened_before_its_cluster_was_revoked_gets_nothing_after_that(tmp_path: Path) -> None:
+    async with running_hub(tmp_path / "hub") as hub, raw_stream(hub.member("dev")) as call:
+        hub.publish("dev", {"a": "1"})
+        await call.wait_for_connection()
+        await asyncio.sleep(0.3)  # until the hub has looked at its certificate
+        hub.server.revoke("dev")
+        await call.write(hello())
+        assert (await ending(call)).startswith("PERMISSION_DENIED: the certificate of cluster dev was revoked")
+        assert not hub.listener.hellos
+
+
+async def test_facts_do_not_pile_up(tmp_path: Path) -> None:
+    async with running_hub(tmp_path / "hub") as hub, raw_stream(hub.member("dev")) as call:
+        await call.write(hello())
+        for number in range(2):
+            status = status_pb2.ClusterStatus(facts={f"x{number}": "y" * 40_000})
+            await call.write(pb.SpokeMessage(status=status))
+        assert (await ending(call)).startswith("INVALID_ARGUMENT: more than 65536 characters of facts")
