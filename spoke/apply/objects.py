@@ -190,6 +190,19 @@ class Objects:
         became = await self._where_served(identity, version, delete)
         return Pruned.GONE if became is None else became
 
+    async def is_ours(self, identity: ObjectId, version: str, workload: WorkloadId) -> bool:
+        """Return whether an object carries a workload's labels, as far as the spoke itself may see that."""
+
+        async def look(path: str) -> bool:
+            return owner(metadata_of(await self._own.get(path, accept=METADATA_ONLY))) == workload
+
+        try:
+            return await self._where_served(identity, version, look) or False
+        except KubernetesError as error:
+            if is_gone(error) or error.status == FORBIDDEN:
+                return False
+            raise
+
     async def _where_served(self, identity: ObjectId, version: str, work: Callable[[str], Awaitable[_T]]) -> _T | None:
         """Do some work on an object that was applied once, at its path of today; None where it can't be there any more.
 

@@ -43,7 +43,8 @@ class Outcome:
 
     `dropped` need not be in the inventory any more; `failures` says what could not be deleted, and why, or is on its
     way for longer than it may be; `leaving` is being deleted. `pending` waits for a person, and nothing was deleted.
-    `lingering` is gone, and may come back by a request of before (spoke.apply.latecomers): it is looked for.
+    `lingering` is gone, and may come back by a request of before (spoke.apply.latecomers), or is wanted under another
+    name, which nothing has written down yet: it is looked for.
     `asked`: the deletion of everything has been asked for; what is left is for the cluster to finish.
     `kept` is what an earlier hub applied, and what nobody has allowed to be deleted.
     """
@@ -159,9 +160,9 @@ async def _stage(
         except KubernetesError as error:
             if no_request_succeeds(error):
                 raise UnreachableError(str(error)) from error
-            if error.status == FORBIDDEN and not items[identity].known:
+            if error.status == FORBIDDEN and not (items[identity].known or await _is_there(context, state, identity)):
                 # It was refused when it was to be applied, and is refused now: it never got into the cluster.
-                outcome.dropped.add(identity)
+                (outcome.lingering if context.latecomers.expected(identity) else outcome.dropped).add(identity)
             else:
                 outcome.failures[identity] = Failure("PruneFailed", str(error))
             return
@@ -181,6 +182,12 @@ async def _stage(
                 told.append((identity, Pruned.DELETED if became is Pruned.GONE else became))
 
     await bounded(one, stage)
+
+
+async def _is_there(context: Context, state: State, identity: ObjectId) -> bool:
+    """Return whether an object that may not be deleted was made all the same, while we may have been cut short."""
+    inventory = state.inventory
+    return await context.objects.is_ours(identity, inventory.items[identity].version, inventory.id)
 
 
 def _twins(stage: Collection[ObjectId], claims: Collection[ObjectId]) -> Mapping[ObjectId, ObjectId]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +15,7 @@ from tests.cluster.controlplane import ControlPlane
 from tests.spoke.cluster import Admin
 from tests.spoke.driver import Spoke, eventually, ready, running
 from tests.spoke.manifests import Manifest, Wanted, config_map, namespace
+from tests.spoke.webhooks import webhook
 
 pytestmark = pytest.mark.cluster
 
@@ -169,6 +173,47 @@ async def test_the_end_of_a_workload_does_not_hang_on_rights_that_went_with_its_
     admin.delete("v1", "Namespace", tenant)
     spoke.want(Wanted("others"))
     await spoke.until_removed("apps")
+
+
+async def test_what_was_being_made_when_the_rights_to_it_went_is_not_forgotten(
+    spoke: Spoke, admin: Admin, tenant: str, tmp_path: Path
+) -> None:
+    entered, released = asyncio.Event(), asyncio.Event()
+
+    async def hold(request: dict[str, Any]) -> dict[str, object]:
+        entered.set()
+        await released.wait()
+        return {"allowed": True}
+
+    async with webhook(tmp_path) as hook:
+        hook.answer = hold
+        configuration = hook.configuration("holds", tenant, timeoutSeconds=20)
+        spoke.want(Wanted("apps", [config_map(tenant, "before")], AS_TENANT), Wanted("others"))
+        await spoke.until_applied("apps")
+        admin.create(configuration)
+        try:
+            for number in range(100):  # until the API server calls it
+                more = [config_map(tenant, f"a{each}") for each in range(number)]
+                spoke.want(Wanted("apps", [config_map(tenant, "before"), *more], AS_TENANT), Wanted("others"))
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(0.5):
+                        await entered.wait()
+                        break
+            admin.delete(f"{RBAC}/v1", "RoleBinding", "tenant", tenant)
+            user = "system:serviceaccount:flux-system:tenant"
+            await eventually(lambda: not admin.may(user, "get", "configmaps", tenant), "the rights are gone")
+            spoke.want(Wanted("others"))
+            await spoke.until_status("others")
+            released.set()
+            made = f"a{len(more) - 1}"
+            await eventually(lambda: admin.config_map(tenant, made), "it is made")
+            await spoke.until_said("apps", lambda said: any(each.id.name == made for each in said.problems), "says so")
+        finally:
+            released.set()
+            admin.delete(str(configuration["apiVersion"]), str(configuration["kind"]), "holds")
+    admin.create(binding(tenant))
+    await spoke.until_removed("apps")
+    assert admin.config_map(tenant, made) is None
 
 
 async def test_nobody_takes_an_object_from_a_workload_by_naming_it_too(spoke: Spoke, admin: Admin, tenant: str) -> None:

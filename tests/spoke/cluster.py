@@ -86,6 +86,17 @@ class Admin:
         for kind, content in kinds.items():
             self.create({"apiVersion": f"{group}/v1", "kind": f"{prefix}{kind}", "metadata": metadata, **content})
 
+    def may(self, user: str, verb: str, resource: str, namespace: str) -> bool:
+        """Return whether a user has a right now."""
+        about = {"verb": verb, "resource": resource, "namespace": namespace}
+        review = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SubjectAccessReview",
+            "spec": {"user": user, "resourceAttributes": about},
+        }
+        answer = self._resource("authorization.k8s.io/v1", "SubjectAccessReview").create(body=review)
+        return bool(answer.status.allowed)
+
     def forget_spokes(self) -> None:
         """Begin anew: a spoke would prune what an earlier test left in its inventories, and restore its record."""
         inventories = "fleet.felloe.io/inventory=true"
