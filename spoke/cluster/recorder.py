@@ -229,7 +229,8 @@ class Recorder:
         """Return the uid of every piece that is in the cluster, as far as this spoke knows since it last looked."""
         if self._uids is None:
             if self._head is None:
-                await self.head()
+                with suppress(StoreError):  # a damaged one is replaced
+                    await self.head()
             self._uids = await self._namespace.uids(SECRETS, f"{_LABEL}=true")
         return self._uids
 

@@ -134,7 +134,7 @@ class LiveObjects:
     def take(self, identity: ObjectId, now: Live) -> Live:
         """Take the facts of an object; older ones than are known already change nothing."""
         before = self._objects.get(identity)
-        if before is not None and before.uid == now.uid and 0 < now.version < before.version:
+        if before is not None and 0 < now.version < before.version and (before.uid == now.uid or now.terminating):
             return before
         if now.unjudged is not None and now.rule is not None:
             now = self._evaluate(identity, now, now.rule, now.unjudged, before)
@@ -167,8 +167,8 @@ class LiveObjects:
             return
         if obj is not None:
             after = self.read(identity, obj)
-            if after.uid == before.uid and 0 < after.version < before.version:
-                return
+            if 0 < after.version < before.version:
+                return  # or it is the one before, and its successor was here first
         del self._objects[identity]
         self._changed(identity, before, None)
 

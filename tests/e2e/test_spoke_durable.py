@@ -51,6 +51,12 @@ def following(state: Path, hub: bytes) -> None:
     store.close()
 
 
+def head_of(admin: Admin) -> str:
+    found = admin.get("v1", "Secret", "desired-state", KEEPS)
+    assert found
+    return str(found["data"]["zst"])
+
+
 async def recorded(admin: Admin, spoke: Spoke) -> None:
     """Wait until the newest bundle is in the cluster."""
 
@@ -91,6 +97,20 @@ async def test_on_an_empty_disk_without_its_hub_it_heals_and_deletes_nothing(
         await spoke.until_applied("other")
         assert admin.get("v1", "Secret", "password", "moved") is None
         assert admin.config_map("moved", "b") is None
+
+
+async def test_a_record_that_was_damaged_is_written_anew(cluster: ControlPlane, admin: Admin, tmp_path: Path) -> None:
+    async with running(cluster.kubeconfig, tmp_path / "one") as spoke:
+        spoke.want(Wanted("apps", [namespace("damaged"), config_map("damaged", "a", k="v")]))
+        await spoke.until_applied("apps")
+        await recorded(admin, spoke)
+    nonsense = base64.b64encode(b"nonsense").decode()
+    admin.patch("v1", "Secret", "desired-state", KEEPS, {"data": {"zst": nonsense}})
+    async with running(cluster.kubeconfig, tmp_path / "one") as spoke:
+        spoke.want(Wanted("apps", [namespace("damaged"), config_map("damaged", "a", k="w")]))
+        await spoke.until_applied("apps")
+        await eventually(lambda: head_of(admin) != nonsense, "another one is written")
+        await recorded(admin, spoke)
 
 
 async def test_a_change_of_one_object_rewrites_one_piece(spoke: Spoke, cluster: ControlPlane, admin: Admin) -> None:

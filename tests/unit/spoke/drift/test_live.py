@@ -64,6 +64,18 @@ def test_a_new_object_of_the_same_name_replaces_the_old_one() -> None:
     assert recorder.changes == [(None, 5), (5, 6), (6, None)]
 
 
+def test_the_end_of_a_former_object_is_not_that_of_its_successor() -> None:
+    """The answer to our own apply may be here before the events of what was deleted before it."""
+    recorder = Recorder()
+    recorder.live.seen(IDENTITY, obj(5))
+    recorder.live.seen(IDENTITY, obj(9, uid="other"))
+    going = obj(6)
+    going["metadata"]["deletionTimestamp"] = "2026-11-21T20:00:00Z"
+    recorder.live.seen(IDENTITY, going)
+    recorder.live.gone(IDENTITY, obj(7))
+    assert recorder.changes == [(None, 5), (5, 9)]
+
+
 def test_the_owner_is_whom_the_labels_name() -> None:
     live = Recorder().live
     assert live.seen(IDENTITY, obj(1)).owner == WorkloadId("Kustomization", "flux-system", "apps")
