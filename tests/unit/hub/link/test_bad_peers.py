@@ -175,7 +175,7 @@ async def test_statuses_arrive_with_every_event(tmp_path: Path) -> None:
         await spoke.join(hub, "dev")
         spoke.feed.happen("Before")
         async with spoke.running():
-            await eventually(lambda: spoke.client.connected)
+            await eventually(lambda: hub.listener.statuses)
             spoke.feed.happen("After")
             await eventually(lambda: len(hub.listener.statuses) >= 2)
             await asyncio.sleep(1.3)  # heartbeats are no statuses
