@@ -7,15 +7,22 @@ and the hub, which knows both, tells which revision a root stands for.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
+from sys import intern
 from typing import Final, NamedTuple
 
 from felloe.digest import Digest, canonical_json, digest
 from felloe.errors import BundleError
 from felloe.identity import ObjectId, WorkloadId
 from felloe.v1 import bundle_pb2 as pb
+
+_A_WORKLOAD: Final = bytes([pb.Bundle.WORKLOADS_FIELD_NUMBER << 3 | 2])
+"""The tag of an embedded message."""
+_AT_ONCE: Final = 500
+"""Entries that are put into words at a time: of a workload of thousands, all at once take ten times their size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,18 +149,30 @@ class Workload:
     @cached_property
     def digest(self) -> Digest:
         """Return the sha256 over all that changes what a spoke does for this workload."""
-        return digest(canonical_json([*_said_first(self), dict(self.variables), _said_last(self)]))
+        words = hashlib.sha256(canonical_json([*_said_first(self), dict(self.variables)])[:-1] + b",")
+        for some in _said_last(self):
+            words.update(some)
+        words.update(b"]")
+        return Digest(words.digest())
 
 
 def _said_first(workload: Workload) -> list[object]:
     return [[*workload.id], workload.options.canonical()]
 
 
-def _said_last(workload: Workload) -> list[object]:
-    return [
-        [*entry.id, entry.version, entry.digest.hex(), entry.wave, entry.template, *entry.ignore]
-        for entry in workload.entries
-    ]
+def _said_last(workload: Workload) -> Iterator[bytes]:
+    """Yield, piece by piece, the canonical JSON of a workload's entries."""
+    yield b"["
+    for number, some in enumerate(_some(workload.entries)):
+        rows = [
+            [*entry.id, entry.version, entry.digest.hex(), entry.wave, entry.template, *entry.ignore] for entry in some
+        ]
+        yield (b"," if number else b"") + canonical_json(rows)[1:-1]
+    yield b"]"
+
+
+def _some(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
+    return (entries[start : start + _AT_ONCE] for start in range(0, len(entries), _AT_ONCE))
 
 
 class Pattern:
@@ -166,7 +185,7 @@ class Pattern:
         self.workload = workload
         self.open = open_
         self._before = canonical_json(_said_first(workload))[:-1] + b","
-        self._after = b"," + canonical_json(_said_last(workload)) + b"]"
+        self._after = b"".join((b",", *_said_last(workload), b"]"))
 
     def with_values(self, values: Mapping[str, str]) -> Workload:
         """Return the workload with these values of its open variables."""
@@ -265,6 +284,17 @@ def patch(base: Bundle | None, change: Delta) -> Bundle:
 
 def workload_to_proto(workload: Workload) -> pb.Workload:
     """Return the message of a workload."""
+    message = _without_entries(workload)
+    _add(message, workload.entries)
+    return message
+
+
+def _add(message: pb.Workload, entries: Iterable[Entry]) -> None:
+    for entry in entries:
+        _fill_in(message.entries.add(), entry)  # one that is made apart, and copied, has a KiB of its own
+
+
+def _without_entries(workload: Workload) -> pb.Workload:
     o = workload.options
     return pb.Workload(
         id=workload_id_to_proto(workload.id),
@@ -288,26 +318,31 @@ def workload_to_proto(workload: Workload) -> pb.Workload:
             labels=dict(o.labels),
         ),
         variables=dict(workload.variables),
-        entries=[entry_to_proto(entry) for entry in workload.entries],
     )
 
 
 def entry_to_proto(entry: Entry) -> pb.Entry:
     """Return the message of an entry."""
-    return pb.Entry(
-        id=object_id_to_proto(entry.id),
-        version=entry.version,
-        digest=entry.digest,
-        wave=entry.wave,
-        size=entry.size,
-        template=entry.template,
-        ignore=entry.ignore,
-    )
+    message = pb.Entry()
+    _fill_in(message, entry)
+    return message
 
 
-def workload_from_proto(message: pb.Workload) -> Workload:
-    """Return the workload of a message. Raise BundleError where a digest is none or an id stands twice."""
+def _fill_in(message: pb.Entry, entry: Entry) -> None:
+    identity = message.id
+    identity.group, identity.kind, identity.namespace, identity.name = entry.id
+    message.version, message.digest, message.wave, message.size = entry.version, entry.digest, entry.wave, entry.size
+    message.template = entry.template
+    message.ignore.extend(entry.ignore)
+
+
+def workload_from_proto(message: pb.Workload, known: Workload | None = None) -> Workload:
+    """Return the workload of a message. Raise BundleError where a digest is none or an id stands twice.
+
+    Where `known`, another state of it, has the same entries, the two share them.
+    """
     o = message.options
+    there = {entry.id: entry for entry in known.entries} if known else {}
     return Workload(
         id=workload_id_from_proto(message.id),
         options=ApplyOptions(
@@ -335,23 +370,52 @@ def workload_from_proto(message: pb.Workload) -> Workload:
             labels=tuple(sorted(o.labels.items())),
         ),
         variables=dict(message.variables),
-        entries=tuple(_entry_from_proto(entry) for entry in message.entries),
+        entries=tuple([_shared(_entry_from_proto(entry), there) for entry in message.entries]),
     )
+
+
+def _shared(entry: Entry, there: Mapping[ObjectId, Entry]) -> Entry:
+    known = there.get(entry.id)
+    if known is None:
+        return entry
+    return known if known == entry else replace(entry, id=known.id)
 
 
 def _entry_from_proto(entry: pb.Entry) -> Entry:
-    identity = object_id_from_proto(entry.id)
+    said = entry.id
+    identity = ObjectId(intern(said.group), intern(said.kind), intern(said.namespace), said.name)
     if len(entry.digest) != 32:
         raise BundleError(f"the digest of {identity} has {len(entry.digest)} bytes instead of 32")
-    return Entry(
-        identity, entry.version, Digest(entry.digest), entry.wave, entry.size, entry.template, tuple(entry.ignore)
-    )
+    version, name, ignore = intern(entry.version), Digest(entry.digest), tuple(entry.ignore)
+    return Entry(identity, version, name, entry.wave, entry.size, entry.template, ignore)
 
 
 def bundle_to_proto(bundle: Bundle) -> pb.Bundle:
     """Return the message of a bundle."""
     workloads = [workload_to_proto(workload) for workload in bundle.workloads]
     return pb.Bundle(workloads=workloads, approved_prunes=bundle.approved_prunes)
+
+
+def bundle_to_pieces(bundle: Bundle) -> Iterator[bytes]:
+    """Yield what joined is a bundle's serialized message, which is a fraction of the message itself.
+
+    By the encoding of Protocol Buffers, lists go on where serialized messages are joined, and what is embedded comes
+    after its field's tag and its length.
+    """
+    for workload in bundle.workloads:
+        said = [_without_entries(workload).SerializeToString()]
+        for some in _some(workload.entries):
+            part = pb.Workload()
+            _add(part, some)
+            said.append(part.SerializeToString())
+        yield _A_WORKLOAD + _varint(sum(map(len, said)))
+        yield from said
+    yield pb.Bundle(approved_prunes=bundle.approved_prunes).SerializeToString()
+
+
+def _varint(number: int) -> bytes:
+    low, rest = number & 0x7F, number >> 7
+    return bytes([low | 0x80]) + _varint(rest) if rest else bytes([low])
 
 
 def bundle_from_proto(message: pb.Bundle) -> Bundle:

@@ -9,9 +9,11 @@ one object. It is compressed, and cut into pieces below the size limit of a Kube
 from __future__ import annotations
 
 import hashlib
+from array import array
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate, chain
 from typing import Final, NamedTuple
 
 import zstandard
@@ -41,25 +43,22 @@ PIECE_BYTES: Final = 512 * 1024
 """Bytes of a piece. The data of a Secret may be 1 MiB."""
 LARGEST_PACK: Final = 64 * 1024 * 1024
 _KEY_BITS: Final = 64
+_DIGEST_BYTES: Final = 32
 _OF_A_WORKLOAD: Final = 512
+_YIELD_EVERY: Final = 200
+_NO_ENTRY: Final = (0, None)
 
 
 class Member(NamedTuple):
-    """What goes into a pack as a whole: a workload without its entries (`entry` None), or one entry with its object.
+    """What goes into a pack as a whole: a workload without its entries (`entry` None), or one entry with its object."""
 
-    `content` is a digest of all of it.
-    """
-
-    key: int
-    size: int
-    content: bytes
     workload: Workload
     entry: Entry | None
 
 
 @dataclass(frozen=True, slots=True)
 class Pack:
-    """A part of a bundle, not read yet."""
+    """A part of a bundle, named by what it holds; its objects are not read yet."""
 
     name: str
     members: Sequence[Member]
@@ -124,16 +123,64 @@ class Head:
         )
 
 
-def members(workload: Workload) -> Iterator[Member]:
-    """Yield what goes into packs of a workload."""
-    message = workload_to_proto(workload)
-    entries = list(message.entries)
-    message.ClearField("entries")
+class _Words:
+    """What is to be said of a workload, as the packs ask for it: of each member, itself first, its key and a digest.
+
+    Forty bytes a member: this is kept from one bundle to the next, so that only what changed is put into words again.
+    """
+
+    def __init__(self, workload: Workload) -> None:
+        self.workload = workload
+        self.keys = array("Q")
+        self.digests = bytearray()
+
+    def add(self, key: int, digest: bytes) -> None:
+        self.keys.append(key)
+        self.digests += digest
+
+    def digest(self, number: int) -> bytes:
+        return bytes(self.digests[number * _DIGEST_BYTES : (number + 1) * _DIGEST_BYTES])
+
+
+class Division:
+    """Divides bundles into packs, one bundle after the other: `take` its workloads, then ask for its `packs`."""
+
+    def __init__(self) -> None:
+        self._words: dict[WorkloadId, _Words] = {}
+
+    def take(self, bundle: Bundle) -> Iterator[None]:
+        """Put a bundle into words; yields now and then, so that others get their turn where much of it is new."""
+        before, self._words = self._words, {}
+        for workload in bundle.workloads:
+            known = before.pop(workload.id, None)
+            if known is None or known.workload is not workload:
+                known = yield from _put_into_words(workload, known)
+            self._words[workload.id] = known
+
+    def packs(self) -> list[Pack]:
+        """Return the packs of the bundle that was taken last."""
+        return _Layout(list(self._words.values())).packs()
+
+
+def _put_into_words(workload: Workload, before: _Words | None) -> Generator[None, None, _Words]:
+    """Return the words of a workload; those of entries that were there `before` are taken over."""
     owner = "\0".join(workload.id)
-    size = message.ByteSize() + _OF_A_WORKLOAD
-    yield Member(_key(owner), size, _digest(owner, message), workload, None)
-    for entry, said in zip(workload.entries, entries, strict=True):
-        yield Member(_key("\0".join((owner, *entry.id))), entry.size, _digest(owner, said), workload, entry)
+    words = _Words(workload)
+    words.add(_key(owner), _digest(owner, workload_to_proto(replace(workload, entries=()))))
+    there = enumerate(before.workload.entries, 1) if before else iter(())
+    at, known = next(there, _NO_ENTRY)
+    new = 0
+    for entry in workload.entries:
+        while known is not None and known.id < entry.id:
+            at, known = next(there, _NO_ENTRY)
+        if before is not None and (known is entry or known == entry):
+            words.add(before.keys[at], before.digest(at))
+            continue
+        words.add(_key("\0".join((owner, *entry.id))), _digest(owner, entry_to_proto(entry)))
+        new += 1
+        if new % _YIELD_EVERY == 0:
+            yield
+    return words
 
 
 def _digest(owner: str, message: bundle_pb2.Workload | bundle_pb2.Entry) -> bytes:
@@ -144,26 +191,47 @@ def _key(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=_KEY_BITS // 8).digest(), "big")
 
 
-def packs(everything: Iterable[Member]) -> list[Pack]:
-    """Return the packs of a bundle's members."""
-    ordered = sorted(everything, key=lambda member: (member.key, member.content))
-    return [Pack(_name(part), part) for part in _divided(ordered, _KEY_BITS - 1) if part]
+class _Layout:
+    """A bundle's members in the order of their keys."""
+
+    def __init__(self, words: Sequence[_Words]) -> None:
+        self._members = [member for each in words for member in _members(each.workload)]
+        self._keys = array("Q", chain.from_iterable(each.keys for each in words))
+        self._digests = memoryview(b"".join(each.digests for each in words))
+        self._order = sorted(range(len(self._keys)), key=self._keys.__getitem__)
+        self._sums = array("Q", accumulate((_size(self._members[each]) for each in self._order), initial=0))
+
+    def packs(self) -> list[Pack]:
+        return [self._pack(start, end) for start, end in self._divided(0, len(self._order), _KEY_BITS - 1)]
+
+    def _divided(self, start: int, end: int, bit: int) -> Iterator[tuple[int, int]]:
+        if start == end:
+            return
+        if bit < 0 or end - start == 1 or self._sums[end] - self._sums[start] <= PACK_BYTES:
+            yield start, end
+            return
+        middle = bisect_left(self._order, 1, start, end, key=lambda each: self._keys[each] >> bit & 1)
+        yield from self._divided(start, middle, bit - 1)
+        yield from self._divided(middle, end, bit - 1)
+
+    def _pack(self, start: int, end: int) -> Pack:
+        content = hashlib.sha256()
+        for each in self._order[start:end]:
+            content.update(self._digests[each * _DIGEST_BYTES : (each + 1) * _DIGEST_BYTES])
+        members = tuple([self._members[each] for each in self._order[start:end]])
+        return Pack(f"desired-{content.hexdigest()[:24]}", members)
 
 
-def _divided(part: Sequence[Member], bit: int) -> Iterator[Sequence[Member]]:
-    if bit < 0 or len(part) <= 1 or sum(member.size for member in part) <= PACK_BYTES:
-        yield part
-        return
-    middle = bisect_left(part, 1, key=lambda member: member.key >> bit & 1)
-    yield from _divided(part[:middle], bit - 1)
-    yield from _divided(part[middle:], bit - 1)
+def _members(workload: Workload) -> Iterator[Member]:
+    yield Member(workload, None)
+    for entry in workload.entries:
+        yield Member(workload, entry)
 
 
-def _name(part: Iterable[Member]) -> str:
-    content = hashlib.sha256()
-    for member in part:
-        content.update(member.content)
-    return f"desired-{content.hexdigest()[:24]}"
+def _size(member: Member) -> int:
+    if member.entry is not None:
+        return member.entry.size
+    return workload_to_proto(replace(member.workload, entries=())).ByteSize() + _OF_A_WORKLOAD
 
 
 def pieces(pack: Pack, blob: Callable[[Digest], bytes | None]) -> list[bytes]:

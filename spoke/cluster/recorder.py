@@ -18,11 +18,10 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Final, Protocol
 
-from felloe.bundle import Bundle
 from felloe.errors import FelloeError, KubernetesError, StoreError
 from felloe.labels import GROUP
 from spoke.cluster.namespace import SECRETS, OwnNamespace
-from spoke.cluster.record import Assembly, Head, Pack, members, packs, pieces
+from spoke.cluster.record import Assembly, Division, Head, Pack, pieces
 from spoke.kube.errors import no_request_succeeds, passing
 from spoke.kube.jitter import spread
 from spoke.state import BundleStore, Part, StoredBundle
@@ -35,7 +34,6 @@ _AT_ONCE: Final = 4
 _FAILURES_UNTIL_IT_IS_TOLD: Final = 3
 _LONGEST_WAIT_SECONDS: Final = 20.0
 _LONGEST_PAUSE_SECONDS: Final = 300.0
-_YIELD_EVERY: Final = 200
 _CHANGES_FIRST_SECONDS: Final = 0.1
 _log = logging.getLogger(__name__)
 
@@ -63,6 +61,7 @@ class Recorder:
         self._store = store
         self._tell = tell
         self._head: Head | None = None
+        self._division = Division()
         self._uids: dict[str, str] | None = None
         self._wanted: StoredBundle | None = None
         self._number = 0
@@ -191,7 +190,9 @@ class Recorder:
     async def _write(self, stored: StoredBundle) -> None:
         there = await self._survey()
         known = self._head
-        wanted = await _packs(stored.bundle)
+        for _ in self._division.take(stored.bundle):
+            await asyncio.sleep(0)
+        wanted = self._division.packs()
         counts = {pack.name: known.packs[pack.name] for pack in wanted if known and pack.name in known.packs}
         whole = {name for name, count in counts.items() if all(f"{name}-{n}" in there for n in range(count))}
         lacking = [pack for pack in wanted if pack.name not in whole]
@@ -269,17 +270,6 @@ class Recorder:
             )
             _log.warning("event=RecordRefused error=%r", message)
             self._tell("RecordRefused", message)
-
-
-async def _packs(bundle: Bundle) -> list[Pack]:
-    """Return the packs of a bundle; others get their turn in between."""
-    found = []
-    for workload in bundle.workloads:
-        for member in members(workload):
-            found.append(member)
-            if len(found) % _YIELD_EVERY == 0:
-                await asyncio.sleep(0)
-    return packs(found)
 
 
 def _content(secret: Mapping[str, object], name: str) -> bytes:

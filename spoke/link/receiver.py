@@ -104,13 +104,14 @@ class Receiver:
             raise RefusedBundleError("the manifest is longer than the offer said")
         if not piece.last:
             return Step()
-        bundle = _target(transfer)
+        bundle = _target(transfer, self._store.current)
         transfer.target, transfer.manifest = bundle, bytearray()
         missing = self._store.missing(bundle)
         if not missing:
             return self._commit(transfer.offer, transfer.traceparent, bundle)
-        sizes = {entry.digest: entry.size for workload in bundle.workloads for entry in workload.entries}
-        transfer.sizes = {name: sizes[name] for name in missing}
+        asked = set(missing)
+        entries = (entry for workload in bundle.workloads for entry in workload.entries)
+        transfer.sizes = {entry.digest: entry.size for entry in entries if entry.digest in asked}
         wants = [pb.Want(digest=name, offset=self._store.offset(name)) for name in missing]
         return Step([pb.SpokeMessage(need=pb.Need(generation=transfer.offer.generation, wants=wants))])
 
@@ -138,11 +139,17 @@ class Receiver:
         return Step([_ack(stored)], stored)
 
 
-def _target(transfer: _Transfer) -> Bundle:
-    """Return the bundle that a whole manifest makes. Raise RefusedBundleError where its root is not the offered one."""
+def _target(transfer: _Transfer, current: StoredBundle | None) -> Bundle:
+    """Return the bundle that a whole manifest makes; it shares with the current one what is the same in both.
+
+    Raise RefusedBundleError where its root is not the offered one.
+    """
+    known = current.bundle.by_id if current else {}
     try:
         delta = pb.ManifestDelta.FromString(_unpack(bytes(transfer.manifest), MAX_MANIFEST))
-        changed = tuple(workload_from_proto(workload) for workload in delta.changed)
+        changed = tuple(
+            workload_from_proto(workload, known.get(workload_id_from_proto(workload.id))) for workload in delta.changed
+        )
         removed = tuple(workload_id_from_proto(workload) for workload in delta.removed)
         bundle = patch(transfer.base, Delta(changed, removed, tuple(delta.approved_prunes)))
     except DecodeError:

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import zstandard
 
-from felloe.bundle import Bundle, bundle_from_proto, bundle_to_proto
+from felloe.bundle import Bundle, bundle_from_proto, bundle_to_pieces
 from felloe.digest import Digest, digest, short
 from felloe.errors import BundleError, StoreError
 from felloe.v1 import bundle_pb2
@@ -253,7 +253,9 @@ class BundleStore:
                 db.execute(
                     "DELETE FROM bundles WHERE number NOT IN (SELECT number FROM bundles ORDER BY number DESC LIMIT 2)"
                 )
-                self._collect(db, bundle.digests() | (before.bundle.digests() if before else set()))
+                keep = bundle.digests()
+                keep |= before.bundle.digests() if before else set()
+                self._collect(db, keep)
         self._current = stored
         self._doubtful = False
 
@@ -308,8 +310,12 @@ class BundleStore:
 
     def missing(self, bundle: Bundle) -> list[Digest]:
         """Return the objects of `bundle` that are not here, sorted. Content is verified by `get`, not here."""
-        here = {name for (name,) in self._rows("SELECT digest FROM blobs")}
-        return sorted(bundle.digests() - here)
+        lacking = bundle.digests()
+        try:
+            lacking.difference_update(name for (name,) in self._db.execute("SELECT digest FROM blobs"))
+        except sqlite3.Error as error:
+            raise self._error("read", error) from error
+        return sorted(lacking)
 
     def offset(self, name: Digest) -> int:
         """Return how many bytes of an object are here of an earlier transfer that broke off."""
@@ -355,7 +361,9 @@ class BundleStore:
 
 
 def _pack(bundle: Bundle) -> bytes:
-    return zstandard.ZstdCompressor().compress(bundle_to_proto(bundle).SerializeToString())
+    pieces = list(bundle_to_pieces(bundle))
+    frame = zstandard.ZstdCompressor().compressobj(size=sum(map(len, pieces)))
+    return b"".join((*map(frame.compress, pieces), frame.flush()))
 
 
 def _unpack(packed: bytes) -> Bundle:

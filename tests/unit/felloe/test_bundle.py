@@ -21,12 +21,15 @@ from felloe.bundle import (
     HealthCheckExpr,
     Workload,
     bundle_from_proto,
+    bundle_to_pieces,
     bundle_to_proto,
     delta,
     missing,
     patch,
+    workload_from_proto,
+    workload_to_proto,
 )
-from felloe.digest import digest
+from felloe.digest import canonical_json, digest
 from felloe.errors import BundleError
 from felloe.identity import ObjectId, WorkloadId
 from felloe.v1 import bundle_pb2 as pb
@@ -99,6 +102,30 @@ def test_a_bundle_survives_the_wire(bundle: Bundle) -> None:
     received = bundle_from_proto(pb.Bundle.FromString(bundle_to_proto(bundle).SerializeToString()))
     assert received == bundle
     assert received.root == bundle.root
+
+
+@given(BUNDLES)
+@settings(deadline=None)
+def test_its_pieces_are_its_message(bundle: Bundle) -> None:
+    assert pb.Bundle.FromString(b"".join(bundle_to_pieces(bundle))) == bundle_to_proto(bundle)
+
+
+@pytest.mark.parametrize("count", [0, 1, 500, 501, 1300])
+def test_a_workload_of_many_entries_is_said_piece_by_piece_as_at_once(count: int) -> None:
+    many = workload("w", *(entry(f"item-{number}", str(number)) for number in range(count)))
+    rows = [[*each.id, each.version, each.digest.hex(), each.wave, each.template] for each in many.entries]
+    assert many.digest == digest(canonical_json([[*many.id], many.options.canonical(), {}, rows]))
+    bundle = Bundle((workload("v"), many), ("approved",))
+    assert bundle_from_proto(pb.Bundle.FromString(b"".join(bundle_to_pieces(bundle)))) == bundle
+
+
+def test_two_states_of_a_workload_share_what_is_the_same() -> None:
+    known = workload("w", entry("a"), entry("b"), entry("c"))
+    newer = workload("w", entry("a"), entry("b", "other"), entry("d"))
+    received = workload_from_proto(workload_to_proto(newer), known)
+    assert received == newer
+    assert received.entries[0] is known.entries[0]
+    assert received.entries[1].id is known.entries[1].id
 
 
 @given(BUNDLES, st.randoms(use_true_random=False))

@@ -13,7 +13,7 @@ from felloe.bundle import Bundle, Entry, Workload
 from felloe.digest import Digest
 from felloe.errors import BundleError, StoreError
 from felloe.identity import ObjectId, WorkloadId
-from spoke.cluster.record import PACK_BYTES, PIECE_BYTES, Assembly, Head, Member, Pack, members, packs, pieces
+from spoke.cluster.record import PACK_BYTES, PIECE_BYTES, Assembly, Division, Head, Pack, pieces
 
 
 class Content(dict[Digest, bytes]):
@@ -41,9 +41,11 @@ def bundle(content: Content, workloads: dict[str, dict[str, bytes]]) -> Bundle:
     )
 
 
-def packed(whole: Bundle) -> list[Pack]:
-    everything: list[Member] = [member for workload in whole.workloads for member in members(workload)]
-    return packs(everything)
+def packed(whole: Bundle, division: Division | None = None) -> list[Pack]:
+    division = division or Division()
+    for _ in division.take(whole):
+        pass
+    return division.packs()
 
 
 def read(whole: Bundle, content: Content) -> tuple[Bundle, Content]:
@@ -92,6 +94,25 @@ def test_a_change_of_one_object_touches_one_pack_of_many(change: dict[str, bytes
     assert len(after - before) == 1
 
 
+def test_packs_have_the_names_that_earlier_spokes_gave_them() -> None:
+    whole = bundle(Content(), {"apps": {f"a{number}": b"%d" % number for number in range(3)}, "web": {"b": b"1"}})
+    assert [pack.name for pack in packed(whole)] == ["desired-04f2d3526738bcb74e1d813c"]
+    names = ["desired-343e9982e76d47945d8352e7", "desired-08ce788fb3369eeb781b11a6"]
+    assert [pack.name for pack in packed(many(Content(), 200))] == names
+
+
+OBJECTS = st.dictionaries(st.text("xyz", min_size=1, max_size=3), st.binary(min_size=1, max_size=2), max_size=8)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.dictionaries(st.sampled_from("abc"), OBJECTS, max_size=3), min_size=2, max_size=4))
+def test_what_was_there_before_changes_no_pack(states: list[dict[str, dict[str, bytes]]]) -> None:
+    division = Division()
+    for state in states:
+        whole = bundle(Content(), state)
+        assert packed(whole, division) == packed(whole)
+
+
 def test_options_alone_touch_one_pack() -> None:
     content = Content()
     (workload,) = many(content, 1000).workloads
@@ -105,7 +126,7 @@ def test_packs_and_pieces_are_bounded() -> None:
     noise = b"".join(hashlib.sha512(str(number).encode()).digest() for number in range(20_000))
     whole = many(content, 2000, large=noise)
     for pack in packed(whole):
-        size = sum(member.size for member in pack.members)
+        size = sum(512 if member.entry is None else member.entry.size for member in pack.members)
         assert size <= PACK_BYTES or len(pack.members) == 1
         assert all(len(piece) <= PIECE_BYTES for piece in pieces(pack, content.get))
     assert max(len(pieces(pack, content.get)) for pack in packed(whole)) == 3
