@@ -18,7 +18,7 @@ MAX_OBJECT = 1536 * 1024
 """Bytes of one object: etcd's limit on a request, and so the API server's."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class RenderedObject:
     """One object of a workload. `file` is where it was written, relative to the source; empty where nobody knows."""
 

@@ -6,7 +6,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Final, Generic, TypeAlias, TypeVar
+from typing import Final, Generic, NamedTuple, TypeAlias, TypeVar
+from weakref import ReferenceType, ref
 
 from felloe.bundle import ApplyOptions, Entry, Workload
 from felloe.digest import Digest, canonical_json, digest
@@ -25,6 +26,8 @@ T = TypeVar("T")
 
 _PART_OF: Final = "app.kubernetes.io/part-of"
 _INSTANCE: Final = "app.kubernetes.io/instance"
+_WORTH_SHARING: Final = 50
+"""Objects of a render; making those of smaller ones anew costs little, and fleets have thousands of these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +67,23 @@ def read_part(rendered: RenderedObject, folder: str) -> FleetObject | ConfigErro
         return error
 
 
-def prepare(objects: Sequence[RenderedObject], folder: str, *, templated: bool) -> Prepared:
+class Made(NamedTuple):
+    """What was made of a rendered object."""
+
+    rendered: ReferenceType[RenderedObject]
+    entry: Entry
+    data: bytes
+
+
+def prepare(
+    objects: Sequence[RenderedObject], folder: str, *, templated: bool, made: dict[ObjectId, Made] | None = None
+) -> Prepared:
     """Sort out what a folder rendered to; `templated`: its objects use the cluster's variables.
 
+    `made` is of what the folder rendered to before, with which this shares what is the same; it is brought up to date.
     Raise SubstitutionError for an expression that is none of Flux'.
     """
-    plain: list[tuple[ObjectId, Manifest]] = []
+    plain: list[RenderedObject] = []
     unnamed: list[Manifest] = []
     fleet_parts: list[FleetPart] = []
     left_out = 0
@@ -83,11 +97,16 @@ def prepare(objects: Sequence[RenderedObject], folder: str, *, templated: bool) 
         elif templated and _identity_varies(manifest) and is_template(manifest):
             unnamed.append(manifest)
         else:
-            plain.append((each.id, manifest))
-    entries, blobs, templates = _entries(plain, templated=templated)
+            plain.append(each)
+    before = made or {}
+    now = [_made(each, before.get(each.id), templated=templated) for each in plain]
+    templates = tuple([each.manifest for each, done in zip(plain, now, strict=True) if done.entry.template])
+    if made is not None:
+        made.clear()
+        made |= {each.entry.id: each for each in now}
     return Prepared(
-        entries=entries,
-        blobs=blobs,
+        entries=_distinct(each.entry for each in now),
+        blobs={each.entry.digest: each.data for each in now},
         templates=templates,
         variables=frozenset[str]().union(*map(variables_used, templates)),
         unnamed=tuple(unnamed),
@@ -108,27 +127,25 @@ def entries_for(prepared: Prepared, variables: Mapping[str, str]) -> tuple[tuple
     if not prepared.unnamed:
         return prepared.entries, prepared.blobs
     named = [substitute(manifest, variables) for manifest in prepared.unnamed]
-    own, blobs, _ = _entries([(object_id(manifest), manifest) for manifest in named], templated=False)
-    return _distinct([*prepared.entries, *own]), {**prepared.blobs, **blobs}
+    own = [_entry(object_id(manifest), manifest, templated=False) for manifest in named]
+    blobs = {entry.digest: data for entry, data in own}
+    return _distinct([*prepared.entries, *(entry for entry, _ in own)]), {**prepared.blobs, **blobs}
 
 
-def _entries(
-    manifests: Iterable[tuple[ObjectId, Manifest]], *, templated: bool
-) -> tuple[tuple[Entry, ...], dict[Digest, bytes], tuple[Manifest, ...]]:
-    entries: list[Entry] = []
-    blobs: dict[Digest, bytes] = {}
-    templates: list[Manifest] = []
-    for identity, manifest in manifests:
-        data = canonical_json(manifest)
-        template = templated and b"$" in data and is_template(manifest)
-        if template:
-            templates.append(manifest)
-        name = digest(data)
-        blobs[name] = data
-        _, version = split_api_version(str(manifest["apiVersion"]))
-        wave = wave_of(identity, manifest)
-        entries.append(Entry(identity, version, name, wave, len(data), template))
-    return _distinct(entries), blobs, tuple(templates)
+def _made(rendered: RenderedObject, before: Made | None, *, templated: bool) -> Made:
+    if before is not None and before.rendered() is rendered:
+        return before
+    entry, data = _entry(rendered.id, rendered.manifest, templated=templated)
+    if before is not None and before.entry == entry:
+        entry, data = before.entry, before.data
+    return Made(ref(rendered), entry, data)
+
+
+def _entry(identity: ObjectId, manifest: Manifest, *, templated: bool) -> tuple[Entry, bytes]:
+    data = canonical_json(manifest)
+    template = templated and b"$" in data and is_template(manifest)
+    _, version = split_api_version(str(manifest["apiVersion"]))
+    return Entry(identity, version, digest(data), wave_of(identity, manifest), len(data), template), data
 
 
 def _distinct(entries: Iterable[Entry]) -> tuple[Entry, ...]:
@@ -164,25 +181,37 @@ class RenderCache:
 
     It only saves work: with it or without it, the same comes out. Failures are remembered as well. Memory grows with
     objects, not with renders, so that is what is bounded: `objects` of the renders, and as many of the workloads
-    (about 1.5 KiB each, or their size where that is more).
+    (about 1.5 KiB each, or their size where that is more). The renders of a large folder, commit after commit, share
+    what is the same in them: each takes a hundred bytes for such an object.
     """
 
     def __init__(self, objects: int = 50_000) -> None:
         self._renders = _Recent[Prepared | SubstitutionError](objects)
         self._workloads = _Recent[Workload](objects)
+        self._made = _Recent[dict[ObjectId, Made]](objects)
 
     def prepare(self, key: Hashable, objects: Sequence[RenderedObject], folder: str, *, templated: bool) -> Prepared:
         """Return `prepare` of a render whose content `key` names. Raise what it raises."""
         found = self._renders.get((key, templated))
         if found is None:
             try:
-                found = prepare(objects, folder, templated=templated)
+                found = prepare(
+                    objects, folder, templated=templated, made=self._made_of((folder, templated), len(objects))
+                )
             except SubstitutionError as error:
                 found = error
             self._renders.put((key, templated), found, 1 + len(objects))
         if isinstance(found, SubstitutionError):
             raise SubstitutionError(str(found))
         return found
+
+    def _made_of(self, what: Hashable, count: int) -> dict[ObjectId, Made] | None:
+        """Return what was made of a folder's objects, None where there are too few of them to share."""
+        if count < _WORTH_SHARING:
+            return None
+        made = self._made.get(what) or {}
+        self._made.put(what, made, count)
+        return made
 
     def workload(
         self,
