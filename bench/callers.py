@@ -1,4 +1,4 @@
-"""Whose memory a spoke's was when it was killed, from what memray wrote down: ``python -m bench.callers FILE``.
+"""Whose memory a spoke's or a hub's was when it was killed, as memray wrote it: ``python -m bench.callers FILE``.
 
 What Python itself and its modules take is counted by the module that was imported, everything else by the function of
 ours that asked for it. Memory that C libraries take for themselves is theirs.
@@ -16,7 +16,7 @@ from typing import Protocol
 
 from bench.figures import Figure, report
 
-_OURS = re.compile(r".*/((?:spoke|proto/felloe)/.+)\.py$")
+_OURS = re.compile(r".*/((?:spoke|hub|proto/felloe)/.+)\.py$")
 _LIBRARY = re.compile(r".*/(?:site-packages|python3\.\d+|lib-dynload)/([^/.]+)")
 _IMPORT = "<frozen importlib._bootstrap>"
 _SHOWN = 40

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from pathlib import Path
@@ -39,7 +39,7 @@ _CLUSTER = "bench"
 _WORKLOAD = WorkloadId("Kustomization", "flux-system", "bench")
 _SECONDS = 1800.0
 _SETTLE_SECONDS = 10.0
-_MEMRAY = ("--trace-python-allocators", "--force", "--quiet")
+MEMRAY = ("--trace-python-allocators", "--force", "--quiet")
 _LIBRARIES = {
     "cygrpc": "gRPC's library",
     "libssl": "OpenSSL",
@@ -72,7 +72,8 @@ async def _measure(options: argparse.Namespace) -> list[Figure]:
             await spoke.first(options.objects)
             figures.append(await _figure(f"{options.objects} objects applied", spoke))
             for number in range(1, options.rounds + 1):
-                await spoke.changes(options.changes)
+                figures.append(await _most("a change of one object, at most", spoke, spoke.changes(1)))
+                await spoke.changes(options.changes - 1)
                 await spoke.heals(options.heals)
                 what = f"{number * options.changes} changes and {number * options.heals} heals later"
                 figures.append(await _figure(what, spoke))
@@ -178,7 +179,7 @@ async def _running(folder: Path, cluster: ControlPlane, hub: Hub, options: argpa
     """Run a spoke that has joined, as `felloe spoke run` starts it."""
     token = folder / "token"
     token.write_text(hub.enrolment.create_token(_CLUSTER, {}, _SECONDS))
-    recorded = ["-m", "memray", "run", *_MEMRAY, "--output", str(options.memray)] if options.memray else []
+    recorded = ["-m", "memray", "run", *MEMRAY, "--output", str(options.memray)] if options.memray else []
     argv = [sys.executable, *recorded, "-m", "spoke", f"--hub={hub.address}", f"--token-file={token}"]
     argv += [f"--kubeconfig={cluster.kubeconfig}", f"--state={folder / 'spoke'}"]
     with closing(ProcessKeeper()) as keeper:
@@ -196,6 +197,18 @@ async def _figure(what: str, spoke: _Spoke) -> Figure:
     parts = ", ".join(f"{name} {mib:.1f}" for name, mib in held.items())
     figure = Figure(what, f"{sum(held.values()):.1f} MiB", parts, "")
     say(f"{what}: {figure.felloe} ({parts})")
+    return figure
+
+
+async def _most(what: str, spoke: _Spoke, work: Awaitable[None]) -> Figure:
+    """Return the most that was resident at a time while something was done (VmHWM of proc(5), reset before)."""
+    process = Path("/proc") / str(spoke.process.pid)
+    (process / "clear_refs").write_text("5")
+    await work
+    await asyncio.sleep(_SETTLE_SECONDS)
+    (line,) = (line for line in (process / "status").read_text().splitlines() if line.startswith("VmHWM:"))
+    figure = Figure(what, f"{int(line.split()[1]) / 1024:.1f} MiB", "", "")
+    say(f"{what}: {figure.felloe}")
     return figure
 
 

@@ -42,6 +42,7 @@ class Hub:
         self._keeper = keeper
         self._fleet = fleet
         self.options = list(options)
+        self.command: Sequence[str] = FELLOE
         self._environment = {**os.environ, **(environment or {})}
         self._addresses = {"grpc": "127.0.0.1:0", "http": "127.0.0.1:0"}
         self._process: Process | None = None
@@ -69,7 +70,15 @@ class Hub:
         ready = self.data / "hub.json"
         ready.unlink(missing_ok=True)
         addresses = [f"--{kind}={address}" for kind, address in self._addresses.items()]
-        argv = [*FELLOE, "hub", "serve", f"--data={self.data}", f"--fleet={self._fleet}", *addresses, *self.options]
+        argv = [
+            *self.command,
+            "hub",
+            "serve",
+            f"--data={self.data}",
+            f"--fleet={self._fleet}",
+            *addresses,
+            *self.options,
+        ]
         self._process = self._keeper.start("hub", argv, self.folder / "hub.log", self._environment)
         self._process.wait_until(ready.exists, "it is not ready", timeout)
         self._addresses = {kind: json.loads(ready.read_text())[kind] for kind in self._addresses}
