@@ -16,9 +16,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.__main__ import fleet_objects, workload
 from bench.figures import Figure, report, say
 from bench.memory import MEMRAY, whose
+from bench.workload import fleet_objects, workload
 from tests.cluster import binaries
 from tests.cluster.controlplane import ControlPlane
 from tests.fleet.fleet import Fleet
