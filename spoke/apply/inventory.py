@@ -50,7 +50,8 @@ class Item:
     about to be applied, `applied` is empty: what is in the cluster is then either. `created` says that the object was
     not there before us; it is known of namespaces only. `left_alone` and `once` are what the object in Git says
     (felloe.annotations). `settled` says that it was there when the workload was last applied whole, and that
-    nobody approved since then that it goes.
+    nobody approved since then that it goes. `failed` says of a Job that it did, and is gone by its
+    ttlSecondsAfterFinished.
     """
 
     version: str
@@ -61,6 +62,7 @@ class Item:
     left_alone: bool = False
     once: bool = False
     settled: bool = False
+    failed: bool = False
 
     @property
     def known(self) -> bool:
@@ -216,14 +218,13 @@ def decode(pieces: Iterable[tuple[str, bytes]]) -> Mapping[WorkloadId, Inventory
     return inventories
 
 
-_BITS: Final = (1, 2, 4, 8)
+_BITS: Final = (1, 2, 4, 8, 16)
 
 
 def _marks(item: Item) -> int:
-    """Return `created`, `left_alone`, `once`, `settled` as bits; a record from before there were others says a bool."""
-    return sum(
-        bit for bit, mark in zip(_BITS, (item.created, item.left_alone, item.once, item.settled), strict=True) if mark
-    )
+    """Return `created` to `failed`, in their order, as bits; a record from before there were others says a bool."""
+    marks = (item.created, item.left_alone, item.once, item.settled, item.failed)
+    return sum(bit for bit, mark in zip(_BITS, marks, strict=True) if mark)
 
 
 def _piece(name: str, data: bytes) -> _Piece:

@@ -51,13 +51,15 @@ class Judgement:
 
     def judge(self, identity: ObjectId, live: Live | None, *, applied: bool) -> None:
         """Judge an object as it is now; one that is not there is missed only if it was `applied`."""
-        if identity in self._state.expired or (live is not None and live.left_alone):
+        if live is not None and live.left_alone:
             health = None
+        elif live is None and identity in self._state.expired:
+            health = self._state.expired[identity]
         elif live is None:
             health = _NOT_FOUND if applied else None
         else:
             health = live.health if live.health.status is not HealthStatus.CURRENT else None
-        self._context.inquiries.noted(identity, health, self._context.client)
+        self._context.inquiries.noted(identity, health if live is not None else None, self._context.client)
         if health is None:
             self.own.pop(identity, None)
         else:

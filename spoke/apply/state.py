@@ -8,6 +8,7 @@ from felloe.identity import ObjectId, WorkloadId
 from spoke.apply.inventory import Inventory
 from spoke.apply.standing import Standing
 from spoke.drift.contest import Contest
+from spoke.health import Health
 
 
 @dataclass(slots=True)
@@ -17,7 +18,8 @@ class State:
     inventory: Inventory
     standing: Standing
     contests: dict[ObjectId, Contest] = field(default_factory=dict)
-    expired: set[ObjectId] = field(default_factory=set)
+    expired: dict[ObjectId, Health | None] = field(default_factory=dict)
+    """Jobs that the cluster has removed because they ended; with why, those that failed."""
     leaving: dict[ObjectId, bool] = field(default_factory=dict)
     """What is being deleted, and whether it was told that this takes too long."""
     kept: frozenset[ObjectId] = frozenset()

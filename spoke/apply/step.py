@@ -20,6 +20,7 @@ from felloe.waves import barrier
 from spoke.apply.concurrency import bounded
 from spoke.apply.context import Context
 from spoke.apply.definitions import settle
+from spoke.apply.expiry import JOB, expiry
 from spoke.apply.inventory import Item, Parting
 from spoke.apply.objects import Applied
 from spoke.apply.plan import CRD, NAMESPACE, Why, waves, why_apply
@@ -81,10 +82,14 @@ class Step:
         return None if why and why.drift and self._workload.options.drift != "enabled" else why
 
     def notice(self, identity: ObjectId) -> None:
-        """Tell of an object's drift where that is all that is wanted."""
-        if self._workload.options.drift != "warn" or identity not in self._entries:
+        """Take it that an object may have changed; tell of its drift where that is all that is wanted."""
+        if identity not in self._entries:
             return
+        if self._context.live.get(identity) is not None:
+            self._state.expired.pop(identity, None)
         why = self._difference(identity)
+        if self._workload.options.drift != "warn":
+            return
         if why is None or not why.drift:
             self.troubles.no_drift(identity)
         else:
@@ -100,7 +105,21 @@ class Step:
             self._workload.id,
             again=self._context.latecomers.is_due(identity),
         )
-        return None if why is Why.MISSING and identity in self._state.expired else why
+        return None if why is Why.MISSING and self._expired(identity) else why
+
+    def _expired(self, identity: ObjectId) -> bool:
+        """Return whether an object that is not there is a Job that ended and went by itself; that is remembered."""
+        expired, item = self._state.expired, self._state.inventory.items.get(identity)
+        if identity in expired or identity[:2] != JOB or item is None:
+            return identity in expired
+        with suppress(FelloeError):  # a disk that lost it says so when it is applied
+            ended = expires(self._desired(self._entries[identity]))
+            found = expiry(item, self._context.live.last_words(identity)) if ended else None
+            if found is not None:
+                expired[identity] = found.health
+                self.unsaved = self.unsaved or found.item != item
+                self._state.inventory.items[identity] = found.item
+        return identity in expired
 
     def applied(self, identity: ObjectId) -> bool:
         """Return whether the desired state of an object was applied at some time, so that it should be there."""
@@ -230,9 +249,6 @@ class Step:
     async def _apply(self, entry: Entry, resource: Resource, why: Why, stranger: Stranger | None) -> None:
         self.passed.discard(entry.id)
         obj = self._desired(entry)
-        if why is Why.MISSING and expires(obj):
-            self._state.expired.add(entry.id)
-            return
         says = policy(metadata_of(obj))
         self.troubles.annotated(entry.id, says)
         if self._left(entry, says, stranger):
@@ -256,7 +272,7 @@ class Step:
                 "it is stored without our labels, so that it can be neither followed nor deleted: have the admission "
                 f"webhook or policy that takes them off leave labels of {GROUP} alone"
             )
-        self._state.expired.discard(entry.id)
+        self._state.expired.pop(entry.id, None)
         self._unsure.discard(entry.id)
         self._write_down(entry, says, applied.live.fingerprint)
         self.troubles.cleared(entry.id)

@@ -13,12 +13,14 @@ from felloe.identity import ObjectId, WorkloadId
 from felloe.labels import WORKLOAD_KIND, WORKLOAD_NAME, WORKLOAD_NAMESPACE
 from spoke.drift.fields import fingerprint
 from spoke.drift.ignore import without
-from spoke.health import Health, assess, before_expressions
+from spoke.health import Health, HealthStatus, assess, before_expressions
 from spoke.health.expressions import NOT_EVALUATED, Evaluations, Rule
 
 Json = Mapping[str, object]
 _T = TypeVar("_T")
 _INTERNED_AT_MOST: Final = 1000
+_JOB: Final = ("batch", "Job")
+_ENDED: Final = frozenset({HealthStatus.CURRENT, HealthStatus.FAILED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +117,15 @@ class LiveObjects:
         self.doubtful: set[ObjectId] = set()
         """What was sent to the API server without an answer that tells what became of it: to be applied once more."""
         self._interned: dict[object, object] = {}
+        self._last_words: dict[ObjectId, Health] = {}
 
     def get(self, identity: ObjectId) -> Live | None:
         """Return what was last seen of an object, None if it is not there or not ours."""
         return self._objects.get(identity)
+
+    def last_words(self, identity: ObjectId) -> Health | None:
+        """Return the health that a Job had when it went, None where nobody saw it go, or nothing is known of it."""
+        return self._last_words.get(identity)
 
     def of_kind(self, group: str, kind: str) -> Iterator[ObjectId]:
         """Return the objects of one kind."""
@@ -139,6 +146,7 @@ class LiveObjects:
         if now.unjudged is not None and now.rule is not None:
             now = self._evaluate(identity, now, now.rule, now.unjudged, before)
         self._objects[identity] = now
+        self._last_words.pop(identity, None)
         if before != now:
             self._changed(identity, before, now)
         return now
@@ -170,6 +178,8 @@ class LiveObjects:
             if 0 < after.version < before.version:
                 return  # or it is the one before, and its successor was here first
         del self._objects[identity]
+        if identity[:2] == _JOB and (obj is not None or before.health.status in _ENDED):
+            self._last_words[identity] = before.health if obj is None else assess(obj)
         self._changed(identity, before, None)
 
     def forget(self, identity: ObjectId) -> None:

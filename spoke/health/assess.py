@@ -28,6 +28,8 @@ def assess(obj: Mapping[str, object], now: datetime | None = None) -> Health:
     if _only_exists(obj):
         return _EXISTS
     seen = snapshot(obj)
+    if workloads.expiring(seen):
+        return workloads.job(seen)
     verdict = _before_any_rule(seen) or _standard_conditions(seen)
     if verdict:
         return verdict

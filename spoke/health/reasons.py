@@ -17,6 +17,7 @@ _STARTING: Final = frozenset({"ContainerCreating", "PodInitializing", ""})
 _TELLS_NOTHING_NEW: Final = frozenset({"BackOff"})
 """Warning events that only say again that the kubelet waits before the next attempt."""
 
+_ENDED: Final = "ended without success"
 _WORST_FIRST: Final = ("blocked", "ended", "unscheduled", "starting", "unready", "pending", "terminating")
 
 
@@ -32,7 +33,7 @@ class Trouble:
     @property
     def explains_itself(self) -> bool:
         """Return whether no event could say more."""
-        return self.what == "unscheduled"
+        return self.what == "unscheduled" or (self.what == "ended" and self.message != _ENDED)
 
 
 def worst(pods: Iterable[Json]) -> tuple[Trouble, int] | None:
@@ -108,7 +109,7 @@ def _ended(pod: Snapshot) -> str:
         ended = section(state, "terminated")
         if integer(ended, "exitCode"):
             return f"container {name}: {_exit(ended)}"
-    return "ended without success"
+    return _ENDED
 
 
 def _exit(ended: Json) -> str:

@@ -217,6 +217,16 @@ def _age_exceeds(created: str, limit: timedelta, now: datetime | None) -> bool:
     return now - (since if since.tzinfo else since.replace(tzinfo=UTC)) > limit
 
 
+def expiring(obj: Snapshot) -> bool:
+    """Return whether this is a Job that ended and is being removed for that: what counts is how it ended."""
+    return (
+        (obj.group, obj.kind) == ("batch", "Job")
+        and bool(text(obj.metadata, "deletionTimestamp"))
+        and integer(obj.spec, "ttlSecondsAfterFinished") is not None
+        and any(obj.condition(end, "True") for end in ("Complete", "Failed"))
+    )
+
+
 def job(obj: Snapshot) -> Health:
     """Judge a Job: CURRENT only when it is complete or suspended, unlike kstatus, for which a started one is."""
     if obj.spec.get("suspend") is True:

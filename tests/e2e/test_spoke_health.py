@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from felloe.bundle import ApplyOptions, Dependency, HealthCheck, HealthCheckExpr
 from tests.cluster.controlplane import ControlPlane
 from tests.spoke.cluster import Admin
-from tests.spoke.driver import Spoke, condition, disturbed, eventually, ready
+from tests.spoke.driver import Spoke, condition, disturbed, eventually, ready, running
 from tests.spoke.manifests import (
     Manifest,
     Wanted,
@@ -162,6 +163,7 @@ async def test_a_job_that_fails_says_how_its_pod_ended(spoke: Spoke, admin: Admi
     assert ready(status)[1] == "HealthCheckFailed"
     assert "backoff limit" in ready(status)[2]
     assert "container main: ended with exit code 3 (Error)" in ready(status)[2]
+    assert "FailedScheduling" not in ready(status)[2], "what came before tells nothing of how it ended"
     assert "hunter2" not in str(status)
 
 
@@ -186,30 +188,63 @@ async def test_health_that_is_well_costs_no_request(spoke: Spoke, admin: Admin, 
     assert disturbed(cluster, mark) == []
 
 
-async def test_a_job_gone_by_its_ttl_stays_healthy(spoke: Spoke, admin: Admin) -> None:
-    job: Manifest = {
+def expiring_job(namespace: str, seconds: int = 0) -> Manifest:
+    """Return a Job whose pod no node takes, so that a test says how it ends, and which the cluster removes then."""
+    pod = {
+        "restartPolicy": "Never",
+        "nodeSelector": {"nowhere": "yes"},
+        "containers": [{"name": "main", "image": "example.com/app:1"}],
+    }
+    template = {"metadata": {"labels": {"app": "once"}}, "spec": pod}
+    return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": {"name": "once", "namespace": "ttl"},
-        "spec": {
-            "ttlSecondsAfterFinished": 0,
-            "template": {
-                "metadata": {"labels": {"app": "once"}},
-                "spec": {
-                    "restartPolicy": "Never",
-                    "nodeSelector": {"nowhere": "yes"},
-                    "containers": [{"name": "main", "image": "example.com/app:1"}],
-                },
-            },
-        },
+        "metadata": {"name": "once", "namespace": namespace},
+        "spec": {"ttlSecondsAfterFinished": seconds, "backoffLimit": 0, "template": template},
     }
-    spoke.want(Wanted("apps", [namespace("ttl"), job], WAIT))
+
+
+async def end(spoke: Spoke, admin: Admin, namespace: str, phase: str) -> None:
+    """Have the pod of the expiring Job end, and wait until the cluster has removed the Job."""
     await spoke.until("apps", lambda status: ready(status)[1] == "Progressing" and bool(status.problems), "waits")
-    await eventually(lambda: admin.names("v1", "Pod", "ttl"), "the pod of the Job is there")
-    admin.set_status("Pod", only_pod(admin, "ttl"), "ttl", {"phase": "Succeeded"})
-    await eventually(lambda: admin.get("batch/v1", "Job", "once", "ttl") is None, "the Job is gone")
+    await eventually(lambda: admin.names("v1", "Pod", namespace), "the pod of the Job is there")
+    admin.set_status("Pod", only_pod(admin, namespace), namespace, {"phase": phase})
+    await eventually(lambda: admin.get("batch/v1", "Job", "once", namespace) is None, "the Job is gone")
+
+
+async def test_a_job_gone_by_its_ttl_stays_healthy(spoke: Spoke, admin: Admin) -> None:
+    spoke.want(Wanted("apps", [namespace("ttl"), expiring_job("ttl")], WAIT))
+    await end(spoke, admin, "ttl", "Succeeded")
     await spoke.until("apps", lambda status: spoke.applied("apps") and not status.problems, "applied, without problems")
     assert admin.get("batch/v1", "Job", "once", "ttl") is None
+
+
+async def test_a_job_that_failed_stays_a_failure_when_it_is_gone_by_its_ttl_until_it_is_run_again(
+    cluster: ControlPlane, admin: Admin, tmp_path: Path
+) -> None:
+    apps = Wanted("apps", [namespace("failed"), expiring_job("failed")], replace(WAIT, drift="warn"))
+    for begun in (True, False):
+        async with running(cluster.kubeconfig, tmp_path / str(begun)) as spoke:
+            spoke.want(apps)
+            if begun:
+                await end(spoke, admin, "failed", "Failed")
+            status = await spoke.until("apps", lambda status: "it is gone" in ready(status)[2], "tells the failure")
+            assert ready(status)[:2] == ("False", "HealthCheckFailed")
+            assert [problem.reason for problem in status.problems] == ["Failed"]
+            assert not [event for event in spoke.events if event.reason == "DriftDetected"]
+            if not begun:
+                spoke.want(replace(apps, options=replace(apps.options, requested_at="now")))
+                await end(spoke, admin, "failed", "Succeeded")
+                await spoke.until_applied("apps")
+
+
+async def test_a_job_that_is_deleted_before_it_has_ended_comes_back(spoke: Spoke, admin: Admin) -> None:
+    spoke.want(Wanted("apps", [namespace("deleted-job"), expiring_job("deleted-job", 3600)]))
+    await spoke.until_applied("apps")
+    uid = admin.get("batch/v1", "Job", "once", "deleted-job")["metadata"]["uid"]  # type: ignore[index]
+    admin.delete("batch/v1", "Job", "once", "deleted-job")
+    await spoke.until_event("DriftHealed", "Job.batch deleted-job/once was deleted")
+    assert admin.get("batch/v1", "Job", "once", "deleted-job")["metadata"]["uid"] != uid  # type: ignore[index]
 
 
 def container_status() -> dict[str, object]:

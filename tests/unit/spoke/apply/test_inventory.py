@@ -30,6 +30,7 @@ def test_what_is_written_is_read() -> None:
     written.inherited = ((("owner/name", "apps"), ("owner/namespace", "flux-system")),)
     written.origin = Origin(b"hub", 3, 7, Digest(b"w" * 32))
     written.items[ObjectId("", "Namespace", "", "shop")] = Item("v1", 0, created=True)
+    written.items[ObjectId("batch", "Job", "shop", "migrate")] = Item("v1", 3, failed=True)
     assert decode(encode(written).items()) == {ID: written}
 
 

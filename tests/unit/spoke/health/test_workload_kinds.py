@@ -355,3 +355,17 @@ def test_a_pod_without_a_node_fails_after_fifteen_seconds(second: int, expected:
 )
 def test_job(row: Row) -> None:
     check("batch/v1", "Job", row)
+
+
+@pytest.mark.parametrize(("end", "expected"), [("Complete", CURRENT), ("Failed", FAILED)])
+def test_a_job_that_is_removed_because_it_ended_is_what_it_ended_as(end: str, expected: HealthStatus) -> None:
+    job = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": "migrate", "deletionTimestamp": "2026-03-01T10:00:01Z"},
+        "spec": {"ttlSecondsAfterFinished": 60},
+        "status": {"conditions": [cond(end, "True")]},
+    }
+    assert assess(job).status is expected
+    assert assess({**job, "spec": {}}).status is HealthStatus.TERMINATING
+    assert assess({**job, "status": {}}).status is HealthStatus.TERMINATING
