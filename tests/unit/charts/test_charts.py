@@ -105,6 +105,12 @@ def test_a_hub_without_secrets_is_given_no_folder_that_is_not_there() -> None:
     assert str(config.reachable(config.grpc)) == "felloe-hub.felloe-system.svc:8443"
 
 
+def test_a_hub_from_a_backup_starts_with_the_epoch_that_its_refusals_name() -> None:
+    assert not any("--epoch" in argument for argument in container_arguments("hub"))
+    values: dict[str, object] = {"sourceSecrets": [], "epoch": 1_234_567}
+    assert hub_config(container_arguments("hub", values)).epoch == 1_234_567
+
+
 @pytest.mark.parametrize(("chart", "runs"), [("hub", ["felloe"]), ("spoke", ["python", "-m", "spoke"])])
 def test_the_image_starts_what_the_arguments_are_for(chart: str, runs: list[str]) -> None:
     containerfile = (CHARTS.parent / "Containerfile").read_text()
