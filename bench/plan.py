@@ -8,14 +8,13 @@ processor time. `beside` is what it costs to resolve all of it without what plan
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 
 import psutil
 
 from bench import simulated
-from bench.figures import Figure, report
+from bench.figures import Figure, report, sizes
 from bench.targeting import MIB, Fleet, timed
 from hub.changes.comparison import Comparison
 from hub.changes.grouping import Groups, Seen
@@ -25,10 +24,7 @@ COUNTS = (1_000, 10_000)
 
 def main(arguments: Sequence[str]) -> None:
     """Measure fleets of several sizes."""
-    parser = argparse.ArgumentParser(prog="python -m bench.plan", description=__doc__)
-    parser.add_argument("--clusters", type=int, nargs="+", default=COUNTS, help="clusters (default 1000 10000)")
-    options = parser.parse_args(arguments)
-    report([figure for count in options.clusters for figure in at(count)])
+    report([figure for count in sizes("plan", __doc__, arguments, COUNTS) for figure in at(count)])
 
 
 def at(count: int) -> list[Figure]:

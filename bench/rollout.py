@@ -5,7 +5,6 @@ python -m bench.rollout [--clusters 100 1000 10000 100000]
 
 from __future__ import annotations
 
-import argparse
 import gc
 import statistics
 import sys
@@ -14,7 +13,7 @@ import tracemalloc
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from bench.figures import Figure, report
+from bench.figures import Figure, report, sizes
 from hub.fleet.labels import LabelSelector
 from hub.fleet.strategy import Order, OrderBy, Share, Stage, Strategy
 from hub.rollout import advance, state_json, state_of, succeed
@@ -45,10 +44,7 @@ REPEATS = 7
 
 def main(arguments: Sequence[str]) -> None:
     """Measure at each number of clusters."""
-    parser = argparse.ArgumentParser(prog="python -m bench.rollout", description=__doc__)
-    parser.add_argument("--clusters", type=int, nargs="+", default=COUNTS, help="default 100 1000 10000 100000")
-    options = parser.parse_args(arguments)
-    report([figure for count in options.clusters for figure in at(count)])
+    report([figure for count in sizes("rollout", __doc__, arguments, COUNTS) for figure in at(count)])
 
 
 def at(count: int) -> list[Figure]:

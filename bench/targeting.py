@@ -8,7 +8,6 @@ does and needs the root of each; what was planned becomes what each cluster has 
 
 from __future__ import annotations
 
-import argparse
 import gc
 import sys
 import time
@@ -19,6 +18,7 @@ from typing import NamedTuple
 import psutil
 
 from bench import simulated
+from bench.figures import sizes
 from bench.simulated import Renders, Tree
 from felloe.errors import RenderError
 from hub.fleet import load_fleet
@@ -154,14 +154,11 @@ def timed(work: Callable[[], object]) -> float:
 
 def main(arguments: Sequence[str]) -> None:
     """Measure fleets of several sizes."""
-    parser = argparse.ArgumentParser(prog="python -m bench.targeting", description=__doc__)
-    parser.add_argument("--clusters", type=int, nargs="+", default=COUNTS, help="clusters (default 100 … 100000)")
-    options = parser.parse_args(arguments)
     print(
         "| clusters | workloads of each | first plan | one overlay | an overlay of all | the fleet folder | nothing |"
         " a label (worst of 50) | memory of each |\n|---|---|---|---|---|---|---|---|---|"
     )
-    for count in options.clusters:
+    for count in sizes("targeting", __doc__, arguments, COUNTS):
         row = measure(count)
         print(
             f"| {row.clusters:,} | {row.workloads:.1f} | {row.first:.2f} s | {row.overlay:.2f} s | {row.base:.2f} s |"
