@@ -36,13 +36,13 @@ class Beginnings:
         goal: int,
         clusters: Collection[str],
         look: Look,
-    ) -> tuple[RolloutState | None, str]:
-        """Return the state that goes for the release that it may go for; None where there is none yet.
+    ) -> tuple[RolloutState | None, Strategy, str]:
+        """Return the state that goes for the release that it may go for, None where there is none yet; its strategy.
 
         Also why it does not go for `goal`, empty where it does: what a release is may not be known for some moments,
         while something is fetched, or at all.
         """
-        same, unmade = False, ""
+        before, same, unmade = state, False, ""
         if goal and (state is None or goal != state.release):
             wanted = await self._membership.targets(track, goal, clusters, look)
             if len(wanted) != len(clusters) or any(each.pending for each in wanted.values()):
@@ -51,9 +51,9 @@ class Beginnings:
                 unmade = _unmade({name: self._membership.why_not(goal, name) for name in missing})
                 goal = 0
             elif state is not None and state.release:
-                before = await self._membership.targets(track, state.release, clusters, look)
-                same = all(name in before and before[name].digest == wanted[name].digest for name in clusters)
-                bad = [name for name in clusters if wanted[name].unresolved and same and not before[name].unresolved]
+                there = await self._membership.targets(track, state.release, clusters, look)
+                same = all(name in there and there[name].digest == wanted[name].digest for name in clusters)
+                bad = [name for name in clusters if wanted[name].unresolved and same and not there[name].unresolved]
                 if bad:
                     goal = 0  # what it is shows when it can be made: until then it is nothing that anybody has
                     unmade = _unmade({name: wanted[name].unresolved for name in bad})
@@ -62,10 +62,15 @@ class Beginnings:
                     if all(name in out and out[name].digest == wanted[name].digest for name in clusters):
                         state = replace(state, left_out=goal)  # still what a person took back
         if not goal and state is None:
-            return None, unmade
+            return None, how.strategy, unmade
         newer = goal and (state is None or goal != state.release)
         strategy = await self._begins(track, how, state, goal, clusters, look) if newer else how.strategy
-        return succeed(state, goal, strategy, look.now, same=same), unmade
+        after = succeed(state, goal, strategy, look.now, same=same)
+        if before is not None and before.began_at == after.began_at:
+            strategy = how.goes_on(after, self._releases.known)
+        elif not newer or after.release != goal:  # what was queued has its turn
+            strategy = await self._begins(track, how, before, after.release, clusters, look)
+        return after, strategy, unmade
 
     async def _begins(
         self,
@@ -94,25 +99,6 @@ class Beginnings:
             if all(name in there and there[name].digest == each.digest for name, each in wanted.items()):
                 return strategy
         return how.strategy
-
-    async def strategy(
-        self,
-        track: Track,
-        how: Course,
-        before: RolloutState | None,
-        state: RolloutState | None,
-        clusters: Collection[str],
-        look: Look,
-    ) -> Strategy:
-        """Return the strategy of a rollout, which may have begun just now."""
-        if state is None:
-            return how.strategy
-        begun = before is None or before.began_at != state.began_at
-        return (
-            await self._begins(track, how, before, state.release, clusters, look)
-            if begun
-            else how.goes_on(state, self._releases.known)
-        )
 
 
 def _unmade(why: Mapping[str, str]) -> str:

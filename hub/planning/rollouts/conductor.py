@@ -275,8 +275,7 @@ class Conductor:
             goal = promoted.release if how.promotion.git is None else goal
             if how.promotion.git is not None and how.upstream in self._records.all:
                 ready = promoted
-        state, unmade = await self._beginnings.state(track, how, record.state, goal, clusters, own)
-        strategy = await self._beginnings.strategy(track, how, record.state, state, clusters, own)
+        state, strategy, unmade = await self._beginnings.state(track, how, record.state, goal, clusters, own)
         upcoming = look.newest.number if how.promotion is not None and goal < look.newest.number else 0
         if unmade:
             upcoming = goal
