@@ -30,10 +30,8 @@ MIN_CREDIT: Final = 64 * 1024
 """Bytes: less than this could never take the largest piece."""
 _MAX_FACTS: Final = 64 * 1024
 _MAX_HELLO: Final = 512 * 1024
-_LARGEST_NUMBER: Final = 2**63 - 1
-"""What the store can keep."""
 _FURTHEST: Final = 2**62
-"""The generation up to which a spoke is believed that it is ahead: beyond are enough for whatever is published."""
+"""The generation up to which a spoke is believed: beyond are enough, which the store can keep, to be published."""
 _MAX_REASON: Final = 4096
 _FIRST_RETRY: Final = 5.0
 _LAST_RETRY: Final = 300.0
@@ -190,7 +188,6 @@ class Session:
             raise ProtocolError(grpc.StatusCode.INVALID_ARGUMENT, f"the first credit is below {MIN_CREDIT} bytes")
         if hello.ByteSize() > _MAX_HELLO:  # it is kept for as long as the stream lasts
             raise ProtocolError(grpc.StatusCode.INVALID_ARGUMENT, f"a Hello of more than {_MAX_HELLO} bytes")
-        self._check_generation(hello.generation)
         self.hello = hello
         self._welcome = True
         self._ahead = hello.generation if hello.epoch == epoch and hello.generation <= _FURTHEST else 0
@@ -198,11 +195,6 @@ class Session:
         self.held = _root(hello.root) if hello.root else None
         self._learn(hello.facts)
         self._listener.connected(self.cluster, hello)
-
-    @staticmethod
-    def _check_generation(generation: int) -> None:
-        if generation >= _LARGEST_NUMBER:
-            raise ProtocolError(grpc.StatusCode.INVALID_ARGUMENT, f"there is no generation {generation}")
 
     def _on_credit(self, more: int) -> None:
         self._credit += more
@@ -222,7 +214,8 @@ class Session:
 
     def _on_ack(self, ack: pb.Ack) -> None:
         root = _root(ack.root)
-        self._check_generation(ack.generation)
+        if ack.generation > _FURTHEST:
+            raise ProtocolError(grpc.StatusCode.INVALID_ARGUMENT, f"there is no generation {ack.generation}")
         self.held = root
         self._look = True
         if self._offered is not None:  # another root than the offered: it is offered again, against what is there
