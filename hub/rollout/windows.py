@@ -37,13 +37,11 @@ class Shut:
     zone: str = "UTC"
 
 
-def is_open(strategy: Strategy, now: float) -> bool:
-    """Tell whether clusters may move at `now` (seconds since the epoch)."""
-    return next_opening(strategy, now, within=0.0) == now
-
-
 def next_opening(strategy: Strategy, now: float, *, within: float = HORIZON) -> float | None:
-    """Return the first time, `now` or later, at which clusters may move; None if there is none in `within` seconds."""
+    """Return the first time, `now` or later, at which clusters may move; None if there is none in `within` seconds.
+
+    Times are seconds since the epoch.
+    """
     if not strategy.windows and not strategy.freezes:
         return now
     at = now
