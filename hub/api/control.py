@@ -127,8 +127,8 @@ class Control(Protocol):
         """Let a release go on to the environment (it is on the board) of a track, in the name of a person.
 
         `revision` is a commit or its beginning; empty is what the environment before runs. With `skip_soak` it does
-        not wait until it has soaked there. Raise FelloeError where
-        there is no such track, or the release has not been healthy in the environment before.
+        not wait until it has soaked there. Raise FelloeError where there is no such track, or the release has not been
+        healthy in the environment before.
         """
         ...
 
