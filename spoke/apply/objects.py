@@ -85,6 +85,7 @@ class Objects:
         except KubernetesError as error:
             if is_nowhere(error):
                 self._discovery.forget(identity.group, identity.kind)
+                await self._discovery.find(identity.group, resource.version, identity.kind)  # or says what is served
             raise
         obj, created = typed(answer.json(), resource), answer.created
         metadata = metadata_of(obj)
@@ -227,9 +228,8 @@ class Objects:
                 self._discovery.forget(identity.group, identity.kind)
                 resource = await self._discovery.find_any(identity.group, version, identity.kind)
         except NoSuchKindError:
-            if await self._discovery.hidden(identity.group, identity.kind):
-                message = f"{identity}: its kind is defined and not served now"
-                raise KubernetesError(message, status=503) from None
+            if why := await self._discovery.hidden(identity.group, identity.kind):
+                raise KubernetesError(f"{identity}: {why}", status=503) from None
             return None
         # In another scope than its own its path would be that of another object.
         return resource if resource.namespaced == bool(identity.namespace) else None

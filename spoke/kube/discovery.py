@@ -75,8 +75,12 @@ class Discovery:
             await self._refresh()
             found = self.known(group, kind, version)
         if found is None:
-            api = f"{group}/{version}" if group else version
-            raise NoSuchKindError(f'no matches for kind "{kind}" in version "{api}"', reason=NO_KIND)
+            prefix = f"{group}/" if group else ""
+            others = ", ".join(f"{prefix}{each}" for each in self._kinds.get((group, kind), {}))
+            instead = f": it is served in {others}" if others else ""
+            raise NoSuchKindError(
+                f'no matches for kind "{kind}" in version "{prefix}{version}"{instead}', reason=NO_KIND
+            )
         return found
 
     async def find_any(self, group: str, version: str, kind: str) -> Resource:
@@ -106,9 +110,13 @@ class Discovery:
         found = [next(iter(versions.values())) for versions in self._kinds.values()]
         return [resource for resource in found if resource.namespaced and resource.listable]
 
-    async def hidden(self, group: str, kind: str) -> bool:
-        """Return whether a kind that is not found is defined all the same: what is of it is not gone."""
-        return bool(group) and (group, kind) in await unserved(self._client, self._shown())
+    async def hidden(self, group: str, kind: str) -> str:
+        """Return why what is of a kind that is not found may be there all the same, empty where it is gone."""
+        if any(api.rpartition("/")[0] == group for api in self._untold):
+            return f"the kinds of {group} can't be told now: its server is away"
+        if group and (group, kind) in await unserved(self._client, self._shown()):
+            return "its kind is defined and not served now"
+        return ""
 
     def _shown(self) -> set[str]:
         resources = (resource for versions in self._kinds.values() for resource in versions.values())

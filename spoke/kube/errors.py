@@ -27,7 +27,13 @@ NO_KIND: Final = "NoMatch"
 OVERLOAD: Final = frozenset({0, TOO_MANY_REQUESTS, 503, 504})
 """Statuses of an API server that has too much to do; 0 stands for no answer."""
 
-_WEBHOOK: Final = "failed calling webhook"
+_IN_VAIN: Final = (
+    "failed calling webhook",
+    "failed to create typed patch object",
+    "etcdserver: request is too large",
+)
+"""What the API server answers with status 500 to what it will answer so again: a webhook that does not answer, each
+time for as long as its timeout; a field that the schema does not know; an object above etcd's limit."""
 _PASSING: Final = frozenset({TOO_MANY_REQUESTS, 500, 502, 503, 504})
 _LONGEST_PAUSE_SECONDS: Final = 60.0
 
@@ -101,11 +107,9 @@ def _causes(answer: Mapping[str, object]) -> Iterator[Cause]:
 
 
 def passing(error: KubernetesError) -> bool:
-    """Return whether the same request may well succeed a moment later. Status 0 stands for a broken connection.
-
-    A webhook that does not answer is given time: each attempt may last as long as its timeout.
-    """
-    return (error.status == 0 or error.status in _PASSING) and _WEBHOOK not in str(error)
+    """Return whether the same request may well succeed a moment later. Status 0 stands for a broken connection."""
+    message = str(error)
+    return (error.status == 0 or error.status in _PASSING) and not any(text in message for text in _IN_VAIN)
 
 
 def is_another(error: KubernetesError) -> bool:

@@ -91,10 +91,7 @@ class Webhook:
 @asynccontextmanager
 async def webhook(folder: Path) -> AsyncIterator[Webhook]:
     """Run a webhook for as long as the context."""
-    certificate, key = _certificate()
-    (folder / "webhook.pem").write_bytes(certificate + key)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / "webhook.pem")
+    context, certificate = serving_context(folder / "webhook.pem")
     hook = Webhook()
     application = web.Application()
     application.router.add_post("/", hook.handle)
@@ -107,6 +104,15 @@ async def webhook(folder: Path) -> AsyncIterator[Webhook]:
         yield hook
     finally:
         await runner.cleanup()
+
+
+def serving_context(file: Path) -> tuple[ssl.SSLContext, bytes]:
+    """Return what a server on 127.0.0.1 serves TLS with, and its certificate, PEM, both kept in a file."""
+    certificate, key = _certificate()
+    file.write_bytes(certificate + key)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file)
+    return context, certificate
 
 
 def _certificate() -> tuple[bytes, bytes]:

@@ -75,6 +75,32 @@ async def test_what_does_not_pass_is_told_once_in_the_servers_words(code: int) -
     assert (caught.value.status, caught.value.reason, tries) == (code, "Reason", 1)
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        "failed to create typed patch object (inv/web; apps/v1, Kind=Deployment): .spec.replica: field not declared",
+        "etcdserver: request is too large",
+        'Internal error occurred: failed calling webhook "a.example.com": context deadline exceeded',
+    ],
+)
+async def test_what_fails_the_same_each_time_is_told_at_once_and_not_taken_to_be_done_later(message: str) -> None:
+    tries, lost = 0, 0
+
+    async def handler(_: web.Request) -> web.Response:
+        nonlocal tries
+        tries += 1
+        return status(500, "InternalError", message)
+
+    def count() -> None:
+        nonlocal lost
+        lost += 1
+
+    async with serving(handler) as client:
+        with pytest.raises(KubernetesError, match=message[:20]):
+            await client.apply("/api/v1/namespaces/x/configmaps/a", b"{}", lost=count)
+    assert (tries, lost) == (1, 0)
+
+
 async def test_a_server_that_is_away_is_status_zero_and_names_it() -> None:
     async def handler(request: web.Request) -> web.Response:
         assert request.transport
