@@ -14,6 +14,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final, Protocol
 
 from felloe.bundle import Bundle, Workload
@@ -125,7 +126,7 @@ class Adoption:
             return "nothing was taken over: " + _nothing(first)
         _log.info("event=Adopting kustomizations=%d", len(rows))
         for row in rows:
-            await self._suspend(row.flux.name)
+            await self._suspend(row.flux.name, {ADOPTED: None})  # what was to be given back is so no more
         await self._quiet([row.flux.name for row in rows])
         bundle = self._bundle()
         now = await self._plan(bundle, decision)
@@ -206,8 +207,8 @@ class Adoption:
 
     # -- acting
 
-    async def _suspend(self, name: Name) -> None:
-        self._gate.learned(await self._write(name, {}, suspend=True))
+    async def _suspend(self, name: Name, annotations: Mapping[str, str | None] = MappingProxyType({})) -> None:
+        self._gate.learned(await self._write(name, annotations, suspend=True))
 
     async def _resume(self, name: Name) -> None:
         self._gate.learned(await self._write(name, {ADOPTED: None, SUSPEND_BEFORE: None}, resume=True))

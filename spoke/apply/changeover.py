@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from traceback import clear_frames
 from typing import Final
 
@@ -91,12 +91,7 @@ class Changeover:
             for identity, each in running.items()
             if not _still_right(each, bundle.by_id.get(identity), wanted) or each.hold != holds.get(identity)
         ]
-        ended = [running[identity].task for identity in stale]
-        for task in ended:
-            task.cancel()
-        await asyncio.gather(*ended, return_exceptions=True)
-        for identity in stale:
-            _let_go(running.pop(identity).task)
+        await end(running, stale)
         return len(stale)
 
     def _leave_outdated(self, stored: Desired, delivery: Delivery, *, from_hub: bool) -> None:
@@ -156,6 +151,16 @@ class Changeover:
             needs |= {Need(user, *each[:3]) for each in state.inventory.items} if state else set()
         self._context.watches.retain(needs)
         self._context.accounts.retain(accounts)
+
+
+async def end(running: dict[WorkloadId, Running], stale: Collection[WorkloadId]) -> None:
+    """End the tasks of workloads, and wait until they have ended."""
+    ended = [running[identity].task for identity in stale]
+    for task in ended:
+        task.cancel()
+    await asyncio.gather(*ended, return_exceptions=True)
+    for identity in stale:
+        _let_go(running.pop(identity).task)
 
 
 def announce(report: Reporting, stored: Desired) -> None:

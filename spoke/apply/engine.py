@@ -9,10 +9,10 @@ from dataclasses import replace
 from typing import Final
 
 from felloe.bundle import Bundle, Workload
-from felloe.errors import KubernetesError, StoreError
+from felloe.errors import AdoptionError, KubernetesError, StoreError
 from felloe.identity import ObjectId, WorkloadId
 from felloe.tracing import Tracer
-from spoke.apply.changeover import Changeover, announce
+from spoke.apply.changeover import Changeover, announce, end
 from spoke.apply.context import Context
 from spoke.apply.given import Desired, Desires, Reporting
 from spoke.apply.hold import Gate
@@ -120,13 +120,22 @@ class Engine:
     async def inherit(self, workload: Workload, items: Mapping[ObjectId, Item], marks: Iterable[OwnerLabels]) -> None:
         """Take objects that somebody else applied into the inventory of a workload that is held.
 
-        `marks` are the labels by which they are known to have been that one's, until ours are on them.
+        `marks` are the labels by which they are known to have been that one's, until ours are on them. What is being
+        given back is given back no further. Raise AdoptionError where the workload is not worked on any more.
         """
         await self._loaded.wait()
         async with self._changing:
             running = self._roster.running.get(workload.id)
-            if running is None or running.hold is None:
+            if running is None or running.work is None:
+                raise AdoptionError(
+                    f"{workload.id} has left this cluster's bundle meanwhile, or waits for word from the hub:"
+                    " nothing more was taken over; ask again, or give back with --undo what is suspended"
+                )
+            if running.hold is None:
                 return  # it applies its objects itself, and writes down what it does
+            if running.hold.release:
+                await end(self._roster.running, [workload.id])
+                self.look_again()  # which begins it again
             await self._inherit(workload, items, marks)
 
     async def _inherit(self, workload: Workload, items: Mapping[ObjectId, Item], marks: Iterable[OwnerLabels]) -> None:
@@ -139,7 +148,7 @@ class Engine:
             suspend=workload.options.suspend,
             inherited=tuple(sorted({*known.inherited, *marks})),
         )
-        if draft != known:
+        if draft != known or self._inventories.unsure(workload.id):
             await self._inventories.write(draft)
             state.inventory = draft
 

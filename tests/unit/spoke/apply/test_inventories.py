@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 from dataclasses import replace
 
 import pytest
@@ -16,6 +15,7 @@ from spoke.apply.inventories import Inventories
 from spoke.apply.inventory import Inventory, Item
 from spoke.cluster.namespace import OwnNamespace
 from tests.spoke.apiserver import serving, status
+from tests.unit.spoke.apply.pieces import Pieces
 
 APPS = WorkloadId("Kustomization", "flux-system", "apps")
 
@@ -54,33 +54,7 @@ async def test_a_record_that_was_refused_is_not_known() -> None:
         assert inventories.unsure(APPS)
 
 
-class _Pieces:
-    """Keeps ConfigMaps, and counts what is written of them."""
-
-    def __init__(self) -> None:
-        self.kept: dict[str, dict[str, object]] = {}
-        self.written: list[str] = []
-
-    async def __call__(self, request: web.Request) -> web.Response:
-        name = request.path.rpartition("/")[2]
-        if request.method == "POST":
-            obj = json.loads(await request.read())
-            name = obj["metadata"]["name"]
-            if name in self.kept:
-                return status(409, "AlreadyExists", name)
-            self.kept[name] = obj
-            self.written.append(name)
-        elif request.method == "PATCH":
-            self.kept[name] = json.loads(await request.read())
-            self.written.append(name)
-        elif request.method == "DELETE":
-            self.kept.pop(name, None)
-        elif name == "configmaps":
-            return web.json_response({"items": list(self.kept.values())})
-        elif name not in self.kept:
-            return status(404, "NotFound", name)
-        return web.json_response({"metadata": {"name": name, "uid": name, "resourceVersion": "1"}})
-
+class _Pieces(Pieces):
     async def loaded(self, namespace: OwnNamespace) -> Inventory | None:
         return (await Inventories(namespace).load()).get(APPS)
 
