@@ -193,13 +193,16 @@ async def _open(config: HubConfig, stack: AsyncExitStack) -> _Hub:
     def answered(track: Track) -> None:
         planner.advance(track)
 
+    def pushed(url: str) -> None:
+        planner.sources.announce_url(url)
+
     async def shown(sources: Iterable[SourceState], clusters: Collection[str] | None) -> None:
         await reporter.show(sources, clusters)
         if clusters is None:
             heap.settle()
 
     gates = Gates(secrets, answered)
-    promoter = Promoter(git, secrets, lambda _environment: planner.advance())
+    promoter = Promoter(git, secrets, lambda _environment: planner.advance(), pushed)
     planner = Planner(
         settings,
         git,

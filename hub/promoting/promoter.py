@@ -4,7 +4,7 @@ It is level-based and keeps no state of its own: what the repository and the for
 is restarted, or two looks at the same thing, make one commit and one pull request. What people changed after a
 promotion is theirs: the same content is not promoted to a folder a second time.
 
-    promoter = Promoter(git, secrets, on_change)
+    promoter = Promoter(git, secrets, on_change, on_push)
     async with asyncio.TaskGroup() as group:
         group.create_task(promoter.run())
         promoter.want([Wanted("staging", "dev", how, spec, commit, release=12, subject="…", who="policy")])
@@ -49,13 +49,17 @@ OnChange = Callable[[str], None]
 
 
 class Promoter:
-    """Promotes, while `run` runs, what `want` was told last; `on_change` hears of environments with another outcome."""
+    """Promotes, while `run` runs, what `want` was told last.
+
+    `on_change` hears of environments with another outcome, `on_push` of the URLs of repositories that were written to.
+    """
 
     def __init__(
         self,
         git: GitSources,
         secrets: SecretFolder,
         on_change: OnChange,
+        on_push: Callable[[str], None],
         *,
         clock: Callable[[], float] = time.time,
         first_retry: float = _FIRST_RETRY,
@@ -63,6 +67,7 @@ class Promoter:
         self._git = git
         self._secrets = secrets
         self._on_change = on_change
+        self._on_push = on_push
         self._clock = clock
         self._first_retry = first_retry
         self._wanted: dict[str, Wanted] = {}
@@ -111,6 +116,8 @@ class Promoter:
             except FelloeError as error:
                 outcome = Outcome(State.FAILED, str(error), self._clock())
                 failures += 1
+            if outcome.wrote:
+                self._on_push(wanted.spec.url)
             self._report(wanted, outcome)
             if outcome.state is State.DONE:
                 return

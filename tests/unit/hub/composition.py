@@ -70,7 +70,7 @@ class Inside:
         self.source = GitSpec("felloe-system", "fleet", repository.url, GitRef(branch="main"), interval=3600.0)
         settings = Settings(self.source, "fleet/", "clusters/${cluster_name}", rewriter.rewrite)
         self.audit = AuditLog(self.store)
-        self.promoter = Promoter(self.git, SecretFolder(), lambda _environment: self.planner.advance())
+        self.promoter = Promoter(self.git, SecretFolder(), lambda _environment: self.planner.advance(), self._pushed)
         self.planner = Planner(
             settings,
             self.git,
@@ -133,6 +133,9 @@ class Inside:
         key = ec.generate_private_key(ec.SECP256R1())
         request = enrolment_pb2.EnrolRequest(token_id=token.id, token_secret=token.secret, csr=make_csr(key))
         self.enrolment.enrol(Peer(Role.BOOTSTRAP, token.id, "", 0.0), request)
+
+    def _pushed(self, url: str) -> None:
+        self.planner.sources.announce_url(url)
 
     async def look(self) -> None:
         """Look at every source now, also at those that this brings to light, and plan with what is there."""

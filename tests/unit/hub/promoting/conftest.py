@@ -59,10 +59,11 @@ class World:
         self.git = GitSources(folder / "data", self.secrets, UrlRewriter(((public, f"{server.url}/"),)))
         self.spec = GitSpec("felloe-system", "fleet", f"{public}acme/fleet.git", secret="fleet", timeout=SECONDS)
         self.changes: list[str] = []
+        self.pushes: list[str] = []
 
     @asynccontextmanager
     async def promoter(self) -> AsyncIterator[Promoter]:
-        promoter = Promoter(self.git, self.secrets, self.changes.append, first_retry=0.05)
+        promoter = Promoter(self.git, self.secrets, self.changes.append, self.pushes.append, first_retry=0.05)
         task = asyncio.create_task(promoter.run())
         try:
             yield promoter

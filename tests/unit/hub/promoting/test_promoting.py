@@ -19,6 +19,7 @@ async def test_a_branch_is_made_and_then_follows_what_was_verified(world: World)
     first = world.repo.head
     await world.promote(world.wanted(first, BRANCH))
     assert world.at("env/staging") == first
+    assert world.pushes == ["https://git.example/acme/fleet.git"], "what follows the repository looks at once"
     verified = world.repo.commit({"envs/dev/app.yaml": "two"})
     world.repo.commit({"envs/dev/app.yaml": "three"}, "not verified yet")
     outcome = await world.promote(world.wanted(verified, BRANCH))
@@ -32,6 +33,7 @@ async def test_a_branch_that_is_further_or_there_is_left(world: World) -> None:
     world.repo.set_ref("refs/heads/env/staging", later)
     await world.promote(world.wanted(first, BRANCH))
     assert world.at("env/staging") == later
+    assert not world.pushes
     await world.promote(world.wanted(later, BRANCH))
     assert world.at("env/staging") == later
 
