@@ -301,16 +301,16 @@ class KubeClient:
 
     async def _once(self, path: str, request: Request, lost: Callable[[], None] | None) -> Answer:
         try:
-            return await self._asked(path, request)
+            return await self._asked(path, request, lost)
         except KubernetesError as error:
             if lost is not None and unanswered(error):
                 lost()
             raise
 
-    async def _asked(self, path: str, request: Request) -> Answer:
+    async def _asked(self, path: str, request: Request, lost: Callable[[], None] | None) -> Answer:
         begin = time.perf_counter()
         try:
-            reply = await self._connections.ask(request, _TIMEOUT_SECONDS)
+            reply = await self._connections.ask(request, _TIMEOUT_SECONDS, lost)
         except OSError as error:
             self._pace.refused()
             raise self._unreachable(request.method, path, error) from error

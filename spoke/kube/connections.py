@@ -76,10 +76,11 @@ class Connections:
         self._system: ssl.SSLContext | None = None
         self._reached: _Address | None = None
 
-    async def ask(self, request: Request, seconds: float) -> Reply:
+    async def ask(self, request: Request, seconds: float, repeated: Callable[[], None] | None = None) -> Reply:
         """Return the answer, if it is there within so many seconds.
 
-        Where a connection that was kept open turns out to be closed, the request is made once more on another one.
+        Where a connection that was kept open turns out to be closed, the request is made once more on another one;
+        `repeated` is called then, for it may have arrived by the first one.
         """
         data = self._encoded(request)
         async with asyncio.timeout(seconds):
@@ -92,6 +93,8 @@ class Connections:
                 except BaseException as error:
                     connection.abort()
                     if used and isinstance(error, OSError) and not connection.answer.begun:
+                        if repeated is not None:
+                            repeated()
                         continue
                     raise
                 answer = connection.answer

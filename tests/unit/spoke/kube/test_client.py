@@ -298,6 +298,26 @@ async def test_an_apply_that_was_sent_and_not_answered_is_told_of_also_when_its_
         await asyncio.gather(apply, return_exceptions=True)
 
 
+async def test_an_apply_whose_connection_was_closed_before_its_answer_may_be_done_late() -> None:
+    """It was an old one, so that the request is made once more at once; the first may be under way all the same."""
+    lost: list[None] = []
+    applies = 0
+
+    async def handler(request: web.Request) -> web.Response:
+        nonlocal applies
+        await request.read()
+        if request.method == "PATCH" and (applies := applies + 1) == 1:
+            assert request.transport
+            request.transport.abort()
+        return web.json_response({})
+
+    async with serving(handler) as client:
+        await client.get("/api/v1/x/y")
+        await client.apply("/api/v1/x/y", b"{}", lost=lambda: lost.append(None))
+    assert applies == 2
+    assert len(lost) == 1
+
+
 async def test_an_apply_with_an_answer_is_not_lost() -> None:
     lost: list[None] = []
 
