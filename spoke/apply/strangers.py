@@ -18,7 +18,7 @@ from spoke.apply.concurrency import bounded
 from spoke.drift.fields import LAST_APPLIED, Json, taken_over
 from spoke.kube.client import METADATA_ONLY, KubeClient
 from spoke.kube.discovery import Resource
-from spoke.kube.errors import CONFLICT, FORBIDDEN, NOT_FOUND, no_request_succeeds
+from spoke.kube.errors import CONFLICT, FORBIDDEN, NOT_FOUND, is_nowhere, no_request_succeeds
 from spoke.kube.shapes import metadata_of
 from spoke.kube.watch import LIST_METADATA_ONLY
 
@@ -75,6 +75,8 @@ async def _listed(
         except KubernetesError as error:
             if error.status == FORBIDDEN:
                 break
+            if is_nowhere(error):
+                return set()  # its apply says so, and hides no other kind
             raise
         items = answer.get("items")
         for item in items if isinstance(items, list) else []:
