@@ -332,8 +332,9 @@ class _Stream:
         try:
             await self._send_status(self._feed.full())
             while True:
-                try:
-                    status = await asyncio.wait_for(self._feed.changes(), heartbeat)
+                try:  # no wait_for: before Python 3.12 it loses a cancellation that comes together with a change
+                    async with asyncio.timeout(heartbeat):
+                        status = await self._feed.changes()
                 except TimeoutError:
                     status = status_pb2.ClusterStatus()
                 await self._send_status(status)

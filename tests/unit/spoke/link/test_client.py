@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from unittest.mock import Mock
 
 import grpc
 import pytest
@@ -19,8 +20,8 @@ from felloe.errors import EnrolmentError
 from felloe.v1 import link_pb2 as pb
 from felloe.v1 import link_pb2_grpc, status_pb2
 from spoke.link.backoff import Backoff
-from spoke.link.client import split
-from tests.unit.hub.link.rig import Hub, Spoke, eventually, running_hub
+from spoke.link.client import _Stream, split
+from tests.unit.hub.link.rig import Feed, Hub, Spoke, eventually, running_hub
 from tests.unit.hub.link.samples import make_bundle, sha
 
 
@@ -224,3 +225,27 @@ async def test_stopping_leaves_no_task_behind(tmp_path: Path) -> None:
         await eventually(lambda: not hub.server.sessions())
         after = {task for task in asyncio.all_tasks() if "_cython" not in repr(task.get_coro())}
         assert after <= before
+
+
+async def test_who_reports_ends_also_when_it_is_told_to_in_the_moment_of_a_change() -> None:
+    told: list[pb.SpokeMessage] = []
+
+    class Changing(Feed):
+        async def changes(self) -> status_pb2.ClusterStatus:
+            asyncio.get_running_loop().call_soon(report.cancel)
+            return status_pb2.ClusterStatus()
+
+    async def write(message: pb.SpokeMessage) -> None:
+        told.append(message)
+        await asyncio.sleep(0)
+
+    call = Mock()
+    call.write = write
+    stream = _Stream(call, Mock(), Changing(), Mock(), {})
+    report = asyncio.create_task(stream._report(60.0))
+    async with asyncio.timeout(5):
+        while len(told) < 10 and not report.done():  # noqa: ASYNC110 -- a test asks from outside
+            await asyncio.sleep(0)
+    ended = report.done()
+    report.cancel()
+    assert ended
