@@ -82,18 +82,18 @@ class Step:
         return None if why and why.drift and self._workload.options.drift != "enabled" else why
 
     def notice(self, identity: ObjectId) -> None:
-        """Take it that an object may have changed; tell of its drift where that is all that is wanted."""
+        """Take it that an object may have changed; tell of its drift where that is not healed, or not at once."""
         if identity not in self._entries:
             return
         if self._context.live.get(identity) is not None:
             self._state.expired.pop(identity, None)
         why = self._difference(identity)
-        if self._workload.options.drift != "warn":
-            return
-        if why is None or not why.drift:
+        mode, fought = self._workload.options.drift, self.troubles.contested(identity)
+        if why is None or not why.drift or mode == "disabled":
             self.troubles.no_drift(identity)
-        else:
-            self.troubles.drifted(identity, self._what(identity, why, self._context.live.get(identity)))
+        elif mode == "warn" or fought:
+            what = self._what(identity, why, self._context.live.get(identity))
+            self.troubles.drifted(identity, what, waits=fought and mode == "enabled")
 
     def _difference(self, identity: ObjectId) -> Why | None:
         if identity in self._context.live.doubtful:
@@ -370,11 +370,11 @@ class Step:
         return await self._context.objects.apply(entry.id, resource, sent, at, lost)
 
     def _what(
-        self, identity: ObjectId, why: Why, before: Live | None, seen: Json | None = None, *, new: bool = True
+        self, identity: ObjectId, why: Why, before: Live | None, seen: Json | None = None, *, new: bool | None = None
     ) -> str:
         """Return what was done to an object, and who did it as far as the object says; never what a Secret holds."""
         if why is Why.MISSING:
-            return "was deleted" if new else "had lost our labels"
+            return {True: "was deleted", False: "had lost our labels", None: "was deleted, or lost our labels"}[new]
         if why is Why.DRIFTED and before and before.drifted:
             entry = self._entries[identity]
             with suppress(FelloeError):  # a disk that lost it says so when it is applied

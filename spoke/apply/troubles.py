@@ -28,7 +28,7 @@ class Troubles:
     """The troubles of one workload's objects.
 
     `failures` says what could not be applied, and why. `lacking` are failures that may pass, and what is known of what
-    they wait for. `drifts` are those that are not healed, for the workload only wants to be warned.
+    they wait for. `drifts` are those that are not healed, for the workload only wants to be warned, or not at once.
     """
 
     def __init__(self, report: Report, workload: Workload, state: State) -> None:
@@ -63,8 +63,17 @@ class Troubles:
         self.failures.pop(identity, None)
         self.lacking.pop(identity, None)
 
-    def drifted(self, identity: ObjectId, what: str) -> None:
-        """Tell of a drift that is not healed, for as long as it lasts."""
+    def contested(self, identity: ObjectId) -> bool:
+        """Return whether somebody keeps changing an object back."""
+        contest = self._state.contests.get(identity)
+        return contest is not None and contest.contested
+
+    def drifted(self, identity: ObjectId, what: str, *, waits: bool = False) -> None:
+        """Tell of a drift that is not healed, or that `waits` since it is fought over, for as long as it lasts."""
+        if waits:
+            what += "; it was changed back again and again, so healing it waits a while (DriftContested)"
+            self.drifts[identity] = Failure("DriftContested", what)
+            return
         if self.drifts.get(identity) != (drift := Failure("Drifted", what)):
             self.drifts[identity] = drift
             message = f"{identity} {what}; it is left so, for drift is only warned of here"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -124,7 +125,15 @@ async def test_a_fight_is_told_and_not_fought_at_full_speed(spoke: Spoke, admin:
             if found["data"] == {"k": expected}:
                 break
     await spoke.until_event("DriftContested", "ConfigMap fight/a")
+    told = None
+    while told is None:  # each pause is twice as long as the one before
+        admin.patch("v1", "ConfigMap", "a", "fight", {"data": {"k": "theirs"}})
+        with suppress(AssertionError):
+            told = await spoke.until("apps", lambda status: status.problem_count == 1, "waits", seconds=1.0)
+    assert told.problems[0].reason == "DriftContested"
+    assert "kubectl-edit changed data.k" in told.problems[0].message
     await eventually(lambda: admin.config_map("fight", "a")["data"] == {"k": "v"}, "healed in the end")  # type: ignore[index]
+    await spoke.until("apps", lambda status: not status.problem_count, "nothing differs")
 
 
 async def test_an_edit_is_told_with_its_values_where_they_are_no_secret(spoke: Spoke, admin: Admin) -> None:
