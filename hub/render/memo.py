@@ -24,7 +24,7 @@ Result = tuple[tuple[RenderedObject, ...], tuple[str, ...]]
 _SUFFIX = ".json.zst"
 _IN_USE = 200_000
 """Objects that are followed because somebody else may hold them, 80 bytes each."""
-_OF_A_STRING, _OF_A_MAP, _OF_A_LIST, _OF_AN_OBJECT = 56, 200, 80, 450
+_OF_A_REFERENCE, _OF_A_STRING, _OF_A_MAP, _OF_A_LIST, _OF_AN_OBJECT = 8, 56, 200, 80, 450
 """Bytes that Python takes beside the text, on a 64-bit machine."""
 
 
@@ -124,6 +124,7 @@ class Memo:
             if key in self._known:
                 self._let_go(key)
             self._known[key] = result
+            self._held += len(result[0]) * _OF_A_REFERENCE
             for one in result[0]:
                 held = self._objects.get(id(one))
                 if held is None:
@@ -136,6 +137,7 @@ class Memo:
 
     def _let_go(self, key: str) -> Result:
         result = self._known.pop(key)
+        self._held -= len(result[0]) * _OF_A_REFERENCE
         for one in result[0]:
             held = self._objects[id(one)]
             held.results -= 1
