@@ -56,7 +56,7 @@ KINDS: Final[Mapping[str, tuple[str, ...]]] = {
 
 _VERSIONS: Final = ("v1", "v1beta2", "v1beta1")
 _TEXT: Final = Text()
-_POINTER: Final = Text(pattern=r"/.*", hint="a JSON pointer such as /spec/replicas")
+_POINTER: Final = Text(pattern=r"/(?!metadata\Z).*", hint="no JSON pointer to a field such as /spec/replicas")
 
 
 def _required(shape: Shape) -> Field:

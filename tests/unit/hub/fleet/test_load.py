@@ -113,6 +113,13 @@ def test_a_known_field_that_is_not_supported_yet_is_noted(version: str, spec: st
     assert (noted.field, noted.holds) == (field, holds)
 
 
+@pytest.mark.parametrize("path", ["spec/replicas", "''", "/metadata"])
+def test_what_names_no_field_can_not_be_ignored(path: str) -> None:
+    spec = f"ignore: [{{paths: [{path}], target: {{kind: Deployment}}}}]"
+    (problem,) = mistakes(KUSTOMIZATION.format(version="v1", spec=spec))
+    assert "spec.ignore[0].paths[0]: " in problem
+
+
 def annotated(name: str, value: str) -> str:
     annotations = f"metadata: {{annotations: {{fleet.felloe.io/{name}: {value!r}}}, "
     return KUSTOMIZATION.format(version="v1", spec="").replace("metadata: {", annotations)
