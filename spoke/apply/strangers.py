@@ -23,6 +23,7 @@ from spoke.kube.shapes import metadata_of
 from spoke.kube.watch import LIST_METADATA_ONLY
 
 _ONE_BY_ONE: Final = 4
+_ATTEMPTS: Final = 4
 _PAGE: Final = "500"
 
 
@@ -117,12 +118,21 @@ def _stranger(metadata: Json) -> Stranger:
 
 
 async def take_over(client: KubeClient, path: str, stranger: Stranger) -> None:
-    """Make the fields ours that those before us wrote, so that the next apply removes what is not in Git."""
-    if stranger.managers is None or stranger.policy.merged:
-        return
-    try:
-        await client.replace_managers(path, stranger.version, stranger.managers, without=stranger.leftovers)
-    except KubernetesError as error:
-        # It changed, or went, meanwhile: what is not taken over now is seen, and taken, when it is ours.
-        if error.status not in (CONFLICT, NOT_FOUND):
-            raise
+    """Make the fields ours that those before us wrote, so that the next apply removes what is not in Git.
+
+    One that changes meanwhile, as a Deployment does while its pods come up, is looked at again: what is taken over only
+    when it is ours changes it twice, which is two rollouts.
+    """
+    for attempt in range(_ATTEMPTS):
+        try:
+            if attempt:
+                stranger = _stranger(metadata_of(await client.get(path, accept=METADATA_ONLY)))
+            if stranger.managers is not None and not stranger.policy.merged:
+                await client.replace_managers(path, stranger.version, stranger.managers, without=stranger.leftovers)
+        except KubernetesError as error:
+            if error.status == NOT_FOUND:
+                return
+            if error.status != CONFLICT:
+                raise
+        else:
+            return
