@@ -214,6 +214,7 @@ class Engine:
             try:
                 for identity, inventory in (await self._inventories.load()).items():
                     self._roster.states[identity] = State(inventory, Standing(identity))
+                    self._latecomers.inventoried(inventory.items)
                     self._latecomers.from_before(each for each, item in inventory.items.items() if not item.known)
             except (KubernetesError, StoreError) as error:
                 failures += 1

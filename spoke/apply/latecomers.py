@@ -33,12 +33,25 @@ class Latecomers:
         self._since: dict[ObjectId, float] = {}
         self._times: dict[ObjectId, int] = {}
         """How often an object was applied again, or left as it is because it may not be."""
+        self._inventoried: set[ObjectId] = set()
+        """What a spoke before us had, for as long as it may have been asking for it."""
 
     def from_before(self, identities: Iterable[ObjectId]) -> None:
         """Take it that the spoke before us may have been making these."""
         if self._clock() < self._start + self._seconds:
             for identity in identities:
                 self._since.setdefault(identity, self._start)
+
+    def inventoried(self, identities: Iterable[ObjectId]) -> None:
+        """Take it that a spoke before us had these: it may have been healing any of them, and have asked twice."""
+        self._inventoried.update(identities)
+
+    def deleted(self, identity: ObjectId) -> None:
+        """Take it that we deleted an object: if a spoke before us asked for it twice, it may be made once more."""
+        if self._clock() >= self._start + self._seconds:
+            self._inventoried.clear()
+        elif identity in self._inventoried:
+            self.from_before([identity])
 
     def unanswered(self, identity: ObjectId) -> None:
         """Take it that we asked for an object just now and got no answer."""

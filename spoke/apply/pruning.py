@@ -175,6 +175,8 @@ async def _stage(
         else:
             if became is Pruned.GONE and identity not in state.leaving:
                 context.latecomers.from_before([identity])
+            elif became in (Pruned.GONE, Pruned.DELETED):
+                context.latecomers.deleted(identity)
             late = became in (Pruned.GONE, Pruned.DELETED) and context.latecomers.expected(identity)
             (outcome.lingering if late else outcome.dropped).add(identity)
             _log.debug("event=Pruned workload=%s object=%r became=%r", workload, str(identity), became.value)

@@ -128,6 +128,27 @@ async def test_what_is_made_late_and_wanted_no_more_is_deleted(scene: Scene, adm
         await spoke.until("apps", lambda status: status.objects == 1, "has it no more in its inventory")
 
 
+async def test_what_is_made_late_after_it_was_deleted_is_deleted_again(scene: Scene, admin: Admin) -> None:
+    healed = config_map(PLACE, "healed", k="1")
+    await scene.begin(healed)
+    async with scene.spoke() as spoke:
+        await spoke.until_applied("apps")
+        scene.proxy.hold = lambda phase, path: (
+            phase is Phase.APPLY and path.endswith("/healed") and not scene.proxy.held
+        )
+        admin.delete("v1", "ConfigMap", "healed", PLACE)
+        await eventually(lambda: scene.proxy.held, "the heal got no answer")
+        await eventually(lambda: data(admin, "healed") == {"k": "1"}, "it was asked for once more")
+    async with scene.spoke() as spoke:
+        spoke.want(wanted())
+        await eventually(lambda: admin.config_map(PLACE, "healed") is None, "it is deleted")
+        await spoke.until_applied("apps")
+        await scene.proxy.all_landed()
+        assert scene.proxy.given["late, done"] == 1
+        await eventually(lambda: admin.config_map(PLACE, "healed") is None, "it is deleted again")
+        await spoke.until("apps", lambda status: status.objects == 1, "has it no more in its inventory")
+
+
 async def test_what_is_made_late_over_a_newer_state_is_healed(scene: Scene, admin: Admin) -> None:
     await scene.begin()
     await scene.end_before(Phase.APPLY, "/over", config_map(PLACE, "over", k="1"))

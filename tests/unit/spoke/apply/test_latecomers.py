@@ -59,6 +59,18 @@ def test_what_falls_due_after_an_object_was_looked_at_is_due_still(late: Latecom
     assert late.is_due(OBJECT)
 
 
+def test_what_a_spoke_before_had_may_be_made_again_after_it_was_deleted(late: Latecomers, clock: Clock) -> None:
+    late.inventoried([OBJECT])
+    late.deleted(OBJECT)
+    late.deleted(OTHER)
+    assert late.expected(OBJECT)
+    assert not late.expected(OTHER), "only we may have made it"
+    clock.now += 64
+    assert not late.expected(OBJECT)
+    late.deleted(OBJECT)
+    assert not late.expected(OBJECT)
+
+
 def test_another_request_without_an_answer_begins_anew(late: Latecomers, clock: Clock) -> None:
     late.unanswered(OBJECT)
     clock.now += 20
