@@ -64,10 +64,10 @@ def _schema(field: str) -> Manifest:
 
 def _converted(obj: dict[str, Any], version: str) -> dict[str, Any]:
     group, _, before = obj["apiVersion"].partition("/")
-    spec = dict(obj.get("spec", {}))
-    if _FIELDS[before] in spec:
-        spec[_FIELDS[version]] = spec.pop(_FIELDS[before])
-    return {**obj, "apiVersion": f"{group}/{version}", "spec": spec}
+    converted = {**obj, "apiVersion": f"{group}/{version}"}
+    if spec := obj.get("spec"):  # the API server also has objects converted of which it has taken fields, or all
+        converted["spec"] = {_FIELDS[version] if name == _FIELDS[before] else name: spec[name] for name in spec}
+    return converted
 
 
 @asynccontextmanager
