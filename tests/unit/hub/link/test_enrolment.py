@@ -209,12 +209,12 @@ async def test_a_certificate_of_another_ca_gets_no_connection(tmp_path: Path) ->
 
 
 async def test_a_certificate_renews_itself_and_the_stream_goes_on(tmp_path: Path) -> None:
-    async with running_hub(tmp_path / "hub", lifetime=9.0) as hub:
+    async with running_hub(tmp_path / "hub", lifetime=12.0) as hub:
         spoke = Spoke(tmp_path / "spoke")
         first = await spoke.join(hub, "dev")
         async with spoke.running():
             await eventually(lambda: spoke.client.connected)
-            await eventually(lambda: len(hub.listener.hellos) >= 3)
+            await eventually(lambda: len(hub.listener.hellos) >= 3, timeout=60)
             await eventually(lambda: spoke.client.connected)
             bundle = hub.publish("dev", {"a": "1"})
             await eventually(lambda: spoke.root == bundle.root)
