@@ -26,8 +26,6 @@ class Heap:
         """Set aside all that is there now: a round of planning has ended."""
         if time.monotonic() >= self._whole_at:
             gc.unfreeze()
-            gc.collect()
             self._whole_at = time.monotonic() + _WHOLE_SECONDS
-        else:
-            gc.collect(1)
+        gc.collect()  # of what came since the last time
         gc.freeze()

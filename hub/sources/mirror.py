@@ -22,7 +22,7 @@ from typing import IO
 from dulwich.client import FetchPackResult, GitClient, LocalGitClient
 from dulwich.errors import GitProtocolError
 from dulwich.object_store import ObjectStoreGraphWalker
-from dulwich.objects import ObjectID
+from dulwich.objects import ObjectID, ShaFile
 from dulwich.refs import Ref
 from dulwich.repo import Repo
 
@@ -84,10 +84,16 @@ class _Generation:
         _remove_leftovers(path)
         self.reader = ObjectReader(path)
         self._tips = _load_tips(path / _TIPS_FILE)
+        self._carried = 0
 
     @property
     def packs(self) -> int:
         return sum(1 for _ in (self.path / "objects" / "pack").glob("*.pack"))
+
+    @property
+    def full(self) -> bool:
+        """Tell whether it has had its share of fetches, each of which brought a pack."""
+        return self.packs - self._carried > _PACKS_KEPT
 
     @property
     def commits(self) -> list[ObjectID]:
@@ -108,18 +114,34 @@ class _Generation:
         draft.write_text(json.dumps({key: asdict(tip) for key, tip in self._tips.items()}))
         draft.replace(self.path / _TIPS_FILE)
 
-    def adopt(self, commit: str, reader: ObjectReader) -> None:
-        """Copy a commit, and all that is in it, from another generation; the commit comes last, when it is whole.
+    def adopt(self, commits: Iterable[tuple[str, ObjectReader]]) -> None:
+        """Copy commits, and all that is in them, from other generations, into as few packs as can be.
 
-        Raise `SourceError` where it is not whole there.
+        The commits come last, when all else is there. One that is not whole where it is read from is left out.
         """
-        first, *others = (oid for oid in reader.reach(commit) if not self.reader.has(oid))
         with closing(Repo(str(self.path))) as repo:
-            for start in range(0, len(others), _COPIED_AT_ONCE):
-                some = others[start : start + _COPIED_AT_ONCE]
-                repo.object_store.add_objects([(reader.object(oid), None) for oid in some])
-            repo.object_store.add_objects([(reader.object(first), None)])
-            repo.update_shallow({ObjectID(commit.encode())}, set())
+            copied: dict[str, ShaFile] = {}
+            whole: dict[str, ShaFile] = {}
+
+            def write(objects: dict[str, ShaFile]) -> None:
+                if objects:
+                    repo.object_store.add_objects([(each, None) for each in objects.values()])
+                    objects.clear()
+
+            for commit, reader in commits:
+                with suppress(SourceError):
+                    first, *others = (oid for oid in reader.reach(commit) if not self.reader.has(oid))
+                    for oid in others:
+                        if oid not in copied:
+                            copied[oid] = reader.object(oid)
+                        if len(copied) >= _COPIED_AT_ONCE:
+                            write(copied)
+                    whole[commit] = reader.object(first)
+            write(copied)
+            adopted = {ObjectID(commit.encode()) for commit in whole}
+            write(whole)
+            repo.update_shallow(adopted, set())
+        self._carried = self.packs
 
     def retire(self) -> None:
         """Have the folder deleted when the last tree that reads from it is gone."""
@@ -172,7 +194,7 @@ class Mirror:
         Blocks; raises `SourceError`. Trees and tips of before stay as they are when it fails.
         """
         with self._turn:
-            if not self._damaged.is_set() and self._current.packs <= _PACKS_KEPT:
+            if not self._damaged.is_set() and not self._current.full:
                 try:
                     return self._fetch_into(self._current, remote, ref, key)
                 except DamagedRepositoryError:
@@ -197,10 +219,12 @@ class Mirror:
 
     def _carry_over(self, fresh: _Generation) -> None:
         """Copy the commits that are pinned to a fresh generation; what is damaged here can't be carried over."""
+        found = []
         for commit in self._pinned():
             with suppress(SourceError):
                 if not fresh.reader.has(commit):
-                    fresh.adopt(commit, self._holder(commit).reader)
+                    found.append((commit, self._holder(commit).reader))
+        fresh.adopt(found)
 
     def _fetch_into(self, generation: _Generation, remote: Remote, ref: GitRef, key: str) -> Tip:
         fetch = _Fetch(generation, remote, ref, self._limits)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from felloe.errors import SourceError
-from hub.sources.git import GitSources
+from hub.sources.git import Fetched, GitSources
 from hub.sources.spec import GitRef, GitSpec
 from hub.sources.tree import EntryKind, SourceTree
 from hub.sources.url import UrlRewriter
@@ -226,6 +226,23 @@ async def test_a_commit_that_is_pinned_outlives_its_generation(
     repo.commit({"n": "last"})
     assert content(again.tree(source, await again.resolve(source)), "n") == b"last"
     again.close()
+
+
+async def test_what_is_carried_over_does_not_make_a_generation_full(
+    tmp_path: Path, http: GitHttpServer, repo: GitRepo, spec: Spec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hub.sources.mirror._PACKS_KEPT", 5)
+    git = GitSources(tmp_path / "mirrors")
+    source = spec(f"{http.url}/fleet.git")
+    pinned: list[Fetched] = []
+    git.pinned = lambda: {each.commit.id for each in pinned}
+    for number in range(18):
+        repo.commit({"n": str(number)})
+        pinned.append(await git.resolve(source))
+    newest = max(int(path.name) for path in next((tmp_path / "mirrors").iterdir()).iterdir())
+    assert newest <= 4, "one for every five or six fetches"
+    assert [content(git.tree(source, each), "n") for each in pinned] == [str(n).encode() for n in range(18)]
+    git.close()
 
 
 async def test_symlinks_submodules_and_modes_appear_as_what_they_are(
