@@ -46,12 +46,16 @@ class Latecomers:
         """Take it that a spoke before us had these: it may have been healing any of them, and have asked twice."""
         self._inventoried.update(identities)
 
-    def deleted(self, identity: ObjectId) -> None:
-        """Take it that we deleted an object: if a spoke before us asked for it twice, it may be made once more."""
+    def let_go(self, identity: ObjectId) -> bool:
+        """Take it that an object was deleted, or left to somebody else, and return whether that may be undone.
+
+        If we, or a spoke before us, asked for it twice, it may be made once more, or get our labels once more.
+        """
         if self._clock() >= self._start + self._seconds:
             self._inventoried.clear()
         elif identity in self._inventoried:
             self.from_before([identity])
+        return self.expected(identity)
 
     def unanswered(self, identity: ObjectId) -> None:
         """Take it that we asked for an object just now and got no answer."""

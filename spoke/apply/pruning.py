@@ -43,8 +43,8 @@ class Outcome:
 
     `dropped` need not be in the inventory any more; `failures` says what could not be deleted, and why, or is on its
     way for longer than it may be; `leaving` is being deleted. `pending` waits for a person, and nothing was deleted.
-    `lingering` is gone, and may come back by a request of before (spoke.apply.latecomers), or is wanted under another
-    name, which nothing has written down yet: it is looked for.
+    `lingering` is gone, or somebody else's, and may be ours again by a request of before (spoke.apply.latecomers), or
+    is wanted under another name, which nothing has written down yet: it is looked for.
     `asked`: the deletion of everything has been asked for; what is left is for the cluster to finish.
     `kept` is what an earlier hub applied, and what nobody has allowed to be deleted.
     """
@@ -81,7 +81,8 @@ async def prune(
 
     Raise UnreachableError where the API server is away.
     """
-    outcome = Outcome(dropped=set(left.released))
+    outcome = Outcome(lingering={identity for identity in left.released if context.latecomers.let_go(identity)})
+    outcome.dropped = {*left.released} - outcome.lingering
     if state.inventory.origin.foreign_to(hub) and not context.prune_former_hub:
         outcome.kept = {identity: _OF_ANOTHER_HUB for stage in left.prune for identity in stage}
         _tell_kept(context, state, outcome.kept)
@@ -175,11 +176,12 @@ async def _stage(
         else:
             if became is Pruned.GONE and identity not in state.leaving:
                 context.latecomers.from_before([identity])
-            elif became in (Pruned.GONE, Pruned.DELETED):
-                context.latecomers.deleted(identity)
-            late = became in (Pruned.GONE, Pruned.DELETED) and context.latecomers.expected(identity)
+            ended = became in (Pruned.GONE, Pruned.DELETED, Pruned.NOT_OURS)
+            late = ended and context.latecomers.let_go(identity)
             (outcome.lingering if late else outcome.dropped).add(identity)
             _log.debug("event=Pruned workload=%s object=%r became=%r", workload, str(identity), became.value)
+            if became is Pruned.NOT_OURS and late:
+                return  # it is told when that is for good
             if became is not Pruned.GONE or identity in state.leaving:
                 told.append((identity, Pruned.DELETED if became is Pruned.GONE else became))
 

@@ -58,6 +58,18 @@ class Scene:
         self.proxy.hold = lambda *_: False
         del self.proxy.held[1:]
 
+    async def heal_twice(self, admin: Admin, name: str) -> None:
+        """Have a spoke ask twice for an object that somebody deleted: the first request is on its way when it ends."""
+        async with self.spoke() as spoke:
+            await spoke.until_applied("apps")
+            self.proxy.hold = lambda phase, path: (
+                phase is Phase.APPLY and path.endswith(f"/{name}") and not self.proxy.held
+            )
+            admin.delete("v1", "ConfigMap", name, PLACE)
+            await eventually(lambda: self.proxy.held, "the heal got no answer")
+            await eventually(lambda: data(admin, name), "it was asked for once more")
+        self.proxy.hold = lambda *_: False
+
 
 def wanted(*objects: Manifest) -> Wanted:
     return Wanted("apps", [namespace(PLACE), *objects])
@@ -129,16 +141,8 @@ async def test_what_is_made_late_and_wanted_no_more_is_deleted(scene: Scene, adm
 
 
 async def test_what_is_made_late_after_it_was_deleted_is_deleted_again(scene: Scene, admin: Admin) -> None:
-    healed = config_map(PLACE, "healed", k="1")
-    await scene.begin(healed)
-    async with scene.spoke() as spoke:
-        await spoke.until_applied("apps")
-        scene.proxy.hold = lambda phase, path: (
-            phase is Phase.APPLY and path.endswith("/healed") and not scene.proxy.held
-        )
-        admin.delete("v1", "ConfigMap", "healed", PLACE)
-        await eventually(lambda: scene.proxy.held, "the heal got no answer")
-        await eventually(lambda: data(admin, "healed") == {"k": "1"}, "it was asked for once more")
+    await scene.begin(config_map(PLACE, "healed", k="1"))
+    await scene.heal_twice(admin, "healed")
     async with scene.spoke() as spoke:
         spoke.want(wanted())
         await eventually(lambda: admin.config_map(PLACE, "healed") is None, "it is deleted")
@@ -147,6 +151,21 @@ async def test_what_is_made_late_after_it_was_deleted_is_deleted_again(scene: Sc
         assert scene.proxy.given["late, done"] == 1
         await eventually(lambda: admin.config_map(PLACE, "healed") is None, "it is deleted again")
         await spoke.until("apps", lambda status: status.objects == 1, "has it no more in its inventory")
+
+
+async def test_what_gets_labels_late_after_it_changed_hands_is_not_left_to_nobody(scene: Scene, admin: Admin) -> None:
+    moved = config_map(PLACE, "moved", k="1")
+    await scene.begin(moved)
+    await scene.heal_twice(admin, "moved")
+    async with scene.spoke() as spoke:
+        spoke.want(wanted(), Wanted("other", [moved]))
+        await spoke.until_applied("other")
+        await spoke.until_applied("apps")
+    await scene.proxy.all_landed()
+    assert scene.proxy.given["late, done"] == 1
+    async with scene.spoke() as spoke:
+        spoke.want(wanted())
+        await eventually(lambda: admin.config_map(PLACE, "moved") is None, "it is deleted")
 
 
 async def test_what_is_made_late_over_a_newer_state_is_healed(scene: Scene, admin: Admin) -> None:

@@ -61,14 +61,12 @@ def test_what_falls_due_after_an_object_was_looked_at_is_due_still(late: Latecom
 
 def test_what_a_spoke_before_had_may_be_made_again_after_it_was_deleted(late: Latecomers, clock: Clock) -> None:
     late.inventoried([OBJECT])
-    late.deleted(OBJECT)
-    late.deleted(OTHER)
-    assert late.expected(OBJECT)
-    assert not late.expected(OTHER), "only we may have made it"
+    assert late.let_go(OBJECT)
+    assert not late.let_go(OTHER), "only we may have made it"
+    late.unanswered(OTHER)
+    assert late.let_go(OTHER)
     clock.now += 64
-    assert not late.expected(OBJECT)
-    late.deleted(OBJECT)
-    assert not late.expected(OBJECT)
+    assert not late.let_go(OBJECT)
 
 
 def test_another_request_without_an_answer_begins_anew(late: Latecomers, clock: Clock) -> None:
