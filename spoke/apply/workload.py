@@ -195,6 +195,8 @@ class WorkloadTask:
         if due or (first and not self._wanted):
             await self._step.run(due, requested=requested and first)
             self._plan_retries(due, begun)
+            if due:
+                self._context.peers.changed()  # who hands one of these over waited while a request was under way
             for identity in due:
                 self._judge(identity, self._context.live.get(identity))
         if self._step.held and not self._troubles.failures:

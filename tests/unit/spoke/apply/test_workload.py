@@ -53,6 +53,7 @@ class Surroundings:
         self.state = State(Inventory(SHOP, items=items), Standing(SHOP))
         self.live = LiveObjects(self._expected, lambda _: (), lambda *_: None, lambda _: None, lambda *_: False, Mock())
         self.latecomers = Latecomers(LATE_SECONDS)
+        self.changed = Mock()
 
     def task(self, waves: Mapping[ObjectId, int], annotations: Mapping[str, str] | None = None) -> WorkloadTask:
         blobs, entries = {}, []
@@ -78,7 +79,7 @@ class Surroundings:
                 recorded=lambda _: False,
                 rule_of=lambda _: None,
                 waits_for=AsyncMock(return_value=""),
-                changed=Mock(),
+                changed=self.changed,
                 told=Mock(),
             ),
             cel=Mock(),
@@ -123,6 +124,23 @@ async def test_what_waits_for_an_earlier_wave_is_not_looked_at_again_and_again_f
     task = surroundings.task({A: own_wave(-5), B: own_wave(5)})
     assert await _rounds_of(task, surroundings, 1.0) <= ROUNDS_AT_MOST
     assert surroundings.applied == [A]
+
+
+async def test_who_hands_an_object_over_is_woken_after_each_request_for_it() -> None:
+    surroundings = Surroundings()
+    task = surroundings.task({A: own_wave(0)})
+    running = asyncio.create_task(task.run())
+    async with asyncio.timeout(20):
+        while not task.settled:  # noqa: ASYNC110 -- a test asks from outside
+            await asyncio.sleep(0.01)
+        before = surroundings.changed.call_count
+        surroundings.live.forget(A)
+        task.touched(A, None)
+        while surroundings.changed.call_count == before:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    assert surroundings.applied == [A, A]
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
 
 
 async def test_an_object_that_was_made_without_an_answer_and_is_made_once_only_is_done() -> None:
