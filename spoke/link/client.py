@@ -149,10 +149,8 @@ class LinkClient:
         finally:
             self._call = None
             call.cancel()
-            renewer.cancel()
             stream.give_back()
-            with suppress(asyncio.CancelledError):
-                await renewer
+            await _end(renewer)
         if not call.cancelled():
             raise LinkError(f"the hub {identity.hub} closed the stream")
 
@@ -250,10 +248,8 @@ class _Stream:
             while (message := await self._read()) is not None:
                 await self._take(message)
         finally:
-            for sender in senders:
-                sender.cancel()
-                with suppress(asyncio.CancelledError, aio.AioRpcError, asyncio.InvalidStateError):
-                    await sender
+            with suppress(aio.AioRpcError, asyncio.InvalidStateError):
+                await _end(*senders)
 
     async def _read(self) -> pb.HubMessage | None:
         """Return the next message, None after the last one; raise AioRpcError where the stream broke."""
@@ -389,3 +385,17 @@ def split(status: status_pb2.ClusterStatus, limit: int) -> Iterator[status_pb2.C
         part.workloads.append(workload)
         size += workload.ByteSize()
     yield part
+
+
+async def _end(*tasks: asyncio.Task[None]) -> None:
+    """Cancel tasks and wait until they have ended; raise the error of one that ended by another.
+
+    Who awaits a task that it has cancelled can't tell that one's cancellation from its own, and loses it.
+    """
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+    errors = [task.exception() for task in tasks if not task.cancelled()]
+    for error in errors:
+        if error is not None:
+            raise error

@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from unittest.mock import Mock
+from unittest.mock import AsyncMock, Mock
 
 import grpc
 import pytest
@@ -249,3 +249,30 @@ async def test_who_reports_ends_also_when_it_is_told_to_in_the_moment_of_a_chang
     ended = report.done()
     report.cancel()
     assert ended
+
+
+async def test_a_stream_that_just_ended_ends_its_client_all_the_same() -> None:
+    waiting = asyncio.Event()
+
+    class Ending(Feed):
+        async def changes(self) -> status_pb2.ClusterStatus:
+            waiting.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                running.cancel()
+                await asyncio.sleep(0.01)
+            raise AssertionError("unreachable")
+
+    async def read() -> pb.HubMessage | None:
+        if not welcome:
+            await waiting.wait()
+        return welcome.pop() if welcome else None
+
+    welcome = [pb.HubMessage(welcome=pb.Welcome(protocol=pb.PROTOCOL_1, epoch=1, heartbeat=60))]
+    call, store = AsyncMock(), Mock()
+    call.read, store.epoch = read, 1
+    stream = _Stream(call, store, Ending(), Mock(), {})
+    running = asyncio.create_task(stream.run(pb.Hello(), lambda: None))
+    await asyncio.wait([running], timeout=20)
+    assert running.cancelled()
