@@ -270,8 +270,7 @@ async def test_a_stream_that_just_ended_ends_its_client_all_the_same() -> None:
         return welcome.pop() if welcome else None
 
     welcome = [pb.HubMessage(welcome=pb.Welcome(protocol=pb.PROTOCOL_1, epoch=1, heartbeat=60))]
-    call, store = AsyncMock(), Mock()
-    call.read, store.epoch = read, 1
+    call, store = Mock(read=read, write=AsyncMock()), Mock(epoch=1)
     stream = _Stream(call, store, Ending(), Mock(), {})
     running = asyncio.create_task(stream.run(pb.Hello(), lambda: None))
     await asyncio.wait([running], timeout=20)
