@@ -262,12 +262,16 @@ class Campaign:
     async def settle(self) -> None:
         """Let a spoke come to its end, and compare the whole cluster with what is wanted."""
         trouble, self.proxy.trouble = self.proxy.trouble, CALM
+        if self._link:  # no cut that was meant for a spoke before this one
+            self._link[1].cut_after, self._link[1].on_cut = None, lambda: None
         victim = await self._start(None)
         await self._want(victim, calm=True)
         await self.until_settled()
         self.proxy.trouble = trouble
         await victim.close()
         await self.proxy.drained()
+        if self._link:
+            self._link[1].on_cut = self._cut
 
     async def until_settled(self) -> None:
         """Wait until the cluster is as the newest generation says, and take it as the new beginning."""
