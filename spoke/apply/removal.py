@@ -19,12 +19,13 @@ from spoke.apply.state import State
 from spoke.kube.jitter import spread
 
 _LONGEST_PAUSE_SECONDS: Final = 60.0
+_REMOVED: Final = b"removed"
 
 
 async def removed(context: Context, state: State, hub: bytes) -> None:
     """Take down a workload that is in the bundle of `hub` no more, as its inventory says.
 
-    Return when nothing of it is left.
+    Return when nothing of it is left, nor may come back. It counts as removed as soon as nothing is left.
     """
     attempt, told = 0, b""
     while True:
@@ -37,10 +38,15 @@ async def removed(context: Context, state: State, hub: bytes) -> None:
                 return
         except FelloeError as error:
             message = str(error)
-        status = _status(state, outcome, message)
-        if (data := status.SerializeToString(deterministic=True)) != told:
-            told = data
-            context.report.workload(status)
+        if not message and outcome.done and state.inventory.items.keys() <= outcome.lingering:
+            if told != _REMOVED:
+                told = _REMOVED
+                context.report.removed(state.inventory.id)
+        else:
+            status = _status(state, outcome, message)
+            if (data := status.SerializeToString(deterministic=True)) != told:
+                told = data
+                context.report.workload(status)
         attempt = 0 if outcome.dropped else attempt + 1
         # An approval comes with a newer bundle, and with that this begins again.
         longest = _LONGEST_PAUSE_SECONDS
