@@ -248,8 +248,9 @@ class _Stream:
             while (message := await self._read()) is not None:
                 await self._take(message)
         finally:
-            with suppress(aio.AioRpcError, asyncio.InvalidStateError):
-                await _end(*senders)
+            for sender in senders:
+                with suppress(aio.AioRpcError, asyncio.InvalidStateError):
+                    await _end(sender)
 
     async def _read(self) -> pb.HubMessage | None:
         """Return the next message, None after the last one; raise AioRpcError where the stream broke."""
@@ -387,15 +388,12 @@ def split(status: status_pb2.ClusterStatus, limit: int) -> Iterator[status_pb2.C
     yield part
 
 
-async def _end(*tasks: asyncio.Task[None]) -> None:
-    """Cancel tasks and wait until they have ended; raise the error of one that ended by another.
+async def _end(task: asyncio.Task[None]) -> None:
+    """Cancel a task and wait until it has ended; raise its error where it ended by one.
 
     Who awaits a task that it has cancelled can't tell that one's cancellation from its own, and loses it.
     """
-    for task in tasks:
-        task.cancel()
-    await asyncio.wait(tasks)
-    errors = [task.exception() for task in tasks if not task.cancelled()]
-    for error in errors:
-        if error is not None:
-            raise error
+    task.cancel()
+    await asyncio.wait([task])
+    if not task.cancelled():
+        task.result()
